@@ -30,7 +30,7 @@ def role_of(options: Iterable[str]) -> str:
     """Return the words that all option names begin with, joined again: the role's name."""
     split = [name.split("_")[:-1] for name in options]
     words = []
-    for column in zip(*split):
+    for column in zip(*split, strict=False):
         if len(set(column)) > 1:
             break
         words.append(column[0])

@@ -1,0 +1,313 @@
+# Copyright (c) 2026, The Evenkeel authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The rules of the house that no linter knows. Each takes a tree and yields one sentence for each violation."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.evenkeel.platform.tests.contract.tree import Task, Tree, strings
+
+Rule = Callable[[Tree], Iterator[str]]
+
+# A name that carries a secret. A release key names a field of an app's answer, a lease token is a counter.
+SECRET = re.compile(
+    r"(?<![\w.-])(?!\w*(?:public|release|host|lease|fence)_(?:key|token)\b)\w+_(?:password|passphrase|secret|token|key)\b"
+)
+EXPRESSION = re.compile(r"\{\{.*?\}\}|\{%.*?%\}", re.DOTALL)
+QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
+FACTS = re.compile(
+    r"(?<![\w.'\"/-])ansible_(?:all_ipv[46]_addresses|apparmor|architecture|bios_\w+|board_\w+|cmdline|date_time"
+    r"|default_ipv[46]|device_links|devices|distribution\w*|dns|domain|effective_\w+|env|eth\d\w*|fips|fqdn|hostname"
+    r"|interfaces|is_chroot|kernel\w*|lo|loadavg|local|lsb|lvm|machine\w*|mem\w+_mb|memory_mb|mounts|nodename"
+    r"|os_family|packages|pkg_mgr|proc_cmdline|processor\w*|product_\w+|python|python_version|real_\w+|selinux\w*"
+    r"|service_mgr|services|ssh_host_key_\w+|swap\w+_mb|system\w*|uptime_seconds|user_\w+|userspace_\w+"
+    r"|virtualization_\w+)\b"
+)
+NOT_CONSTANT = re.compile(r"\b(?:ansible_facts|hostvars|groups|group_names|inventory_hostname\w*|lookup|query|q|now)\b")
+WRITERS = frozenset({"copy", "template", "file", "lineinfile", "blockinfile", "get_url", "slurp", "assemble"})
+RUNNERS = frozenset({"command", "shell", "raw", "script", "expect"})
+PRIVATE_MODES = frozenset({"0600", "0400"})
+DRAWERS = frozenset({"util", "utils", "helper", "helpers", "common", "misc", "stuff", "tools", "lib"})
+REGISTRIES = [
+    "".join(parts)
+    for parts in (
+        ("py", "pi.org"),
+        ("files.python", "hosted.org"),
+        ("deb.deb", "ian.org"),
+        ("security.deb", "ian.org"),
+        ("archive.ubu", "ntu.com"),
+        ("registry.npm", "js.org"),
+        ("proxy.go", "lang.org"),
+        ("galaxy.ans", "ible.com"),
+    )
+]
+LICENCE = ("# Copyright (c) ", "# GNU General Public License v3.0+", "# SPDX-License-Identifier: GPL-3.0-or-later")
+
+
+def _role_of(path: str) -> str:
+    return path.split("/")[1]
+
+
+def _expressions(data: Any) -> str:
+    """All template expressions within the data, their quoted text left out."""
+    found = (match for text in strings(data) for match in EXPRESSION.findall(text))
+    return QUOTED.sub("''", " ".join(found))
+
+
+def _secrets_in(tree: Tree, task: Task) -> set[str]:
+    """The secret names that an action's arguments carry, those of its template included."""
+    args = task.args
+    if task.module == "assert" and isinstance(args, dict):
+        args = {key: value for key, value in args.items() if key != "that"}
+    found = set(SECRET.findall(_expressions(args)))
+    source = task.options.get("src", "") if task.module == "template" else ""
+    template = f"roles/{_role_of(task.path)}/templates/{source}"
+    if source and template in tree.paths:
+        found.update(SECRET.findall(_expressions(tree.text(template))))
+    return found
+
+
+def include_without_apply(tree: Tree) -> Iterator[str]:
+    """An include in a role applies its tags: tags on the bare include run nothing inside."""
+    for task in tree.tasks("roles/*/tasks/*.yml"):
+        if task.module in {"include_tasks", "include_role"} and "tags" not in (task.options.get("apply") or {}):
+            yield f"{task.where}: {task.module} without apply: tags"
+
+
+def changed_without_reason(tree: Tree) -> Iterator[str]:
+    """`changed_when: true` carries a comment that says why, on its line or the line above."""
+    for path in tree.matching("roles/*.yml", "playbooks/*.yml", "molecule/*.yml"):
+        above = ""
+        for number, line in tree.lines(path):
+            if re.match(r"\s*(?:- )?changed_when:\s*true\s*$", line) and not above.lstrip().startswith("#"):
+                yield f"{path}:{number}: changed_when: true without a reason"
+            above = line
+
+
+def secret_in_arguments(tree: Tree) -> Iterator[str]:
+    """A secret never stands among the arguments of a program: the process list shows it."""
+    for task in tree.tasks():
+        args = task.args
+        if task.module in RUNNERS:
+            argv = (
+                {key: args[key] for key in ("argv", "cmd", "_raw_params") if key in args}
+                if isinstance(args, dict)
+                else args
+            )
+            for name in sorted(set(SECRET.findall(_expressions(argv)))):
+                yield f"{task.where}: {name} in the arguments of a program"
+
+
+def secret_file_mode(tree: Tree) -> Iterator[str]:
+    """A file that holds a secret has mode 0600 or 0400, written out."""
+    for task in tree.tasks():
+        if task.module in {"copy", "template", "lineinfile", "blockinfile"}:
+            secrets = sorted(_secrets_in(tree, task))
+            mode = task.options.get("mode")
+            if secrets and mode not in PRIVATE_MODES:
+                yield f"{task.where}: {', '.join(secrets)} in a file of mode {mode}, need 0600 or 0400"
+
+
+def secret_in_the_open(tree: Tree) -> Iterator[str]:
+    """A task that bears a secret has no_log by the role's `_secure_logging`, and a file of it no diff."""
+    for task in tree.tasks():
+        secrets = ", ".join(sorted(_secrets_in(tree, task)))
+        if not secrets or task.module in {"import_tasks", "include_tasks", "include_role", "import_role"}:
+            continue
+        no_log = task.keyword("no_log")
+        if not (no_log is True or "_secure_logging" in str(no_log)):
+            yield f"{task.where}: {secrets} without no_log"
+        if task.module in WRITERS and task.keyword("diff") is not False:
+            yield f"{task.where}: {secrets} in a file without diff: false"
+
+
+def injected_fact(tree: Tree) -> Iterator[str]:
+    """Facts are read as ansible_facts['x']: injected names are switched off."""
+    for path in tree.matching("roles/*.yml", "roles/*.j2", "playbooks/*.yml", "inventories/*.yml", "molecule/*.yml"):
+        for number, line in tree.lines(path):
+            for name in FACTS.findall(line.split(" #")[0]) if not line.lstrip().startswith("#") else []:
+                yield f"{path}:{number}: injected fact {name}"
+
+
+def moving_default(tree: Tree) -> Iterator[str]:
+    """Defaults are constants and other defaults: no fact, lookup, group or host variable."""
+    for path in tree.matching("roles/*/defaults/*.yml"):
+        for number, line in tree.lines(path):
+            for expression in EXPRESSION.findall(line.split(" #")[0]) if not line.lstrip().startswith("#") else []:
+                for name in NOT_CONSTANT.findall(QUOTED.sub("''", expression)):
+                    yield f"{path}:{number}: default from {name}"
+
+
+def always_tagged(tree: Tree) -> Iterator[str]:
+    """No task of a role is tagged `always`: a run for another role's tag would execute it."""
+    for path in tree.matching("roles/*/tasks/*.yml"):
+        for entry in _entries(tree.load(path)):
+            if "always" in Task(path, entry).tags:
+                yield f"{Task(path, entry).where}: tagged always"
+
+
+def tag_names(tree: Tree) -> Iterator[str]:
+    """A role's tags are its name and `<role>_<stage>`; each stage of main.yml carries both."""
+    for path in tree.matching("roles/*/tasks/*.yml"):
+        role = _role_of(path)
+        for entry in _entries(tree.load(path)):
+            task = Task(path, entry)
+            for tag in task.tags:
+                if tag != role and not tag.startswith(f"{role}_"):
+                    yield f"{task.where}: tag {tag}, need {role} or {role}_<stage>"
+            if path == f"roles/{role}/tasks/main.yml" and task.module == "import_tasks":
+                if role not in task.tags:
+                    yield f"{task.where}: stage without tag {role}"
+                if not any(tag.startswith(f"{role}_") for tag in task.tags):
+                    yield f"{task.where}: stage without tag {role}_<stage>"
+
+
+def _entries(data: Any) -> Iterator[dict[str, Any]]:
+    for entry in data if isinstance(data, list) else []:
+        if isinstance(entry, dict):
+            yield entry
+            for key in ("block", "rescue", "always"):
+                yield from _entries(entry.get(key))
+
+
+def public_name_set(tree: Tree) -> Iterator[str]:
+    """What a role or play sets by set_fact or register begins with two underscores: a public name is the user's."""
+    for task in tree.tasks():
+        names = [name for name in task.options if name != "cacheable"] if task.module == "set_fact" else []
+        for name in (*names, *[task.data[key] for key in ("register",) if key in task.data]):
+            if not str(name).startswith("__"):
+                yield f"{task.where}: sets the public name {name}"
+
+
+def handler_kind(tree: Tree) -> Iterator[str]:
+    """Handlers restart or reload, say of which role, keep no state and are guarded for check mode."""
+    for task in tree.tasks("roles/*/handlers/*.yml"):
+        role = _role_of(task.path)
+        name = str(task.data.get("name", ""))
+        if not re.match(rf"(?:Restart|Reload) {re.escape(role)}\b", name):
+            yield f"{task.where}: handler {name!r}, need Restart or Reload {role} <thing>"
+        if "register" in task.data or task.module in {"set_fact", "include_tasks", "import_tasks", "include_role"}:
+            yield f"{task.where}: handler that is no plain restart or reload"
+        if "ansible_check_mode" not in str(task.keyword("when")):
+            yield f"{task.where}: handler without a guard for check mode"
+
+
+def main_is_stages(tree: Tree) -> Iterator[str]:
+    """A role's tasks/main.yml is a table of contents: imports of stages, includes for each item, flush_handlers."""
+    for task in tree.tasks("roles/*/tasks/main.yml"):
+        looped = task.module == "include_tasks" and "loop" in task.data
+        flush = task.module == "meta" and task.args == "flush_handlers"
+        if task.module != "import_tasks" and not looped and not flush:
+            yield f"{task.where}: {task.action or 'entry'} in main.yml, need import_tasks of a stage"
+
+
+def template_header(tree: Tree) -> Iterator[str]:
+    """A template begins with ansible_managed and holds no time; JSON, which knows no comment, is left out."""
+    for path in tree.matching("roles/*/templates/*"):
+        head = "\n".join(tree.text(path).splitlines()[:3])
+        if not path.endswith(".j2"):
+            yield f"{path}: template without the suffix .j2"
+        elif "ansible_managed" not in head and not path.endswith(".json.j2"):
+            yield f"{path}: template without ansible_managed in its first lines"
+        if re.search(r"\{\{[^}]*(?:date_time|now\(|strftime)", tree.text(path)):
+            yield f"{path}: template with a time in it"
+
+
+def machine_path(tree: Tree) -> Iterator[str]:
+    """No file names a path of the machine it was written on."""
+    prefixes = {str(Path(prefix).resolve()) for prefix in (tree.root, sys.prefix)}
+    foreign = sorted(prefix for prefix in prefixes if len(Path(prefix).parts) > 2 and not prefix.startswith("/usr"))
+    pattern = re.compile(
+        "|".join([*map(re.escape, foreign), r"/home/(?!runner\b)[a-z]\w*/", r"/Users/\w+/", r"\.py[e]nv/"])
+    )
+    for path in tree.paths:
+        for number, line in tree.lines(path):
+            for found in pattern.findall(line):
+                yield f"{path}:{number}: machine path {found}"
+
+
+def registry_host(tree: Tree) -> Iterator[str]:
+    """No file names a package registry: where packages come from is the machine's own set-up."""
+    for path in tree.paths:
+        for number, line in tree.lines(path):
+            for host in REGISTRIES:
+                if host in line:
+                    yield f"{path}:{number}: package registry {host}"
+
+
+def junk_drawer(tree: Tree) -> Iterator[str]:
+    """No file or folder is a junk drawer."""
+    for path in tree.paths:
+        for part in Path(path).parts:
+            if part.split(".")[0].strip("_-") in DRAWERS:
+                yield f"{path}: {part} says nothing of what it holds"
+
+
+def licence_header(tree: Tree) -> Iterator[str]:
+    """Modules and plugins begin with copyright, licence and SPDX line."""
+    for path in tree.matching("plugins/*.py", "plugins/*.yml"):
+        head = tree.text(path).splitlines()[:6]
+        for line in LICENCE:
+            if not any(found.startswith(line) for found in head):
+                yield f"{path}: no line {line!r} at the top"
+
+
+def exception_without_reason(tree: Tree) -> Iterator[str]:
+    """An exception to a linter stands in the line it is for, with its reason there or in a comment above."""
+    mark = re.compile(r"#\s*(?:noqa|type:\s*ignore|pylint:\s*disable|yamllint disable)(?P<rest>.*)")
+    for path in tree.matching("*.py", "*.yml", "*.yaml", "*.j2", "*.sh"):
+        above = ""
+        for number, line in tree.lines(path):
+            found = mark.search(line)
+            if found and " - " not in found["rest"] and "#" not in found["rest"] and not above.lstrip().startswith("#"):
+                yield f"{path}:{number}: exception without a reason"
+            above = line
+
+
+def skip_list(tree: Tree) -> Iterator[str]:
+    """No linter has a list of what it passes over."""
+    for path in tree.matching(".ansible-lint-ignore", "tests/sanity/ignore-*.txt"):
+        if tree.text(path).strip():
+            yield f"{path}: list of exceptions"
+    for path in tree.matching(".ansible-lint"):
+        for key in ("skip_list", "warn_list"):
+            if (tree.load(path) or {}).get(key):
+                yield f"{path}: {key}"
+
+
+def unsealed_vault(tree: Tree) -> Iterator[str]:
+    """A vault file outside the lab is encrypted."""
+    for path in tree.matching("inventories/*/vault.yml"):
+        if not path.startswith("inventories/lab/") and not tree.text(path).startswith("$ANSIBLE_VAULT;"):
+            yield f"{path}: not encrypted"
+
+
+RULES: tuple[Rule, ...] = (
+    include_without_apply,
+    changed_without_reason,
+    secret_in_arguments,
+    secret_file_mode,
+    secret_in_the_open,
+    injected_fact,
+    moving_default,
+    always_tagged,
+    tag_names,
+    public_name_set,
+    handler_kind,
+    main_is_stages,
+    template_header,
+    machine_path,
+    registry_host,
+    junk_drawer,
+    licence_header,
+    exception_without_reason,
+    skip_list,
+    unsealed_vault,
+)
