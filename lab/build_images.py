@@ -1,0 +1,291 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Build the images of the lab, each only when its inputs changed.
+
+An image carries the hash of everything it was made from in a label. The hash
+covers the build context, the arguments and the hash of every image of ours it
+is built upon, so a changed base rebuilds what stands on it and nothing else.
+
+    build_images.py [--proxy URL] [--push HOST:PORT --docker-config DIR] [NAME[:TAG] ...]
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import fcntl
+import hashlib
+import json
+import os
+import re
+import ssl
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Iterable
+
+import yaml
+from debian_mirror import Mirror, MirrorError, machine_mirror
+
+LAB = Path(__file__).resolve().parent
+CACHE = LAB.parent / ".cache"
+LABEL = "org.evenkeel.lab.inputs"
+MANIFESTS = ", ".join(
+    f"application/vnd.{kind}+json"
+    for kind in (
+        "docker.distribution.manifest.v2",
+        "docker.distribution.manifest.list.v2",
+        "oci.image.manifest.v1",
+        "oci.image.index.v1",
+    )
+)
+
+
+class BuildError(Exception):
+    """An image could not be declared, built or pushed."""
+
+
+def docker_command() -> str:
+    """Return the engine's own client where a second one hides it."""
+    packaged = Path("/usr/bin/docker")
+    return str(packaged) if packaged.exists() else "docker"
+
+
+@dataclass
+class Image:
+    """One declared image."""
+
+    name: str
+    tag: str
+    context: Path
+    suite: str = ""
+    dockerfile: str = "Dockerfile"
+    args: dict[str, str] = field(default_factory=dict)
+    on_demand: bool = False
+    push: bool = False
+
+    @property
+    def ref(self) -> str:
+        """The name and tag the engine knows it by."""
+        return f"{self.name}:{self.tag}"
+
+
+def declared(path: Path) -> list[Image]:
+    """Read a list of images and those it includes, in the order to build."""
+    document = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    found = []
+    for item in document.get("images", []):
+        missing = {"name", "tag", "context"} - item.keys()
+        if missing:
+            raise BuildError(f"lab: {path}: an image lacks {', '.join(sorted(missing))}: {item}")
+        found.append(
+            Image(
+                name=item["name"],
+                tag=str(item["tag"]),
+                context=(path.parent / item["context"]).resolve(),
+                suite=item.get("suite", ""),
+                dockerfile=item.get("dockerfile", "Dockerfile"),
+                args={key: str(value) for key, value in (item.get("args") or {}).items()},
+                on_demand=bool(item.get("on_demand", False)),
+                push=bool(item.get("push", document.get("push", False))),
+            )
+        )
+    for other in document.get("include_if_present", []):
+        if (path.parent / other).is_file():
+            found.extend(declared((path.parent / other).resolve()))
+    return found
+
+
+def bases(image: Image) -> list[str]:
+    """Return what an image is built upon, with its arguments filled in."""
+    if image.suite:
+        return []
+    values = dict(image.args)
+    found = []
+    for line in (image.context / image.dockerfile).read_text(encoding="utf-8").splitlines():
+        argument = re.match(r"\s*ARG\s+(\w+)=(\S+)", line)
+        if argument:
+            values.setdefault(argument[1], argument[2].strip("\"'"))
+        source = re.match(r"\s*FROM\s+(?:--\S+\s+)*(\S+)", line)
+        if source:
+            ref = re.sub(r"\$\{?(\w+)\}?", lambda name: values.get(name[1], ""), source[1])
+            found.append(ref if ":" in ref else f"{ref}:latest")
+    return found
+
+
+def context_hash(folder: Path) -> str:
+    """Return a hash over every file, link and mode below a folder."""
+    total = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if {"__pycache__", ".git"} & set(path.parts) or path.is_dir():
+            continue
+        total.update(f"{path.relative_to(folder)}\0{path.lstat().st_mode & 0o111:o}\0".encode())
+        total.update(os.readlink(path).encode() if path.is_symlink() else path.read_bytes())
+        total.update(b"\0")
+    return total.hexdigest()
+
+
+def input_hash(image: Image, mirror: Mirror, known: dict[str, str]) -> str:
+    """Return the hash of all an image is made from."""
+    parts: list[Any] = [context_hash(image.context), image.dockerfile, sorted(image.args.items())]
+    if image.suite:
+        parts += [image.suite, mirror.packages, mirror.security]
+    parts += [known[ref] for ref in bases(image) if ref in known]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def selected(images: list[Image], wanted: Iterable[str]) -> list[Image]:
+    """Keep what was asked for and everything it stands on."""
+    names = set(wanted)
+    if not names:
+        kept = {image.ref for image in images if not image.on_demand}
+    else:
+        kept = {i.ref for i in images if i.ref in names or (i.name in names and not i.on_demand)}
+        unknown = names - kept - {i.name for i in images}
+        if unknown:
+            raise BuildError(f"lab: no such image: {', '.join(sorted(unknown))}")
+    for image in reversed(images):
+        if image.ref in kept:
+            kept.update(bases(image))
+    return [image for image in images if image.ref in kept]
+
+
+class Engine:
+    """The Docker engine of this machine, spoken to by its client."""
+
+    def __init__(self, mirror: Mirror, proxy: str, config: str) -> None:
+        """Remember where packages come from and whose login to push with."""
+        self.mirror = mirror
+        self.proxy = proxy
+        self.command = [docker_command()] + (["--config", config] if config else [])
+
+    def label(self, ref: str) -> str:
+        """Return the input hash an image carries, empty if there is none."""
+        answer = subprocess.run(
+            [*self.command, "image", "inspect", "--format", f'{{{{index .Config.Labels "{LABEL}"}}}}', ref],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return answer.stdout.strip() if answer.returncode == 0 else ""
+
+    def identity(self, ref: str) -> str:
+        """Return the engine's id of an image."""
+        return subprocess.run(
+            [*self.command, "image", "inspect", "--format", "{{.Id}}", ref],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+
+    def build(self, image: Image, inputs: str) -> None:
+        """Build one image, or import its root file system."""
+        environment = dict(os.environ, EVENKEEL_DOCKER=docker_command())
+        if image.suite:
+            if self.mirror.proxy:
+                environment["http_proxy"] = self.mirror.proxy
+            argv = [str(image.context / "build.sh"), image.suite, self.mirror.packages]
+            argv += [self.mirror.security, image.ref, f"{LABEL}={inputs}"]
+        else:
+            argv = [*self.command, "build", "--network", "host", "--label", f"{LABEL}={inputs}"]
+            argv += ["--tag", image.ref, "--file", str(image.context / image.dockerfile)]
+            for key, value in sorted(image.args.items()):
+                argv += ["--build-arg", f"{key}={value}"]
+            proxy = self.proxy or self.mirror.proxy
+            if proxy:
+                argv += ["--build-arg", f"http_proxy={proxy}"]
+            argv.append(str(image.context))
+        self.run(argv, f"build {image.ref}", environment)
+
+    def run(self, argv: list[str], what: str, environment: dict[str, str] | None = None) -> None:
+        """Run a command; its output is shown only if it fails."""
+        answer = subprocess.run(
+            argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, check=False
+        )
+        if answer.returncode:
+            tail = "\n".join(answer.stdout.splitlines()[-40:])
+            raise BuildError(f"lab: {what} failed with status {answer.returncode}:\n{tail}")
+
+
+class Registry:
+    """The lab's registry, asked over its published port."""
+
+    def __init__(self, address: str, config: str) -> None:
+        """Take the login from the same file the Docker client uses."""
+        self.address = address
+        auths = json.loads((Path(config) / "config.json").read_text(encoding="utf-8"))["auths"]
+        self.headers = {"Authorization": f"Basic {auths[address]['auth']}", "Accept": MANIFESTS}
+        self.tls = ssl.create_default_context(cafile=str(Path(config) / "ca.crt"))
+
+    def holds(self, image: Image, identity: str) -> bool:
+        """Say whether the registry's tag is the very image the engine has."""
+        url = f"https://{self.address}/v2/{image.name}/manifests/{image.tag}"
+        try:
+            with urllib.request.urlopen(
+                urllib.request.Request(url, headers=self.headers), timeout=10, context=self.tls
+            ) as answer:
+                digest = answer.headers.get("Docker-Content-Digest", "")
+                manifest = json.load(answer)
+        except urllib.error.HTTPError as error:
+            if error.code == 404:
+                return False
+            raise BuildError(f"lab: {url}: {error}") from error
+        return identity in (digest, manifest.get("config", {}).get("digest"))
+
+
+def write_login(folder: Path, address: str, user: str, password: str) -> None:
+    """Write a login for the Docker client without touching the user's own."""
+    folder.mkdir(parents=True, exist_ok=True)
+    token = base64.b64encode(f"{user}:{password}".encode()).decode()
+    target = folder / "config.json"
+    target.touch(mode=0o600)
+    target.write_text(json.dumps({"auths": {address: {"auth": token}}}), encoding="utf-8")
+
+
+def main() -> int:
+    """Build, and push where asked to."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="NAME[:TAG]")
+    parser.add_argument("--file", type=Path, default=LAB / "images.yml")
+    parser.add_argument("--proxy", default="", help="package cache for the builds")
+    parser.add_argument("--push", default="", metavar="HOST:PORT")
+    parser.add_argument("--docker-config", default="", help="folder with the registry's login")
+    options = parser.parse_args()
+    CACHE.mkdir(exist_ok=True)
+    with open(CACHE / "images.lock", "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            work(options)
+        except (BuildError, MirrorError) as error:
+            print(error, file=sys.stderr)
+            return 1
+    return 0
+
+
+def work(options: argparse.Namespace) -> None:
+    """Do what main was asked to, under its lock."""
+    mirror = machine_mirror()
+    engine = Engine(mirror, options.proxy, options.docker_config)
+    registry = Registry(options.push, options.docker_config) if options.push else None
+    known: dict[str, str] = {}
+    for image in selected(declared(options.file), options.names):
+        inputs = known[image.ref] = input_hash(image, mirror, known)
+        started = time.monotonic()
+        if engine.label(image.ref) == inputs:
+            print(f"kept {image.ref}", flush=True)
+        else:
+            engine.build(image, inputs)
+            print(f"built {image.ref} in {time.monotonic() - started:.1f} s", flush=True)
+        if registry and image.push and not registry.holds(image, engine.identity(image.ref)):
+            target = f"{registry.address}/{image.ref}"
+            engine.run([*engine.command, "tag", image.ref, target], f"tag {target}")
+            engine.run([*engine.command, "push", target], f"push {target}")
+            print(f"pushed {target}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
