@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""W3C trace context: take it, make it, hand it on."""
+
+from __future__ import annotations
+
+import contextvars
+import re
+import secrets
+from typing import NamedTuple
+
+_PATTERN = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
+
+
+class Span(NamedTuple):
+    trace_id: str
+    span_id: str
+    flags: str = "01"
+
+    def header(self) -> str:
+        return f"00-{self.trace_id}-{self.span_id}-{self.flags}"
+
+
+def parse(header: str) -> Span | None:
+    match = _PATTERN.fullmatch(header.strip())
+    if not match:
+        return None
+    number, trace_id, span_id, flags, rest = match.groups()
+    if number == "ff" or (number == "00" and rest):
+        return None
+    if not int(trace_id, 16) or not int(span_id, 16):
+        return None
+    return Span(trace_id, span_id, flags)
+
+
+def continued(header: str = "") -> Span:
+    """A span of our own, in the caller's trace if the caller named one."""
+    parent = parse(header)
+    own = secrets.token_hex(8)
+    return Span(parent.trace_id, own, parent.flags) if parent else Span(secrets.token_hex(16), own)
+
+
+current: contextvars.ContextVar[Span | None] = contextvars.ContextVar("span", default=None)
