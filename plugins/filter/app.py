@@ -44,10 +44,12 @@ class FilterModule:
                 _app.pinned,
                 _app.port_rules,
                 _app.problems,
+                _app.recorded_ports,
                 _app.routes_of,
                 _app.scheduled_jobs,
                 _app.secret_values,
                 _app.stack_secrets,
                 _app.stack_waivers,
+                _app.with_secrets,
             )
         }

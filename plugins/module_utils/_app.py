@@ -325,9 +325,8 @@ def edge_record(
             "host": app["hosts"][0],
             "interval_seconds": check["interval_seconds"],
         }
-        known = before.get("services", {}).get(service["name"], {}).get("health", {})
         services[service["name"]] = {
-            "health": {colour: health, other: known.get(other, health)},
+            "health": health,
             "servers": {
                 side: [
                     {"name": f"{host}_{slot + 1}", "address": facts["address"], "port": port}
@@ -439,6 +438,43 @@ def choice_problems(apps: list[dict[str, t.Any]], only: str = "", release: str =
     if release == "latest":
         return ["app_deploy: app_deploy_release: found latest, need a fixed tag. Set it to the tag to deploy."]
     return []
+
+
+def with_secrets(kept: dict[str, t.Any], apps: list[dict[str, t.Any]]) -> dict[str, t.Any]:
+    """A *kept* app, whose secrets have names only, with the values that *apps* give them today."""
+    today = {
+        (service["name"], secret["name"]): secret["value"]
+        for app in apps
+        if app["name"] == kept["name"]
+        for service in app.get("services", [])
+        for secret in service.get("secrets", [])
+    }
+    app = copy.deepcopy(kept)
+    missing = []
+    for service in app["services"]:
+        for secret in service["secrets"]:
+            key = (service["name"], secret["name"])
+            if key not in today:
+                missing.append("/".join(key))
+            secret["value"] = today.get(key, "")
+    if missing:
+        raise ValueError(
+            f"app_deploy: secrets of release {app['release']} of app {app['name']}: found no value for {', '.join(missing)}, "
+            "need one each. Put them back into app_deploy_apps."
+        )
+    return app
+
+
+def recorded_ports(record: dict[str, t.Any]) -> dict[str, dict[str, list[int]]]:
+    """The ports given out so far, read from the edge's *record*; what it does not name was never given out."""
+    ports = {}
+    for name, service in record.get("services", {}).items():
+        sides = {}
+        for colour in COLOURS:
+            slots = {server["name"].rsplit("_", 1)[1]: server["port"] for server in service["servers"][colour]}
+            sides[colour] = [slots[slot] for slot in sorted(slots, key=int)]
+        ports[name] = sides
+    return ports
 
 
 # -- what cannot be ----------------------------------------------------------

@@ -144,8 +144,22 @@ def test_the_edge_keeps_what_the_other_colour_still_needs():
     second = _app.edge_record(new, _app.allocate_ports(new, ports), HOSTS, "green", first)
     assert second["services"]["legacy"] == first["services"]["legacy"]
     assert second["routes"]["blue"] == first["routes"]["blue"]
-    assert second["services"]["api"]["health"]["blue"]["path"] == "/healthz"
-    assert second["services"]["api"]["health"]["green"]["path"] == "/new"
+    assert second["services"]["api"]["health"]["path"] == "/new"
+
+
+def test_ports_are_read_back_from_the_record_of_the_edge():
+    full = _app.complete(app(service("api", replicas_max=2), service("web")))
+    ports = _app.allocate_ports(full)
+    assert _app.recorded_ports(_app.edge_record(full, ports, HOSTS, "blue")) == ports
+    assert _app.recorded_ports({}) == {}
+
+
+def test_a_kept_app_gets_the_secret_values_of_today():
+    described = app(service(secrets=[{"name": "key", "value": "new"}]))
+    kept = _app.content(_app.complete(described), {})["app"]
+    assert _app.with_secrets(kept, [described])["services"][0]["secrets"][0]["value"] == "new"
+    with pytest.raises(ValueError, match="found no value for api/key"):
+        _app.with_secrets(kept, [app()])
 
 
 def test_a_release_holds_no_secret_value():
