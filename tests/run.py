@@ -1,0 +1,411 @@
+# Copyright (c) 2026, The Evenkeel authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Runs the stages of the test, counts what passed, failed and was skipped, and cleans up behind itself.
+
+A stage that fails stops no other. The last line is the sum: N passed, N failed, N skipped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from xml.etree import ElementTree
+
+ROOT = Path(__file__).resolve().parent.parent
+CACHE = ROOT / ".cache"
+LOGS = CACHE / "test"
+BIN = CACHE / "venv" / "bin"
+PACKAGE = "ansible_collections.evenkeel.platform"
+TAIL_LINES = 60
+COUNTED_STEPS = ("check", "converge", "idempotence")
+STEP = re.compile(r"\[(?P<scenario>[\w.-]+) > (?P<step>\w+)\] Executed: (?P<result>\w+)")
+ESCAPES = re.compile(r"\x1b(?:\[[0-9;]*[A-Za-z]|\]8;[^\x1b]*\x1b\\)")
+
+
+@dataclass
+class Count:
+    """What one check brought: how many passed, which failed, which were skipped and why."""
+
+    passed: int = 0
+    failures: list[str] = field(default_factory=list)
+    skips: list[str] = field(default_factory=list)
+
+    def __iadd__(self, other: Count) -> Count:
+        self.passed += other.passed
+        self.failures += other.failures
+        self.skips += other.skips
+        return self
+
+    def __str__(self) -> str:
+        return f"{self.passed} passed, {len(self.failures)} failed, {len(self.skips)} skipped"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One command, how to count it, and how long it may take."""
+
+    stage: str
+    name: str
+    argv: list[str]
+    limit_seconds: int
+    counter: Callable[[Check, int, str], Count]
+
+    @property
+    def label(self) -> str:
+        return self.stage if self.name == self.stage else f"{self.stage} {self.name}"
+
+    @property
+    def log(self) -> Path:
+        return LOGS / f"{self.label.replace(' ', '-').replace('/', '-')}.log"
+
+    @property
+    def junit(self) -> Path:
+        return self.log.with_suffix(".xml")
+
+
+def count_one(check: Check, code: int, _output: str) -> Count:
+    """The command itself is the test."""
+    return Count(passed=1) if code == 0 else Count(failures=[check.label])
+
+
+def count_junit(check: Check, code: int, _output: str) -> Count:
+    """Each test case of the report, and one failure more where the command failed without naming any."""
+    count = read_junit(check.junit, check.label)
+    if code != 0 and not count.failures:
+        count.failures.append(f"{check.label}: ended with code {code}")
+    if code == 0 and not (count.passed or count.failures or count.skips):
+        count.skips.append(f"{check.label}: no test was found")
+    return count
+
+
+def count_molecule(check: Check, code: int, output: str) -> Count:
+    """Each of check, converge and idempotence, and each test of verify."""
+    count = Count()
+    last = ""
+    for match in STEP.finditer(output):
+        last = match["step"]
+        if match["result"] not in {"Successful", "Missing"}:
+            if last != "verify":
+                count.failures.append(f"{check.label}: {last}")
+        elif last in COUNTED_STEPS:
+            count.passed += 1
+    count += read_junit(check.junit, check.label)
+    if code != 0 and not count.failures:
+        count.failures.append(f"{check.label}: ended with code {code} after {last or 'no step'}")
+    if code == 0 and not check.junit.exists():
+        count.failures.append(f"{check.label}: verify ran no test")
+    return count
+
+
+def read_junit(path: Path, label: str) -> Count:
+    """Count a JUnit report; one that is not there counts nothing."""
+    count = Count()
+    if not path.exists():
+        return count
+    for case in ElementTree.parse(path).getroot().iter("testcase"):
+        name = f"{label}: {case.get('classname', '')}::{case.get('name', '')}"
+        skip = case.find("skipped")
+        if case.find("failure") is not None or case.find("error") is not None:
+            count.failures.append(name)
+        elif skip is not None:
+            count.skips.append(f"{name}: {skip.get('message') or skip.text or 'no reason given'}")
+        else:
+            count.passed += 1
+    return count
+
+
+def tool(name: str) -> str:
+    """A program of the checkout's own environment, else the one PATH finds."""
+    return str(BIN / name) if (BIN / name).exists() else name
+
+
+def python() -> str:
+    return tool("python") if BIN.exists() else shutil.which("python3") or sys.executable
+
+
+def environment(junit: Path) -> dict[str, str]:
+    """What each command sees: the checkout's tools first, no colours, the report's place."""
+    env = {
+        **os.environ,
+        "PATH": os.pathsep.join([str(BIN), "/usr/bin", os.environ.get("PATH", "")]),
+        "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+        "ANSIBLE_NOCOLOR": "1",
+        "NO_COLOR": "1",
+        "PY_COLORS": "0",
+        "PYTHONUNBUFFERED": "1",
+        "LC_ALL": "C.UTF-8",
+        "PYTEST_ADDOPTS": f"--junitxml={junit} -p no:cacheprovider",
+    }
+    for name in ("ANSIBLE_FORCE_COLOR", "FORCE_COLOR", "PYTHONPATH", "VIRTUAL_ENV"):
+        env.pop(name, None)
+    return env
+
+
+# The stages
+
+
+def setup_stage() -> Iterator[Check]:
+    yield Check("setup", "setup", ["lab/setup.sh"], 1500, count_one)
+
+
+def lint_stage() -> Iterator[Check]:
+    packages = [word for name in ("plugins", "tests") for word in ("-p", f"{PACKAGE}.{name}")]
+    build = ["collection", "build", "--force", "--output-path", str(CACHE / "build"), "."]
+    for name, argv in {
+        "yamllint": ["yamllint", "--strict", "."],
+        "ruff": ["ruff", "check", "."],
+        "ruff-format": ["ruff", "format", "--check", "."],
+        "mypy": ["mypy", *packages],
+        "ansible-lint": ["ansible-lint", "--offline", "--nocolor"],
+        "antsibull-changelog": ["antsibull-changelog", "lint"],
+        "antsibull-docs": ["antsibull-docs", "lint-collection-docs", "--plugin-docs", "--skip-rstcheck", "."],
+        "galaxy-build": ["ansible-galaxy", *build],
+    }.items():
+        yield Check("lint", name, [tool(argv[0]), *argv[1:]], 300, count_one)
+
+
+def pytest_check(stage: str, folder: str, limit_seconds: int, *options: str) -> Iterator[Check]:
+    if any((ROOT / folder).rglob("test_*.py")):
+        yield Check(stage, stage, [python(), "-m", "pytest", "-q", *options, folder], limit_seconds, count_junit)
+
+
+def unit_stage() -> Iterator[Check]:
+    yield from pytest_check("unit", "tests/unit", 300, "--cov=plugins", "--cov-report=term:skip-covered")
+
+
+def contract_stage() -> Iterator[Check]:
+    yield from pytest_check("contract", "tests/contract", 180)
+
+
+def sanity_stage() -> Iterator[Check]:
+    check = Check("sanity", "sanity", [python(), "tests/sanity.py"], 600, count_junit)
+    yield Check(check.stage, check.name, [*check.argv, "--junit", str(check.junit)], 600, count_junit)
+
+
+def scenarios() -> list[str]:
+    """The default scenarios: every folder with a molecule.yml but the alternative ones."""
+    names = sorted(path.parent.name for path in (ROOT / "molecule").glob("*/molecule.yml"))
+    return [name for name in names if not name.endswith("_alternative")]
+
+
+def molecule_stage(names: list[str] | None = None) -> Iterator[Check]:
+    for name in names or scenarios():
+        argv = [tool("molecule"), "-c", "molecule/config.yml", "test", "--destroy=always", "-s", name]
+        yield Check("molecule", name, argv, 480, count_molecule)
+
+
+def e2e_stage() -> Iterator[Check]:
+    yield from pytest_check("e2e", "tests/e2e", 900)
+
+
+def faults_stage() -> Iterator[Check]:
+    yield from pytest_check("faults", "tests/faults", 3600)
+
+
+def matrix_stage() -> Iterator[Check]:
+    yield from molecule_stage(sorted(path.parent.name for path in (ROOT / "molecule").glob("*/molecule.yml")))
+
+
+STAGES: dict[str, Callable[[], Iterator[Check]]] = {
+    "setup": setup_stage,
+    "lint": lint_stage,
+    "unit": unit_stage,
+    "contract": contract_stage,
+    "sanity": sanity_stage,
+    "molecule": molecule_stage,
+    "e2e": e2e_stage,
+    "faults": faults_stage,
+    "matrix": matrix_stage,
+}
+DEFAULT_STAGES = ("setup", "lint", "unit", "contract", "sanity", "molecule", "e2e")
+
+
+# Running
+
+
+class Interrupted(Exception):
+    """The run was asked to end."""
+
+
+def interrupt(signum: int, _frame: FrameType | None) -> None:
+    raise Interrupted(signal.Signals(signum).name)
+
+
+def run(check: Check, limit_seconds: float) -> Count:
+    """Run one check within its limit, show its output where it failed, and count it."""
+    check.log.parent.mkdir(parents=True, exist_ok=True)
+    check.junit.unlink(missing_ok=True)
+    began = time.monotonic()
+    if limit_seconds <= 0:
+        print(f"FAIL {check.label}: not run, the budget is spent", flush=True)
+        return Count(failures=[f"{check.label}: not run, the budget is spent"])
+    print(f"---- {check.label}: {' '.join(check.argv)}", flush=True)
+    with check.log.open("w", encoding="utf-8") as log:
+        try:
+            process = subprocess.Popen(
+                check.argv,
+                cwd=ROOT,
+                env=environment(check.junit),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        except OSError as exc:
+            print(f"FAIL {check.label}: {exc}", flush=True)
+            return Count(failures=[f"{check.label}: {exc}"])
+        try:
+            code: int | None = process.wait(limit_seconds)
+        except subprocess.TimeoutExpired:
+            code = None
+        finally:
+            end(process)
+    output = ESCAPES.sub("", check.log.read_text(encoding="utf-8", errors="replace"))
+    if code is None:
+        count = check.counter(check, 124, output)
+        count.failures.append(f"{check.label}: not finished within {limit_seconds:.0f} s")
+    else:
+        count = check.counter(check, code, output)
+    if count.failures:
+        print("\n".join(output.splitlines()[-TAIL_LINES:]))
+    word = "FAIL" if count.failures else "pass"
+    print(f"{word} {check.label}: {count} in {time.monotonic() - began:.0f} s", flush=True)
+    return count
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End the whole group of a command that is still there."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        if process.poll() is not None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(20)
+
+
+def docker(*words: str) -> list[str]:
+    """The lines an engine answers; none where there is no engine."""
+    try:
+        asked = subprocess.run(
+            ["docker", *words],
+            env=environment(LOGS / "none.xml"),
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    return asked.stdout.split() if asked.returncode == 0 else []
+
+
+@dataclass(frozen=True)
+class Before:
+    """What this machine's engine ran before the tests."""
+
+    containers: frozenset[str]
+    lab: bool
+    engine: bool
+
+    @classmethod
+    def seen(cls) -> Before:
+        return cls(
+            containers=frozenset(docker("ps", "--all", "--quiet", "--no-trunc")),
+            lab=bool(docker("ps", "--all", "--quiet", "--filter", "name=^evenkeel-lab-edge1$")),
+            engine=bool(docker("version", "--format", "{{.Server.Version}}")),
+        )
+
+
+def clean(before: Before, done: list[Check]) -> None:
+    """Remove what the checks left: hosts of their scenarios, the lab, and an engine that the set-up started."""
+    for check in done:
+        if check.counter is count_molecule:
+            pattern = f"name=^evenkeel-mol-{check.name}-"
+            left = set(docker("ps", "--all", "--quiet", "--no-trunc", "--filter", pattern)) - before.containers
+            if left:
+                print(f"---- removing {len(left)} hosts of scenario {check.name}", flush=True)
+                docker("rm", "--force", "--volumes", *sorted(left))
+    commands = []
+    if not before.lab and any(check.stage in {"e2e", "faults"} for check in done):
+        commands.append([tool("ansible-playbook"), "lab/down.yml"])
+    if not before.engine and (ROOT / "lab" / "stop_engine.sh").exists():
+        commands.append(["lab/stop_engine.sh"])
+    for argv in commands:
+        print(f"---- {' '.join(argv)}", flush=True)
+        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+            subprocess.run(
+                argv, cwd=ROOT, env=environment(LOGS / "none.xml"), stdout=subprocess.DEVNULL, timeout=180, check=False
+            )
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--stage", action="append", choices=STAGES, help="run this stage only; may be repeated")
+    parser.add_argument("--scenario", action="append", help="run this molecule scenario only; may be repeated")
+    parser.add_argument("--budget-seconds", type=int, default=3600, help="limit of the whole run (%(default)s)")
+    parser.add_argument("--list", action="store_true", help="print the checks with their limits and run none")
+    return parser.parse_args(arguments)
+
+
+def checks_of(stage: str, scenario: list[str] | None) -> list[Check]:
+    return list(molecule_stage(scenario) if stage == "molecule" else STAGES[stage]())
+
+
+def main(arguments: list[str]) -> int:
+    options = parse(arguments)
+    stages = options.stage or list(["molecule"] if options.scenario else DEFAULT_STAGES)
+    if options.list:
+        for stage in stages:
+            for check in checks_of(stage, options.scenario):
+                print(f"{check.limit_seconds:5d} s  {check.label}: {' '.join(check.argv)}")
+        return 0
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, interrupt)
+    total, seconds, began, before = Count(), {}, time.monotonic(), Before.seen()
+    done: list[Check] = []
+    try:
+        for stage in stages:
+            started = time.monotonic()
+            for check in checks_of(stage, options.scenario):
+                left = options.budget_seconds - (time.monotonic() - began)
+                done.append(check)
+                total += run(check, min(check.limit_seconds, left))
+            seconds[stage] = time.monotonic() - started
+    except Interrupted as exc:
+        total.failures.append(f"the run was ended by {exc}")
+    finally:
+        clean(before, done)
+    report(total, seconds, options.budget_seconds, time.monotonic() - began)
+    return 1 if total.failures else 0
+
+
+def report(total: Count, seconds: dict[str, float], budget_seconds: int, spent: float) -> None:
+    """Print the seconds of each stage, each failure, each skip with its reason, and the sum as the last line."""
+    print("\nseconds by stage")
+    for stage, taken in seconds.items():
+        print(f"  {stage:10s} {taken:7.1f}")
+    print(f"  {'total':10s} {spent:7.1f} of {budget_seconds} (budget)")
+    for title, lines in (("skipped", total.skips), ("failed", total.failures)):
+        if lines:
+            print(f"\n{title}")
+        for line in lines:
+            print("  " + " ".join(line.split()))
+    print(f"\n{total}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
