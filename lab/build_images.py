@@ -6,7 +6,7 @@ An image carries the hash of everything it was made from in a label. The hash
 covers the build context, the arguments and the hash of every image of ours it
 is built upon, so a changed base rebuilds what stands on it and nothing else.
 
-    build_images.py [--proxy URL] [--push HOST:PORT --docker-config DIR] [NAME[:TAG] ...]
+    build_images.py [--proxy URL] [--push HOST:PORT --docker-config DIR] [--pushed-only] [NAME[:TAG] ...]
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Image:
         return f"{self.name}:{self.tag}"
 
 
-def declared(path: Path) -> list[Image]:
+def declared(path: Path, push: bool = False) -> list[Image]:
     """Read a list of images and those it includes, in the order to build."""
     document = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     found = []
@@ -91,12 +91,12 @@ def declared(path: Path) -> list[Image]:
                 dockerfile=item.get("dockerfile", "Dockerfile"),
                 args={key: str(value) for key, value in (item.get("args") or {}).items()},
                 on_demand=bool(item.get("on_demand", False)),
-                push=bool(item.get("push", document.get("push", False))),
+                push=bool(item.get("push", push)),
             )
         )
     for other in document.get("include_if_present", []):
         if (path.parent / other).is_file():
-            found.extend(declared((path.parent / other).resolve()))
+            found.extend(declared((path.parent / other).resolve(), push=True))
     return found
 
 
@@ -253,6 +253,7 @@ def main() -> int:
     parser.add_argument("--file", type=Path, default=LAB / "images.yml")
     parser.add_argument("--proxy", default="", help="package cache for the builds")
     parser.add_argument("--push", default="", metavar="HOST:PORT")
+    parser.add_argument("--pushed-only", action="store_true", help="only what belongs into the registry")
     parser.add_argument("--docker-config", default="", help="folder with the registry's login")
     options = parser.parse_args()
     CACHE.mkdir(exist_ok=True)
@@ -272,7 +273,9 @@ def work(options: argparse.Namespace) -> None:
     engine = Engine(mirror, options.proxy, options.docker_config)
     registry = Registry(options.push, options.docker_config) if options.push else None
     known: dict[str, str] = {}
-    for image in selected(declared(options.file), options.names):
+    images = declared(options.file)
+    wanted = options.names or [image.ref for image in images if image.push and options.pushed_only]
+    for image in selected(images, wanted):
         inputs = known[image.ref] = input_hash(image, mirror, known)
         started = time.monotonic()
         if engine.label(image.ref) == inputs:

@@ -73,6 +73,11 @@ access() {
         install -d -m 0700 -o ops -g ops ~ops/.ssh
         install -m 0600 -o ops -g ops "$lab/authorized_keys" ~ops/.ssh/authorized_keys
     fi
+    # As a firm's own authority would come with its machines.
+    if [[ -f $lab/ca.crt ]]; then
+        install -m 0644 "$lab/ca.crt" /usr/local/share/ca-certificates/evenkeel-lab.crt
+        update-ca-certificates >/dev/null 2>&1
+    fi
     if [[ -f $lab/sudo_password_hash ]]; then
         usermod --password "$(<"$lab/sudo_password_hash")" ops
     fi
