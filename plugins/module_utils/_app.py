@@ -136,7 +136,9 @@ def allocate_ports(app: dict[str, t.Any], existing: dict[str, t.Any] | None = No
 def port_rules(app: dict[str, t.Any], sources: list[str]) -> list[dict[str, t.Any]]:
     """Firewall allowance for the colour ports of *app*: the edges' addresses only."""
     last = app["port_base"] + app["port_count"] - 1
-    return [{"name": f"{app['name']} colours", "ports": [f"{app['port_base']}-{last}"], "protocol": "tcp", "from": sources}]
+    return [
+        {"name": f"{app['name']} colours", "ports": [f"{app['port_base']}-{last}"], "protocol": "tcp", "from": sources}
+    ]
 
 
 # -- what runs ---------------------------------------------------------------
@@ -269,7 +271,9 @@ def stack_waivers(app: dict[str, t.Any], definition: dict[str, t.Any]) -> list[d
         rows += [{"service": container, **waiver} for waiver in service["waivers"]]
         if options["restart"] == "no":
             rows.append({"service": container, "rule": "healthcheck", "reason": "it ends by itself"})
-            rows.append({"service": container, "rule": "restart", "reason": "it is started once, by a unit of the host"})
+            rows.append(
+                {"service": container, "rule": "restart", "reason": "it is started once, by a unit of the host"}
+            )
     return rows
 
 
@@ -434,7 +438,9 @@ def choice_problems(apps: list[dict[str, t.Any]], only: str = "", release: str =
     if only and only not in [app.get("name") for app in apps]:
         return [f"app_deploy: app_deploy_only: found {only}, need one of {names}. Set it to an app of app_deploy_apps."]
     if release and not only and len(apps) > 1:
-        return [f"app_deploy: app_deploy_release: found {release} for {len(apps)} apps ({names}), need one. Set app_deploy_only."]
+        return [
+            f"app_deploy: app_deploy_release: found {release} for {len(apps)} apps ({names}), need one. Set app_deploy_only."
+        ]
     if release == "latest":
         return ["app_deploy: app_deploy_release: found latest, need a fixed tag. Set it to the tag to deploy."]
     return []
@@ -489,12 +495,18 @@ def problems(apps: list[dict[str, t.Any]], hosts: dict[str, dict[str, t.Any]], e
     found: list[str] = []
     full = [complete(app) for app in apps]
     if full and not edges:
-        found.append("app_deploy: edge hosts: found none, need at least one. Put a host into the group that app_deploy_edge_group names.")
+        found.append(
+            "app_deploy: edge hosts: found none, need at least one. Put a host into the group that app_deploy_edge_group names."
+        )
     if full and not hosts:
-        found.append("app_deploy: app hosts: found none, need at least one. Put a host into the group that app_deploy_app_group names.")
+        found.append(
+            "app_deploy: app hosts: found none, need at least one. Put a host into the group that app_deploy_app_group names."
+        )
     for host, facts in hosts.items():
         if not facts.get("address"):
-            found.append(f"app_deploy: address of host {host}: found none, need its private address. Set platform_address.")
+            found.append(
+                f"app_deploy: address of host {host}: found none, need its private address. Set platform_address."
+            )
     for app in full:
         found += _problems_of_app(app, hosts)
     found += _overlaps(full)
@@ -518,22 +530,34 @@ def _problems_of_app(app: dict[str, t.Any], hosts: dict[str, dict[str, t.Any]]) 
     for twice in sorted({one for one in names if names.count(one) > 1}):
         found.append(say % ("services", f"{twice} more than once", "each name once", "Rename one of them."))
     if not services_of(app, "web"):
-        found.append(say % ("services", "no web service", "at least one of kind web", "Set kind: web on what the edge serves."))
+        found.append(
+            say % ("services", "no web service", "at least one of kind web", "Set kind: web on what the edge serves.")
+        )
     for service in app["services"]:
         found += _problems_of_service(app, service, hosts)
     if app["strategy"]["type"] != "switch" or app["strategy"]["bake"]["seconds"]:
-        found.append(say % ("strategy", "canary steps or a bake", "type switch and bake.seconds 0", "Neither is offered yet."))
+        found.append(
+            say % ("strategy", "canary steps or a bake", "type switch and bake.seconds 0", "Neither is offered yet.")
+        )
     if app["backend"] != "compose":
         found.append(say % ("backend", app["backend"], "compose", "Set backend: compose."))
     for step in app["migration"]:
         if step.get("service") not in names:
             found.append(
-                say % ("migration", f"service {step.get('service')!r}", f"one of {', '.join(names)}", "Set migration[].service.")
+                say
+                % (
+                    "migration",
+                    f"service {step.get('service')!r}",
+                    f"one of {', '.join(names)}",
+                    "Set migration[].service.",
+                )
             )
     return found
 
 
-def _problems_of_service(app: dict[str, t.Any], service: dict[str, t.Any], hosts: dict[str, dict[str, t.Any]]) -> list[str]:
+def _problems_of_service(
+    app: dict[str, t.Any], service: dict[str, t.Any], hosts: dict[str, dict[str, t.Any]]
+) -> list[str]:
     found = []
     say = f"app_deploy: %s of service {app['name']}/{service.get('name', '?')}: found %s, need %s. %s"
     kind = service["kind"]
@@ -553,36 +577,70 @@ def _problems_of_service(app: dict[str, t.Any], service: dict[str, t.Any], hosts
             if not str(route.get("path", "/")).startswith("/"):
                 found.append(say % ("routes", route["path"], "a path that starts with /", "Mend path."))
             if route.get("host") and route["host"] not in app["hosts"]:
-                found.append(say % ("routes", f"host {route['host']}", f"one of {', '.join(app['hosts'])}", "Add it to hosts."))
+                found.append(
+                    say % ("routes", f"host {route['host']}", f"one of {', '.join(app['hosts'])}", "Add it to hosts.")
+                )
     if kind != "scheduled" and not service["healthcheck"] and not _waived(service, "healthcheck"):
         found.append(
-            say % ("healthcheck", "none", "a command that tells whether it is well", "Set healthcheck, or waive it with a reason in waivers.")
+            say
+            % (
+                "healthcheck",
+                "none",
+                "a command that tells whether it is well",
+                "Set healthcheck, or waive it with a reason in waivers.",
+            )
         )
     if kind == "singleton" and (service["replicas"] != 1 or service["replicas_max"] != 1):
         most = max(service["replicas"], service["replicas_max"])
         found.append(say % ("replicas", most, "1, since a singleton may run once", "Set replicas: 1, or kind: worker."))
     if service["replicas"] > service["replicas_max"]:
-        found.append(say % ("replicas", service["replicas"], f"at most replicas_max {service['replicas_max']}", "Raise replicas_max."))
+        found.append(
+            say
+            % (
+                "replicas",
+                service["replicas"],
+                f"at most replicas_max {service['replicas_max']}",
+                "Raise replicas_max.",
+            )
+        )
     if kind == "scheduled" and not service.get("schedule"):
-        found.append(say % ("schedule", "none", "a systemd calendar expression", 'Set schedule, for example "*-*-* 03:00:00".'))
+        found.append(
+            say % ("schedule", "none", "a systemd calendar expression", 'Set schedule, for example "*-*-* 03:00:00".')
+        )
     if kind in ("singleton", "scheduled") and service.get("host") and service["host"] not in hosts:
         found.append(say % ("host", service["host"], f"one of {', '.join(hosts)}", "Set host to an app host."))
     if service.get("user") is not None and not re.fullmatch(r"\d+", service["user"]):
         found.append(say % ("user", service["user"], "a numeric user id", "Set user, for example 10001."))
     if service["secrets_as"] == "environment" and not service.get("secrets_as_reason"):
-        found.append(say % ("secrets_as", "environment without a reason", "a reason", "Set secrets_as_reason, or secrets_as: file."))
+        found.append(
+            say
+            % ("secrets_as", "environment without a reason", "a reason", "Set secrets_as_reason, or secrets_as: file.")
+        )
     for secret in service["secrets"]:
         if "value" in secret and str(secret["value"]).startswith("$ANSIBLE_VAULT"):
-            found.append(say % (f"secret {secret['name']}", "a sealed vault text", "its value", "Give ansible-playbook the vault password."))
+            found.append(
+                say
+                % (
+                    f"secret {secret['name']}",
+                    "a sealed vault text",
+                    "its value",
+                    "Give ansible-playbook the vault password.",
+                )
+            )
     resources = service.get("resources", {})
     for key in ("memory", "cpus", "pids"):
         if key not in resources and not _waived(service, key):
-            found.append(say % (f"resources.{key}", "none", "a limit", f"Set resources.{key}, or waive it with a reason in waivers."))
+            found.append(
+                say
+                % (f"resources.{key}", "none", "a limit", f"Set resources.{key}, or waive it with a reason in waivers.")
+            )
     if "memory" in resources:
         try:
             memory_bytes(resources["memory"])
         except ValueError:
-            found.append(say % ("resources.memory", resources["memory"], "a size such as 256m", "Set resources.memory."))
+            found.append(
+                say % ("resources.memory", resources["memory"], "a size such as 256m", "Set resources.memory.")
+            )
     return found
 
 

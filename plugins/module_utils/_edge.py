@@ -1,0 +1,167 @@
+# Copyright (c) 2026, The Evenkeel authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# PRIVATE to the collection: may change in any release without notice.
+"""What an edge holds of its apps: records checked, maps laid out, changes planned.
+
+Everything here works on plain data. A *record* is the ``edge.json`` of
+``docs/architecture.md`` section 4.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import json
+import re
+import typing as t
+
+COLOURS = ("blue", "green")
+APP = re.compile(r"[a-z][a-z0-9-]{0,30}")
+# Its folder below /var/lib/evenkeel is the edge's own.
+RESERVED = ("edge",)
+SERVICE = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+SERVER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+HOST = re.compile(r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
+# What a path of a route or a check may hold without meaning anything to HAProxy.
+PATH = re.compile(r"/[A-Za-z0-9/._~!&()*+,;=:@?-]*")
+
+
+class EdgeError(Exception):
+    """One sentence for the person who runs the playbook."""
+
+
+def record_problems(record: t.Any) -> list[str]:
+    """Every reason why a record cannot be turned into configuration, one sentence each."""
+    if not isinstance(record, dict):
+        return [f"edge: record of an app: found {type(record).__name__}, need a dictionary. Set edge_app."]
+    name = str(record.get("app", ""))
+    found: list[str] = []
+
+    def refuse(what: str, value: t.Any, need: str, todo: str = "Set it in edge_app") -> None:
+        found.append(f"edge: {what} of app {name or '(without name)'}: found {value!r}, need {need}. {todo}.")
+
+    if record.get("schema") != 1:
+        refuse("schema of the record", record.get("schema"), "1", "Run the collection's version that wrote it")
+    if not APP.fullmatch(name) or name in RESERVED:
+        refuse("name", name, "a small letter and up to 30 of a-z, 0-9 and -, and not edge")
+    hosts = record.get("hosts") or []
+    if not hosts:
+        refuse("public names", hosts, "at least one")
+    for host in hosts:
+        if not HOST.fullmatch(str(host)):
+            refuse("public name", host, "a name in small letters")
+    services = record.get("services") or {}
+    for service, about in services.items():
+        if not SERVICE.fullmatch(str(service)):
+            refuse("service", service, "a small letter and then a-z, 0-9, - and _")
+        health = about.get("health") or {}
+        if not PATH.fullmatch(str(health.get("path", ""))):
+            refuse(f"health path of service {service}", health.get("path"), "a path that starts with /")
+        if not re.fullmatch(r"[1-5][0-9][0-9]", str(health.get("status", ""))):
+            refuse(f"health status of service {service}", health.get("status"), "a status from 100 to 599")
+        if not HOST.fullmatch(str(health.get("host", ""))):
+            refuse(f"health host of service {service}", health.get("host"), "a name in small letters")
+        interval = health.get("interval_seconds")
+        if not isinstance(interval, (int, float)) or isinstance(interval, bool) or not 0.1 <= interval <= 3600:
+            refuse(f"health interval of service {service}", interval, "0.1 to 3600 seconds")
+        for colour in COLOURS:
+            names = set()
+            for server in (about.get("servers") or {}).get(colour) or []:
+                label = f"server {server.get('name')} ({service}, {colour})"
+                if not SERVER.fullmatch(str(server.get("name", ""))) or server["name"] in names:
+                    refuse(label, server.get("name"), "a name of its own of letters, digits, ., _ and -")
+                names.add(server.get("name"))
+                if not _is_address(server.get("address")):
+                    refuse(f"address of {label}", server.get("address"), "an IP address")
+                port = server.get("port")
+                if not isinstance(port, int) or isinstance(port, bool) or not 1 <= port <= 65535:
+                    refuse(f"port of {label}", port, "1 to 65535")
+    for colour in COLOURS:
+        for route in (record.get("routes") or {}).get(colour) or []:
+            label = f"{colour} route {route.get('host')}{route.get('path')}"
+            if route.get("host") != "*" and route.get("host") not in hosts:
+                refuse(f"host of {label}", route.get("host"), "one of its public names or *")
+            if not PATH.fullmatch(str(route.get("path", ""))):
+                refuse(f"path of {label}", route.get("path"), "a path that starts with /")
+            if route.get("service") not in services:
+                refuse(f"service of {label}", route.get("service"), f"one of {', '.join(sorted(services)) or 'none'}")
+    return found
+
+
+def _is_address(value: t.Any) -> bool:
+    try:
+        ipaddress.ip_address(str(value))
+    except ValueError:
+        return False
+    return True
+
+
+def conflicts(records: t.Sequence[dict[str, t.Any]]) -> list[str]:
+    """One sentence for each public name that two apps claim."""
+    owner: dict[str, str] = {}
+    found = []
+    for record in records:
+        for host in record["hosts"]:
+            first = owner.setdefault(host, record["app"])
+            if first != record["app"]:
+                found.append(
+                    f"edge: public name {host}: found it with apps {first} and {record['app']}, need one owner. "
+                    f"Take it from one of them in app_deploy_apps."
+                )
+    return found
+
+
+def merged(
+    records: t.Sequence[dict[str, t.Any]], record: dict[str, t.Any] | None, state: str, app: str
+) -> list[dict[str, t.Any]]:
+    """The records as they are to be, in the order of their names."""
+    kept = {each["app"]: each for each in records if each["app"] != app}
+    if record is not None and state == "present":
+        kept[app] = record
+    return [kept[name] for name in sorted(kept)]
+
+
+def fingerprint(records: t.Sequence[dict[str, t.Any]]) -> str:
+    """A hash that tells whether records changed."""
+    return hashlib.sha256(json.dumps(list(records), sort_keys=True).encode()).hexdigest()
+
+
+def record_text(record: dict[str, t.Any]) -> str:
+    return json.dumps(record, indent=2, sort_keys=True) + "\n"
+
+
+def routes(record: dict[str, t.Any], colour: str) -> dict[str, str]:
+    """The routes map of one colour: ``<host><path>/`` to service, ``*`` written out."""
+    table = {}
+    for route in (record.get("routes") or {}).get(colour) or []:
+        for host in record["hosts"] if route["host"] == "*" else [route["host"]]:
+            table[f"{host}{route['path'].rstrip('/')}/"] = route["service"]
+    return dict(sorted(table.items()))
+
+
+def map_text(table: dict[str, str]) -> str:
+    return "".join(f"{key} {value}\n" for key, value in table.items())
+
+
+def map_memory(answer: str) -> dict[str, str] | None:
+    """What ``show map`` answered, or nothing when the worker does not know the map."""
+    table = {}
+    for line in answer.splitlines():
+        if line.startswith("Unknown map"):
+            return None
+        words = line.split(maxsplit=2)
+        if len(words) == 3 and words[0].startswith("0x"):
+            table[words[1]] = words[2].strip()
+    return table
+
+
+def refusal(output: str, stage: str, config_dir: str) -> str:
+    """The line in which HAProxy says why it refuses, with the paths it will have."""
+    lines = [line.strip() for line in output.splitlines() if "ALERT" in line]
+    # "config : parsing [file:line] : reason" comes before "Error(s) found in ...".
+    line = lines[0] if lines else output.strip().partition("\n")[0] or "no reason given"
+    line = re.sub(r"^\[ALERT\]\s*\(\d+\)\s*:\s*", "", line)
+    line = re.sub(r"^config\s*:\s*", "", line)
+    return line.replace(f"{stage}/etc", config_dir)

@@ -1,0 +1,210 @@
+# Copyright (c) 2026, The Evenkeel authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Where an app's records lie on a host, and how a record is read and written."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import re
+import typing as t
+
+from ansible_collections.evenkeel.platform.plugins.module_utils import _file
+from ansible_collections.evenkeel.platform.plugins.module_utils._failure import Failure, sentence
+
+SCHEMA = 1
+APP = re.compile(r"[a-z][a-z0-9-]{0,30}\Z")
+RELEASE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,127}\Z")
+FOLDER = re.compile(r"/[A-Za-z0-9._/+-]*\Z")
+
+STATE_ARGUMENTS: dict[str, t.Any] = {
+    "app": {"type": "str", "required": True},
+    "state_dir": {"type": "path", "default": "/var/lib/evenkeel"},
+    "lock_dir": {"type": "path", "default": "/run/lock"},
+    "lock_seconds": {"type": "float", "default": 30.0},
+}
+
+
+@dataclasses.dataclass
+class Records:
+    """One app's folder on this host; warnings gather what was set aside."""
+
+    module: str
+    app: str
+    state_dir: str
+    lock_dir: str
+    lock_seconds: float
+    check_mode: bool
+    warnings: list[str] = dataclasses.field(default_factory=list)
+
+    @classmethod
+    def of(cls, module: t.Any, name: str) -> Records:
+        params = module.params
+        if not APP.match(params["app"]):
+            raise Failure(
+                sentence(
+                    name,
+                    "the name is not usable",
+                    "app",
+                    repr(params["app"]),
+                    "a lower case letter, then at most 30 of a-z, 0-9 and -",
+                    "Set app",
+                )
+            )
+        for option in ("state_dir", "lock_dir"):
+            if not FOLDER.match(params[option]):
+                raise Failure(
+                    sentence(
+                        name,
+                        "the folder is not usable",
+                        option,
+                        repr(params[option]),
+                        "an absolute path of letters, digits and . _ / + -",
+                        f"Set {option}",
+                    )
+                )
+        return cls(
+            module=name,
+            app=params["app"],
+            state_dir=params["state_dir"],
+            lock_dir=params["lock_dir"],
+            lock_seconds=params["lock_seconds"],
+            check_mode=module.check_mode,
+        )
+
+    @property
+    def folder(self) -> str:
+        return os.path.join(self.state_dir, self.app)
+
+    def path(self, *names: str) -> str:
+        return os.path.join(self.folder, *names)
+
+    @contextlib.contextmanager
+    def locked(self, edge: bool = False) -> t.Iterator[None]:
+        """Hold the edge-wide lock (when asked) and then the app's lock; nothing in check mode."""
+        with contextlib.ExitStack() as stack:
+            if not self.check_mode:
+                if edge:
+                    stack.enter_context(
+                        _file.lock(os.path.join(self.lock_dir, "evenkeel-edge.lock"), self.lock_seconds, self.module)
+                    )
+                stack.enter_context(
+                    _file.lock(os.path.join(self.lock_dir, f"evenkeel-{self.app}.lock"), self.lock_seconds, self.module)
+                )
+            yield
+
+    def _broken(self, path: str, why: str, read_only: bool) -> None:
+        if self.check_mode or read_only:
+            self.warnings.append(f"{self.module}: {path} does not parse ({why}); it is left in place and not used.")
+            return
+        target = _file.set_aside(path)
+        self.warnings.append(f"{self.module}: {path} does not parse ({why}); it was set aside as {target}.")
+
+    def read(self, *names: str, read_only: bool = False) -> dict[str, t.Any] | None:
+        """Return a JSON record; one that does not parse is set aside and reported, never guessed."""
+        path = self.path(*names)
+        text = _file.read_text(path)
+        if text is None:
+            return None
+        try:
+            record = json.loads(text)
+        except ValueError as exc:
+            self._broken(path, str(exc), read_only)
+            return None
+        if not isinstance(record, dict) or not isinstance(record.get("schema"), int):
+            self._broken(path, "no schema number", read_only)
+            return None
+        if record["schema"] > SCHEMA:
+            raise Failure(
+                sentence(
+                    self.module,
+                    "the record is of a newer version",
+                    path,
+                    f"schema {record['schema']}",
+                    f"at most {SCHEMA}",
+                    "Run this from a checkout at least as new as the one that wrote it",
+                )
+            )
+        return record
+
+    def write(self, record: dict[str, t.Any], *names: str) -> None:
+        if not self.check_mode:
+            _file.write_atomic(
+                self.path(*names), json.dumps(dict(record, schema=SCHEMA), indent=1, sort_keys=True) + "\n"
+            )
+
+    def append(self, record: dict[str, t.Any], *names: str) -> None:
+        if not self.check_mode:
+            _file.append_line(self.path(*names), json.dumps(dict(record, schema=SCHEMA), sort_keys=True))
+
+    def read_lines(self, *names: str, read_only: bool = False) -> list[dict[str, t.Any]]:
+        """Return the records of a JSONL file; a torn last line and broken lines are set aside."""
+        path = self.path(*names)
+        text = _file.read_text(path)
+        if text is None:
+            return []
+        good, bad, whole = split_lines(text)
+        if bad:
+            if self.check_mode or read_only:
+                self.warnings.append(f"{self.module}: {len(bad)} lines of {path} do not parse; they are not used.")
+            else:
+                target = _file.broken_name(path)
+                _file.write_atomic(target, "".join(line + "\n" for line in bad))
+                _file.write_atomic(path, whole)
+                self.warnings.append(
+                    f"{self.module}: {len(bad)} lines of {path} do not parse; they were set aside in {target}."
+                )
+        elif text != whole and not (self.check_mode or read_only):
+            _file.write_atomic(path, whole)
+        return good
+
+    def token(self) -> int:
+        """Return the highest token this host has met."""
+        return int((self.read("state.json", read_only=True) or {}).get("token", 0))
+
+
+def split_lines(text: str) -> tuple[list[dict[str, t.Any]], list[str], str]:
+    """Return the records, the lines that do not parse, and the text with only the records.
+
+    A last line without a newline counts when it parses: the crash came between the last byte
+    and the newline. Otherwise it is torn.
+    """
+    good: list[dict[str, t.Any]] = []
+    kept: list[str] = []
+    bad: list[str] = []
+    for line in text.split("\n"):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except ValueError:
+            bad.append(line)
+            continue
+        if isinstance(record, dict) and isinstance(record.get("schema"), int):
+            good.append(record)
+            kept.append(line)
+        else:
+            bad.append(line)
+    return good, bad, "".join(line + "\n" for line in kept)
+
+
+def fence(module: str, app: str, token: int, highest: int) -> int:
+    """Return the token to keep, or refuse one that is lower than the highest met."""
+    if token < highest:
+        raise Failure(
+            sentence(
+                module,
+                "the token is stale",
+                app,
+                f"token {token}",
+                f"at least {highest}, which a newer run has shown to this host",
+                "A newer run has taken over; this run stops here and changes nothing more",
+            ),
+            token=token,
+            highest=highest,
+        )
+    return max(token, highest)

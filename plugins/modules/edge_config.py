@@ -1,0 +1,441 @@
+#!/usr/bin/python
+# Copyright (c) 2026, The Evenkeel authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: edge_config
+short_description: Put HAProxy's configuration and the records of its apps in place
+version_added: 0.1.0
+description:
+  - Checks the whole candidate configuration with C(haproxy -c) before anything in place is replaced. When HAProxy
+    refuses it, nothing changes and the failure says in which line and why.
+  - Reloads HAProxy only when what it has read differs from what is in place. When the reload fails, the former files
+    come back.
+  - Routes change in the memory of every worker, without a reload.
+  - The live entry and the maintenance mark of an app are created when they are absent and never touched afterwards.
+author: The Evenkeel authors (@evenkeel)
+options:
+  files:
+    description:
+      - Content of each file by its path below O(config_dir). C(conf.d/50-app-*.cfg) that are not named here are
+        removed; other files that stand there are kept and checked with the rest.
+    type: dict
+    required: true
+  records:
+    description:
+      - The records of all apps of this edge, as M(evenkeel.platform.edge_record_info) returned them. What is left of
+        an app without a record is removed once HAProxy no longer reads it.
+    type: list
+    elements: dict
+    required: true
+  fingerprint:
+    description:
+      - What M(evenkeel.platform.edge_record_info) returned as RV(evenkeel.platform.edge_record_info#module:fingerprint).
+        When the records changed since, nothing is done and the module fails.
+    type: str
+    required: true
+  config_dir:
+    description:
+      - The folder of HAProxy's configuration.
+    type: path
+    default: /etc/haproxy
+  state_dir:
+    description:
+      - The folder that holds one folder an app.
+    type: path
+    default: /var/lib/evenkeel
+  lock_dir:
+    description:
+      - The folder of the edge-wide lock.
+    type: path
+    default: /run/lock
+  master_socket:
+    description:
+      - The socket of HAProxy's master.
+    type: path
+    default: /run/haproxy-master.sock
+  loaded:
+    description:
+      - The file in which C(edge-sync) notes which configuration HAProxy has read.
+    type: path
+    default: /run/evenkeel/edge-loaded
+  haproxy:
+    description:
+      - The program that checks the candidate.
+    type: path
+    default: /usr/sbin/haproxy
+  service:
+    description:
+      - The unit to reload. Nothing is reloaded while it is not running, or when this is empty.
+    type: str
+    default: haproxy.service
+attributes:
+  check_mode:
+    description: Checks the candidate where HAProxy is set up already, and writes nothing.
+    support: full
+  diff_mode:
+    description: Shows each file that changes.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Put the configuration in place
+  evenkeel.platform.edge_config:
+    files:
+      haproxy.cfg: "{{ lookup('ansible.builtin.template', 'haproxy.cfg.j2') }}"
+    records: "{{ edge_records.records }}"
+    fingerprint: "{{ edge_records.fingerprint }}"
+"""
+
+RETURN = r"""
+actions:
+  description: What was done, or would be, one sentence each.
+  returned: always
+  type: list
+  elements: str
+  sample: [wrote /etc/haproxy/conf.d/50-app-shop.cfg, reloaded haproxy.service]
+reloaded:
+  description: Whether HAProxy was reloaded, or would be.
+  returned: always
+  type: bool
+  sample: true
+checked:
+  description: Whether HAProxy checked the candidate.
+  returned: always
+  type: bool
+  sample: true
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import socket
+import tempfile
+import typing as t
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.evenkeel.platform.plugins.module_utils import _edge, _file
+from ansible_collections.evenkeel.platform.plugins.module_utils._failure import Failure, sentence
+
+ARGUMENT_SPEC = {
+    "files": {"type": "dict", "required": True},
+    "records": {"type": "list", "elements": "dict", "required": True},
+    "fingerprint": {"type": "str", "required": True, "no_log": False},
+    "config_dir": {"type": "path", "default": "/etc/haproxy"},
+    "state_dir": {"type": "path", "default": "/var/lib/evenkeel"},
+    "lock_dir": {"type": "path", "default": "/run/lock"},
+    "master_socket": {"type": "path", "default": "/run/haproxy-master.sock"},
+    "loaded": {"type": "path", "default": "/run/evenkeel/edge-loaded"},
+    "haproxy": {"type": "path", "default": "/usr/sbin/haproxy"},
+    "service": {"type": "str", "default": "haproxy.service"},
+}
+OURS = ("edge.json", "live.map", "maintenance.map", "routes-blue.map", "routes-green.map")
+
+
+class Edge:
+    """The files and the process of one edge."""
+
+    def __init__(self, module: AnsibleModule) -> None:
+        self.module = module
+        self.config_dir = Path(module.params["config_dir"])
+        self.state_dir = Path(module.params["state_dir"])
+        self.records = module.params["records"]
+        self.actions: list[str] = []
+        self.diff: list[dict[str, str]] = []
+        self.checked = False
+        self.reloaded = False
+        # What stood in a file before it changed, to go back to.
+        self.former: dict[Path, str | None] = {}
+
+    # -- what is and what is to be --------------------------------------------
+
+    def wanted(self) -> dict[Path, str | None]:
+        """Every file with the content it is to have; nothing means that it is to go."""
+        files: dict[Path, str | None] = {}
+        for path in sorted((self.config_dir / "conf.d").glob("50-app-*.cfg")):
+            files[path] = None
+        for name, content in self.module.params["files"].items():
+            files[self.config_dir / name] = content
+        for record in self.records:
+            folder = self.state_dir / record["app"]
+            files[folder / "edge.json"] = _edge.record_text(record)
+            for colour in _edge.COLOURS:
+                files[folder / f"routes-{colour}.map"] = _edge.map_text(_edge.routes(record, colour))
+            for name, first in (("live.map", "none:0::"), ("maintenance.map", "off")):
+                if not (folder / name).exists():
+                    files[folder / name] = f"{record['app']} {first}\n"
+        if not (self.state_dir / "edge" / "servers.state").exists():
+            files[self.state_dir / "edge" / "servers.state"] = "1\n"
+        apps = {record["app"] for record in self.records}
+        for path in sorted(self.state_dir.glob("*/edge.json")):
+            if path.parent.name not in apps:
+                files[path] = None
+        return files
+
+    def changes(self, wanted: dict[Path, str | None]) -> dict[Path, str | None]:
+        """Those of the wanted files that are not so yet."""
+        different = {}
+        for path, content in wanted.items():
+            before = _file.read_text(str(path))
+            if before != content:
+                self.former[path] = before
+                different[path] = content
+        return different
+
+    def leftovers(self) -> list[Path]:
+        """Files of apps that this edge no longer serves."""
+        apps = {record["app"] for record in self.records}
+        return [
+            path for name in OURS for path in sorted(self.state_dir.glob(f"*/{name}")) if path.parent.name not in apps
+        ]
+
+    def digest(self) -> str:
+        """The hash that edge-sync notes for what HAProxy has read."""
+        total = hashlib.sha256()
+        paths = [
+            self.config_dir / "haproxy.cfg",
+            *sorted((self.config_dir / "conf.d").glob("*.cfg")),
+            *sorted((self.config_dir / "pages").glob("*.html")),
+        ]
+        for path in paths:
+            total.update(f"{path.name}\0".encode())
+            total.update(path.read_bytes() if path.is_file() else b"")
+            total.update(b"\0")
+        return total.hexdigest()
+
+    # -- the check ------------------------------------------------------------
+
+    def check(self, wanted: dict[Path, str | None]) -> None:
+        """Let HAProxy read the candidate in a folder of its own."""
+        haproxy = self.module.params["haproxy"]
+        set_up = Path(self.module.params["loaded"]).exists()
+        if not os.access(haproxy, os.X_OK) or (self.module.check_mode and not set_up):
+            return
+        stage = tempfile.mkdtemp(prefix="evenkeel-edge-", dir=self.module.tmpdir)
+        try:
+            places = ((self.config_dir, Path(stage, "etc")), (self.state_dir, Path(stage, "state")))
+            moved = [(f"{self.config_dir}/{part}", f"{stage}/etc/{part}") for part in ("pages/", "conf.d/")]
+            moved.append((f"{self.state_dir}/", f"{stage}/state/"))
+            candidate = dict(wanted)
+            for pattern in ("conf.d/*.cfg", "pages/*.html"):
+                for path in self.config_dir.glob(pattern):
+                    candidate.setdefault(path, _file.read_text(str(path)))
+            for record in self.records:
+                for name in ("live.map", "maintenance.map"):
+                    path = self.state_dir / record["app"] / name
+                    candidate.setdefault(path, _file.read_text(str(path)))
+            for name in ("acme.map",):
+                path = self.state_dir / "edge" / name
+                candidate.setdefault(path, _file.read_text(str(path)) or "")
+            for path, content in candidate.items():
+                if content is None:
+                    continue
+                for place, staged in places:
+                    if path.is_relative_to(place):
+                        target = staged / path.relative_to(place)
+                if target.suffix == ".cfg":
+                    for old, new in moved:
+                        content = content.replace(old, new)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_text(content, encoding="utf-8")
+            command = [haproxy, "-c", "-f", f"{stage}/etc/haproxy.cfg", "-f", f"{stage}/etc/conf.d"]
+            status, out, err = self.module.run_command(command, environ_update={"LC_ALL": "C"})
+            self.checked = True
+            if status:
+                line = _edge.refusal(out + err, stage, str(self.config_dir))
+                line = line.replace(f"{stage}/state", str(self.state_dir))
+                raise Failure(
+                    sentence(
+                        "edge_config",
+                        "the candidate configuration",
+                        str(self.config_dir),
+                        f"HAProxy refusing it ({line})",
+                        "one it reads; nothing was changed",
+                        "Mend what that line was made from",
+                    ),
+                    stderr=out + err,
+                )
+        finally:
+            shutil.rmtree(stage, ignore_errors=True)
+
+    # -- the process ----------------------------------------------------------
+
+    def ask(self, command: str) -> str:
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(5)
+            client.connect(self.module.params["master_socket"])
+            client.sendall(command.encode() + b"\n")
+            parts = []
+            while part := client.recv(65536):
+                parts.append(part)
+        return b"".join(parts).decode(errors="replace")
+
+    def workers(self) -> list[int]:
+        """Every worker, those of former reloads as well."""
+        try:
+            lines = self.ask("show proc").splitlines()
+        except OSError:
+            return []
+        return [int(words[0]) for words in map(str.split, lines) if len(words) > 2 and words[1] == "worker"]
+
+    def running(self) -> bool:
+        unit = self.module.params["service"]
+        return bool(unit) and self.module.run_command(["systemctl", "is-active", "--quiet", unit])[0] == 0
+
+    def loads_something_else(self) -> bool:
+        """Whether HAProxy has read other files than those in place."""
+        return (_file.read_text(self.module.params["loaded"]) or "").strip() != self.digest()
+
+    def move_routes(self, write: bool) -> None:
+        """Make each worker's memory equal to the routes of its files, one commit a map."""
+        for worker in self.workers():
+            for record in self.records:
+                for colour in _edge.COLOURS:
+                    path = self.state_dir / record["app"] / f"routes-{colour}.map"
+                    table = _edge.routes(record, colour)
+                    memory = _edge.map_memory(self.ask(f"@!{worker} show map {path}"))
+                    if memory is None or memory == table:
+                        continue
+                    self.actions.append(f"moved the {colour} routes of {record['app']} in worker {worker}")
+                    if write:
+                        self.commit(worker, path, table)
+
+    def commit(self, worker: int, path: Path, table: dict[str, str]) -> None:
+        answer = self.ask(f"@!{worker} prepare map {path}")
+        version = answer.rpartition(":")[2].strip()
+        for key, value in table.items():
+            answer += self.ask(f"@!{worker} add map @{version} {path} {key} {value}")
+        answer += self.ask(f"@!{worker} commit map @{version} {path}")
+        if _edge.map_memory(self.ask(f"@!{worker} show map {path}")) != table:
+            raise Failure(
+                sentence(
+                    "edge_config",
+                    "the routes in memory",
+                    f"worker {worker} of HAProxy",
+                    f"others than those written ({' '.join(answer.split())})",
+                    f"what {path} holds",
+                    "Run this again; 'systemctl reload haproxy' reads the file",
+                )
+            )
+
+    # -- the change -----------------------------------------------------------
+
+    def note(self, different: dict[Path, str | None]) -> None:
+        for path, content in different.items():
+            self.actions.append(f"{'removed' if content is None else 'wrote'} {path}")
+            self.diff.append(
+                {
+                    "before_header": str(path),
+                    "after_header": str(path),
+                    "before": self.former[path] or "",
+                    "after": content or "",
+                }
+            )
+
+    @staticmethod
+    def put(files: t.Mapping[Path, str | None]) -> None:
+        for path, content in files.items():
+            if content is None:
+                path.unlink(missing_ok=True)
+            else:
+                # HAProxy reads all of it as root, before it gives up its rights.
+                _file.write_atomic(str(path), content, 0o600)
+
+    def reload(self) -> None:
+        status, _out, _err = self.module.run_command(["systemctl", "reload", self.module.params["service"]])
+        if status == 0:
+            return
+        _code, journal, _err = self.module.run_command(
+            ["journalctl", "--unit", self.module.params["service"], "--lines", "20", "--no-pager", "--output", "cat"]
+        )
+        with self.lock():
+            self.put(self.former)
+        raise Failure(
+            sentence(
+                "edge_config",
+                "the reload",
+                self.module.params["service"],
+                "that it failed",
+                "a new worker on the new configuration; the former files are back and the old worker goes on",
+                "Read the last lines of its journal in stderr",
+            ),
+            stderr=journal,
+        )
+
+    def lock(self) -> t.ContextManager[None]:
+        return _file.lock(os.path.join(self.module.params["lock_dir"], "evenkeel-edge.lock"), 60, "edge_config")
+
+    def fenced(self) -> None:
+        """Refuse to go on from records that are no longer those on the edge."""
+        found = []
+        for path in sorted(self.state_dir.glob("*/edge.json")):
+            found.append(json.loads(path.read_text(encoding="utf-8")))
+        if _edge.fingerprint(found) != self.module.params["fingerprint"]:
+            raise Failure(
+                sentence(
+                    "edge_config",
+                    "the records of the apps",
+                    str(self.state_dir),
+                    "that another run changed them meanwhile",
+                    "those this run has read",
+                    "Run it again",
+                )
+            )
+
+    def apply(self) -> None:
+        """Check, write and load; everything but the reload under the edge-wide lock."""
+        if self.module.check_mode:
+            wanted = self.wanted()
+            different = self.changes(wanted)
+            if different:
+                self.check(wanted)
+            self.note(different)
+            self.reloaded = self.running() and (
+                any(path.is_relative_to(self.config_dir) for path in different) or self.loads_something_else()
+            )
+            self.move_routes(write=False)
+            return
+        with self.lock():
+            self.fenced()
+            wanted = self.wanted()
+            different = self.changes(wanted)
+            if different:
+                self.check(wanted)
+            self.note(different)
+            self.put(different)
+            self.move_routes(write=True)
+            self.reloaded = self.running() and self.loads_something_else()
+        if self.reloaded:
+            self.reload()
+            self.actions.append(f"reloaded {self.module.params['service']}")
+        for path in self.leftovers():
+            self.actions.append(f"removed {path}")
+            path.unlink(missing_ok=True)
+            if not any(path.parent.iterdir()):
+                path.parent.rmdir()
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
+    edge = Edge(module)
+    try:
+        edge.apply()
+    except Failure as exc:
+        module.fail_json(msg=exc.sentence, **{"actions": [], "checked": edge.checked, "reloaded": False, **exc.result})
+    module.exit_json(
+        changed=bool(edge.actions) or edge.reloaded,
+        actions=edge.actions,
+        checked=edge.checked,
+        reloaded=edge.reloaded,
+        diff=edge.diff,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,128 @@
+#!/usr/bin/python
+# Copyright (c) 2026, The Evenkeel authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: edge_maintenance
+short_description: Show or take away the maintenance page of an app on an edge
+version_added: 0.1.0
+description:
+  - Sets the maintenance entry of an app in every worker of HAProxy and in the file a restart loads.
+  - When HAProxy does not run only the file is written; it is loaded at the start.
+extends_documentation_fragment:
+  - evenkeel.platform.attributes
+  - evenkeel.platform.state
+  - evenkeel.platform.haproxy
+options:
+  state:
+    description: Whether the app is in maintenance.
+    type: str
+    choices: ["on", "off"]
+    required: true
+author:
+  - The Evenkeel authors (@evenkeel)
+"""
+
+EXAMPLES = r"""
+- name: Show the maintenance page
+  evenkeel.platform.edge_maintenance:
+    app: shop
+    state: "on"
+"""
+
+RETURN = r"""
+before:
+  description: What was served, V(on) or V(off).
+  returned: always
+  type: str
+  sample: "off"
+after:
+  description: What is served now, or would be in check mode.
+  returned: always
+  type: str
+  sample: "on"
+running:
+  description: Whether HAProxy answered.
+  returned: always
+  type: bool
+  sample: true
+"""
+
+import os
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.evenkeel.platform.plugins.module_utils import _adapter, _entry, _file, _haproxy
+from ansible_collections.evenkeel.platform.plugins.module_utils._failure import Failure, sentence
+from ansible_collections.evenkeel.platform.plugins.module_utils._state import STATE_ARGUMENTS, Records
+
+ARGUMENT_SPEC: dict[str, t.Any] = {
+    **STATE_ARGUMENTS,
+    **_adapter.ADAPTER_ARGUMENTS,
+    "state": {"type": "str", "choices": ["on", "off"], "required": True},
+}
+MODULE = "edge_maintenance"
+
+
+def switch(module: AnsibleModule, records: Records, result: dict[str, t.Any]) -> None:
+    adapter = _adapter.HaproxyAdapter(MODULE, records.app, records.folder, module.params["adapter_options"])
+    path = os.path.join(records.folder, "maintenance.map")
+    wanted = module.params["state"]
+    saved = _entry.parse_file(_file.read_text(path), records.app)
+    try:
+        readings = _haproxy.read_key(adapter.master, path, records.app)
+    except _haproxy.Unreachable as failure:
+        records.warnings.append(failure.sentence)
+        readings = []
+        result["running"] = False
+    result["before"] = (readings[0].value if readings else saved) or "off"
+    result["after"] = wanted
+    moving = bool(_haproxy.wrong(readings, wanted))
+    result["changed"] = moving or saved != wanted
+    if module.check_mode or not result["changed"]:
+        return
+    problems: list[str] = []
+    if moving:
+        problems = _haproxy.write_key(adapter.master, path, records.app, wanted)
+        problems += [
+            f"worker {each.pid} holds {each.value!r}"
+            for each in _haproxy.wrong(_haproxy.read_key(adapter.master, path, records.app), wanted)
+        ]
+    if problems:
+        raise Failure(
+            sentence(
+                MODULE,
+                "the entry was not read back",
+                records.app,
+                "; ".join(problems),
+                wanted,
+                "Run it again, and see 'systemctl status haproxy'",
+            )
+        )
+    _file.write_atomic(path, f"{records.app} {wanted}\n", 0o600)
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
+    result: dict[str, t.Any] = {"changed": False, "before": "", "after": "", "running": True}
+    warnings: list[str] = []
+    try:
+        records = Records.of(module, MODULE)
+        warnings = records.warnings
+        with records.locked(edge=True):
+            switch(module, records, result)
+    except Failure as failure:
+        for text in warnings:
+            module.warn(text)
+        module.fail_json(msg=failure.sentence, **{**result, "changed": False})
+    for text in warnings:
+        module.warn(text)
+    module.exit_json(diff={"before": result["before"] + "\n", "after": result["after"] + "\n"}, **result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+#!/usr/bin/python
+# Copyright (c) 2026, The Evenkeel authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: edge_record_info
+short_description: Read what an edge knows of its apps
+version_added: 0.1.0
+description:
+  - Reads the record of every app on this edge, and lays one changed record over them, so that the configuration of
+    HAProxy can be rendered from all of them before anything is written.
+author: The Evenkeel authors (@evenkeel)
+options:
+  record:
+    description:
+      - The record of the app to lay over those on the edge. Its shape is described in the architecture of the
+        collection.
+    type: dict
+  state:
+    description:
+      - Whether the app of O(record) is to be on this edge.
+    type: str
+    choices: [present, absent]
+    default: present
+  state_dir:
+    description:
+      - The folder that holds one folder an app.
+    type: path
+    default: /var/lib/evenkeel
+attributes:
+  check_mode:
+    description: Reads only.
+    support: full
+  diff_mode:
+    description: Changes nothing.
+    support: none
+"""
+
+EXAMPLES = r"""
+- name: Read the records of this edge
+  evenkeel.platform.edge_record_info:
+  register: edge_records
+"""
+
+RETURN = r"""
+records:
+  description: The records as they are to be, in the order of their names.
+  returned: always
+  type: list
+  elements: dict
+  sample: [{schema: 1, app: shop, hosts: [shop.example.com], services: {}, routes: {blue: [], green: []}}]
+fingerprint:
+  description: A hash over the records as they were found, for M(evenkeel.platform.edge_config).
+  returned: always
+  type: str
+  sample: 4f53cda18c2baa0c0354bb5f9a3ecbe5ed12ab4d8e11ba873c2f11161202b945
+"""
+
+import json
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.evenkeel.platform.plugins.module_utils import _edge
+
+ARGUMENT_SPEC = {
+    "record": {"type": "dict"},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "state_dir": {"type": "path", "default": "/var/lib/evenkeel"},
+}
+
+
+def read_records(state_dir: Path) -> list[dict]:
+    """Read every record on this edge; one that cannot be read stops everything."""
+    records = []
+    for path in sorted(state_dir.glob("*/edge.json")):
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as exc:
+            raise _edge.EdgeError(
+                f"edge: record {path}: found one that cannot be read ({exc}), need JSON. "
+                "Deploy the app again after moving the file away."
+            ) from exc
+        problems = _edge.record_problems(record)
+        if problems:
+            raise _edge.EdgeError(" ".join(problems))
+        records.append(record)
+    return records
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
+    record = module.params["record"] or None
+    try:
+        problems = _edge.record_problems(record) if record else []
+        if problems and module.params["state"] == "present":
+            raise _edge.EdgeError(" ".join(problems))
+        found = read_records(Path(module.params["state_dir"]))
+        app = (record or {}).get("app", "")
+        records = _edge.merged(found, record, module.params["state"], app)
+        problems = _edge.conflicts(records)
+        if problems:
+            raise _edge.EdgeError(" ".join(problems))
+    except _edge.EdgeError as exc:
+        module.fail_json(msg=str(exc))
+    module.exit_json(changed=False, records=records, fingerprint=_edge.fingerprint(found))
+
+
+if __name__ == "__main__":
+    main()

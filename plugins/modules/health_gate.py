@@ -1,0 +1,241 @@
+#!/usr/bin/python
+# Copyright (c) 2026, The Evenkeel authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: health_gate
+short_description: Wait for several targets to answer well a number of times in a row
+version_added: 0.1.0
+description:
+  - Asks all targets at once. Each needs O(successes) right answers in a row; one wrong answer starts
+    its row again.
+  - A target that has answered and then refuses connections has ended. The gate fails at once then.
+  - In check mode nothing is asked, as what would be asked was not started.
+extends_documentation_fragment:
+  - evenkeel.platform.attributes.info
+options:
+  targets:
+    description: What to ask.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      name:
+        description: Name for messages.
+        type: str
+        required: true
+      url:
+        description: Where to ask.
+        type: str
+        required: true
+      host:
+        description: Host header and SNI; that of the address when left out.
+        type: str
+        default: ""
+      connect_to:
+        description: Address, with or without port, to connect to instead.
+        type: str
+        default: ""
+      status:
+        description: Status to expect; O(status) when left out.
+        type: int
+      body:
+        description: Text that the body must hold; O(body) when left out.
+        type: str
+      release_key:
+        description: Key of the JSON answer that holds the release; O(release_key) when left out. Empty compares none.
+        type: str
+  successes:
+    description: Right answers in a row that each target needs.
+    type: int
+    default: 3
+  interval_seconds:
+    description: Time between two answers of a target.
+    type: float
+    default: 0.5
+  timeout_seconds:
+    description: How long all of it may take.
+    type: float
+    default: 60.0
+  request_timeout_seconds:
+    description: How long one answer may take.
+    type: float
+    default: 5.0
+  status:
+    description: Status to expect.
+    type: int
+    default: 200
+  body:
+    description: Text that the body must hold.
+    type: str
+    default: ""
+  release:
+    description: The release that the app must tell of itself. Empty compares none.
+    type: str
+    default: ""
+  release_key:
+    description: Key of the JSON answer that holds the release.
+    type: str
+    default: release
+  ca_file:
+    description: File of the CA certificates to trust.
+    type: path
+    default: ""
+  verify:
+    description: Whether to check certificates.
+    type: bool
+    default: true
+author:
+  - The Evenkeel authors (@evenkeel)
+"""
+
+EXAMPLES = r"""
+- name: Wait for green
+  evenkeel.platform.health_gate:
+    targets:
+      - name: api app1_1
+        url: http://192.0.2.21:20001/readyz
+        host: shop.example.com
+    release: "1.1"
+"""
+
+RETURN = r"""
+passed:
+  description: Whether every target passed. False in check mode, as nothing was asked.
+  returned: always
+  type: bool
+  sample: true
+failed_targets:
+  description: One sentence for each target that did not pass.
+  returned: always
+  type: list
+  elements: str
+  sample: []
+transcript:
+  description: For each target its last answers, 20 at most.
+  returned: always
+  type: dict
+  sample: {"api app1_1": [{"at_seconds": 0.1, "ok": true, "problem": "", "answer": "200"}]}
+seconds:
+  description: How long it took.
+  returned: always
+  type: float
+  sample: 1.2
+"""
+
+import concurrent.futures
+import threading
+import time
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.evenkeel.platform.plugins.module_utils import _gate, _http
+
+ARGUMENT_SPEC: dict[str, t.Any] = {
+    "targets": {
+        "type": "list",
+        "elements": "dict",
+        "required": True,
+        "options": {
+            "name": {"type": "str", "required": True},
+            "url": {"type": "str", "required": True},
+            "host": {"type": "str", "default": ""},
+            "connect_to": {"type": "str", "default": ""},
+            "status": {"type": "int"},
+            "body": {"type": "str"},
+            "release_key": {"type": "str", "no_log": False},
+        },
+    },
+    "successes": {"type": "int", "default": 3},
+    "interval_seconds": {"type": "float", "default": 0.5},
+    "timeout_seconds": {"type": "float", "default": 60.0},
+    "request_timeout_seconds": {"type": "float", "default": 5.0},
+    "status": {"type": "int", "default": 200},
+    "body": {"type": "str", "default": ""},
+    "release": {"type": "str", "default": ""},
+    "release_key": {"type": "str", "default": "release", "no_log": False},
+    "ca_file": {"type": "path", "default": ""},
+    "verify": {"type": "bool", "default": True},
+}
+
+
+def first(*values: t.Any) -> t.Any:
+    return next((value for value in values if value is not None), None)
+
+
+def probe(
+    params: dict[str, t.Any], given: dict[str, t.Any], target: _gate.Target, started: float, over: threading.Event
+) -> None:
+    """Ask one target until it passed, it ended, or the time is over."""
+    deadline = started + params["timeout_seconds"]
+    while not over.is_set():
+        left = deadline - time.monotonic()
+        if left <= 0:
+            return
+        answer = _http.get(
+            given["url"],
+            host=given["host"],
+            connect_to=given["connect_to"],
+            ca_file=params["ca_file"],
+            verify=params["verify"],
+            timeout=max(0.1, min(params["request_timeout_seconds"], left)),
+        )
+        key = first(given["release_key"], params["release_key"])
+        problem = _http.problem(
+            answer,
+            status=first(given["status"], params["status"]),
+            body=first(given["body"], params["body"]),
+            release=params["release"] if key else "",
+            release_key=key,
+        )
+        _gate.observe(
+            target,
+            at=time.monotonic() - started,
+            problem=problem,
+            brief=answer.brief(),
+            refused=answer.refused,
+            answered=answer.status > 0,
+        )
+        if target.restarted:
+            over.set()
+        if target.restarted or _gate.passed(target, params["successes"]):
+            return
+        over.wait(max(0.0, min(params["interval_seconds"], deadline - time.monotonic())))
+
+
+def gate(params: dict[str, t.Any]) -> dict[str, t.Any]:
+    targets = [_gate.Target(each["name"], each["url"]) for each in params["targets"]]
+    over = threading.Event()
+    started = time.monotonic()
+    with concurrent.futures.ThreadPoolExecutor(max_workers=max(1, min(32, len(targets)))) as pool:
+        jobs = [
+            pool.submit(probe, params, given, target, started, over)
+            for given, target in zip(params["targets"], targets)
+        ]
+        for job in jobs:
+            job.result()
+    seconds = time.monotonic() - started
+    return {
+        "passed": _gate.verdict(targets, params["successes"]) == "passed",
+        "failed_targets": _gate.sentences(targets, params["successes"], seconds),
+        "transcript": {target.name: target.transcript for target in targets},
+        "seconds": round(seconds, 3),
+    }
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
+    if module.check_mode:
+        module.exit_json(changed=False, passed=False, failed_targets=[], transcript={}, seconds=0.0)
+    result = gate(module.params)
+    if not result["passed"]:
+        module.fail_json(msg=" ".join(result["failed_targets"]), changed=False, **result)
+    module.exit_json(changed=False, **result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,141 @@
+#!/usr/bin/python
+# Copyright (c) 2026, The Evenkeel authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: release_info
+short_description: Tell who released what, when and why, and what is under way
+version_added: 0.1.0
+description: Reads the records of an app on the record host. Nothing is written, repaired or locked.
+extends_documentation_fragment:
+  - evenkeel.platform.attributes.info
+  - evenkeel.platform.state
+options:
+  count:
+    description: How many rows of the ledger to return.
+    type: int
+    default: 10
+author:
+  - The Evenkeel authors (@evenkeel)
+seealso:
+  - module: evenkeel.platform.release_journal
+"""
+
+EXAMPLES = r"""
+- name: Read the ledger
+  evenkeel.platform.release_info:
+    app: shop
+  register: releases
+"""
+
+RETURN = r"""
+releases:
+  description: The kept releases, newest first.
+  returned: always
+  type: list
+  elements: dict
+  sample: [{"identity": "1.1", "release": "1.1", "created_at": "2026-11-21T10:00:00.000Z"}]
+ledger:
+  description: The sealed rows, newest first.
+  returned: always
+  type: list
+  elements: dict
+  sample: [{"identity": "1.1", "result": "live", "sealed_at": "2026-11-21T10:00:00.000Z"}]
+lease:
+  description: The lease, with C(held).
+  returned: always
+  type: dict
+  sample: {"token": 42, "held": false}
+held:
+  description: The held releases.
+  returned: always
+  type: list
+  elements: dict
+  sample: [{"identity": "1.1", "result": "refused", "at": "2026-11-21T10:00:00.000Z", "reason": "gate", "owner": "alice"}]
+pending_contract:
+  description: The contract migrations of the live release that have not run.
+  returned: always
+  type: list
+  elements: dict
+  sample: []
+unfinished:
+  description: The run that was opened and not sealed, or an empty dict.
+  returned: always
+  type: dict
+  sample: {"identity": "1.1", "boundary": "fetched", "run": "run-1"}
+warm:
+  description: The side that is warm still, or an empty dict.
+  returned: always
+  type: dict
+  sample: {"identity": "1.0", "colour": "blue", "until": "2026-11-21T10:10:00.000Z"}
+"""
+
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.evenkeel.platform.plugins.module_utils import _clock, _journal, _lease, _ledger, _releases
+from ansible_collections.evenkeel.platform.plugins.module_utils._failure import Failure
+from ansible_collections.evenkeel.platform.plugins.module_utils._state import STATE_ARGUMENTS, Records
+
+ARGUMENT_SPEC: dict[str, t.Any] = {**STATE_ARGUMENTS, "count": {"type": "int", "default": 10}}
+
+
+def open_run(lines: list[dict[str, t.Any]]) -> dict[str, t.Any]:
+    run = _journal.unfinished(lines)
+    if not run:
+        return {}
+    opened = _journal.latest(run)
+    keys = ("identity", "release", "kind", "run", "owner", "reason", "from", "to", "token")
+    return dict(
+        {key: opened.get(key) for key in keys},
+        boundary=_journal.reached(run),
+        since=_journal.header(run)["at"],
+        at=run[-1]["at"],
+    )
+
+
+def read(records: Records, count: int) -> dict[str, t.Any]:
+    now = _clock.now()
+    lines = records.read_lines("journal.jsonl", read_only=True)
+    rows = records.read_lines("ledger.jsonl", read_only=True)
+    kept = _releases.read(records, read_only=True)
+    lease = records.read("lease.json", read_only=True)
+    newest = sorted(kept.values(), key=lambda record: (record["created_at"], record["identity"]), reverse=True)
+    return {
+        "releases": newest,
+        "ledger": rows[::-1][:count],
+        "lease": dict(_lease.public(lease), held=_lease.held(lease, now)),
+        "held": [
+            {
+                "identity": identity,
+                "result": row["result"],
+                "at": row["sealed_at"],
+                "reason": row.get("reason"),
+                "owner": row.get("owner"),
+            }
+            for identity, row in _ledger.held(rows).items()
+        ],
+        "pending_contract": _ledger.pending_contract(rows, kept),
+        "unfinished": open_run(lines),
+        "warm": _ledger.warm(rows, now.wall, _clock.parse) or {},
+    }
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
+    try:
+        records = Records.of(module, "release_info")
+        result = read(records, module.params["count"])
+    except Failure as failure:
+        module.fail_json(msg=failure.sentence, **failure.result)
+    for text in records.warnings:
+        module.warn(text)
+    module.exit_json(changed=False, **result)
+
+
+if __name__ == "__main__":
+    main()
