@@ -1,0 +1,532 @@
+#!/usr/bin/env python3
+# Copyright (c) 2026, The Evenkeel authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Load with an open loop against the lab's shop, and what came of every request.
+
+A request leaves at its time whether or not earlier ones were answered. Nothing is tried twice: a refused
+connection, a reset, a timeout and any answer but a good one is a failure of its kind. The release is the one
+the app names in the body of its answer. SIGTERM or SIGINT ends the run early; the summary is printed either way.
+Only addresses of this machine's loopback and of the lab are accepted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import collections
+import contextlib
+import ipaddress
+import json
+import signal
+import ssl
+import sys
+import time
+import urllib.parse
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+# The networks of lab/vars.yml; nothing else is loaded.
+ALLOWED = [ipaddress.ip_network(text) for text in ("127.0.0.0/8", "::1/128", "10.231.0.0/16", "fd23:1::/32")]
+MOST_RATE = 1000.0
+MOST_SECONDS = 900.0
+MOST_IN_FLIGHT = 600
+MOST_IDLE = 64
+DETAILS = 20
+
+
+class BadTarget(Exception):
+    """The address is none that may be loaded."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where to, by address, and the name to ask for."""
+
+    address: str
+    port: int
+    host: str
+    tls: bool
+
+    @classmethod
+    def parse(cls, url: str, host: str) -> Target:
+        parts = urllib.parse.urlsplit(url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise BadTarget(f"load: target: found {url}, need http:// or https:// and an address.")
+        try:
+            address = ipaddress.ip_address(parts.hostname)
+        except ValueError:
+            raise BadTarget(
+                f"load: address of the target: found the name {parts.hostname}, need an address. Name the host by --host."
+            ) from None
+        if not any(address in network for network in ALLOWED):
+            nets = ", ".join(map(str, ALLOWED))
+            raise BadTarget(f"load: address of the target: found {address}, need one of {nets}. Load the lab only.")
+        tls = parts.scheme == "https"
+        return cls(str(address), parts.port or (443 if tls else 80), host, tls)
+
+
+@dataclass(slots=True)
+class Record:
+    """One request: when it was due, how long from then to the end of its answer, and what it was."""
+
+    due: float
+    latency: float
+    method: str
+    fresh: bool
+    status: int
+    release: str
+    kind: str
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "due": round(self.due, 4),
+            "latency": round(self.latency, 5),
+            "method": self.method,
+            "fresh": self.fresh,
+            "status": self.status,
+            "release": self.release,
+            "kind": self.kind,
+        }
+
+
+class Answer:
+    """One HTTP/1.1 answer, fed with bytes until it is complete."""
+
+    __slots__ = ("body", "buffer", "close", "complete", "length", "status")
+
+    def __init__(self) -> None:
+        self.buffer = b""
+        self.status = 0
+        self.length: int | None = None  # -1: chunked, None: until the connection ends
+        self.close = False
+        self.complete = False
+        self.body = b""
+
+    def feed(self, data: bytes) -> None:
+        self.buffer += data
+        if not self.status:
+            head, found, rest = self.buffer.partition(b"\r\n\r\n")
+            if not found:
+                return
+            lines = head.split(b"\r\n")
+            self.status = int(lines[0].split(b" ", 2)[1])
+            for line in lines[1:]:
+                name, _, value = line.partition(b":")
+                match name.lower():
+                    case b"content-length":
+                        self.length = int(value)
+                    case b"transfer-encoding":
+                        self.length = -1
+                    case b"connection":
+                        self.close = b"close" in value.lower()
+            if self.status in {204, 304}:
+                self.length = 0
+            self.close = self.close or self.length is None
+            self.buffer = rest
+        if self.length == -1:
+            self._chunks()
+        elif self.length is not None and len(self.buffer) >= self.length:
+            self.body, self.complete = self.buffer[: self.length], True
+
+    def _chunks(self) -> None:
+        while True:
+            head, found, rest = self.buffer.partition(b"\r\n")
+            if not found:
+                return
+            size = int(head.split(b";")[0], 16)
+            if len(rest) < size + 2:
+                return
+            self.body += rest[:size]
+            self.buffer = rest[size + 2 :]
+            if size == 0:
+                self.complete = True
+                return
+
+    def end(self) -> bool:
+        """The connection ended; true where that ends the answer rightly."""
+        if self.status and self.length is None and not self.complete:
+            self.body, self.complete = self.buffer, True
+        return self.complete
+
+
+class Wire(asyncio.Protocol):
+    """A connection that carries one exchange at a time and tells how it ended."""
+
+    def __init__(self, gone: Callable[[Wire], None]) -> None:
+        self.gone = gone
+        self.transport: asyncio.Transport | None = None
+        self.waiter: asyncio.Future[Answer] | None = None
+        self.answer = Answer()
+        self.open = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        self.open = True
+
+    def ask(self, request: bytes, waiter: asyncio.Future[Answer]) -> None:
+        assert self.transport is not None
+        self.answer, self.waiter = Answer(), waiter
+        self.transport.write(request)
+
+    def data_received(self, data: bytes) -> None:
+        waiter = self.waiter
+        if waiter is None:
+            self.close()  # nobody asked: what comes now belongs to no request
+            return
+        try:
+            self.answer.feed(data)
+        except (ValueError, IndexError):
+            self._fail(Failed("bad_answer", "not HTTP"))
+            self.close()
+            return
+        if self.answer.complete:
+            self.waiter = None
+            if not waiter.done():
+                waiter.set_result(self.answer)
+
+    def eof_received(self) -> bool:
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.open = False
+        if self.waiter is not None and not self.waiter.done():
+            if exc is None and self.answer.end():
+                self.waiter.set_result(self.answer)
+            elif isinstance(exc, ssl.SSLError):
+                self._fail(Failed("tls", str(exc)))
+            elif exc is not None:
+                self._fail(Failed("reset", f"{type(exc).__name__}: {exc}"))
+            else:
+                self._fail(Failed("closed", "no whole answer" if self.answer.buffer else "no answer"))
+        self.gone(self)
+
+    def _fail(self, failure: Failed) -> None:
+        if self.waiter is not None and not self.waiter.done():
+            self.waiter.set_exception(failure)
+        self.waiter = None
+
+    def close(self) -> None:
+        self.open = False
+        if self.transport is not None:
+            self.transport.abort() if self.waiter else self.transport.close()
+
+
+class Failed(Exception):
+    """A request failed; the kind is counted, the rest explains."""
+
+    def __init__(self, kind: str, detail: str = "") -> None:
+        super().__init__(f"{kind}: {detail}" if detail else kind)
+        self.kind = kind
+        self.detail = detail
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much, for how long, and of what."""
+
+    rate: float = 300.0
+    seconds: float = 30.0
+    fresh_share: float = 0.5
+    post_share: float = 0.3
+    timeout_seconds: float = 5.0
+
+    def problems(self) -> Iterator[str]:
+        for name, value, most in (
+            ("rate", self.rate, MOST_RATE),
+            ("seconds", self.seconds, MOST_SECONDS),
+            ("timeout", self.timeout_seconds, 60.0),
+        ):
+            if not 0 < value <= most:
+                yield f"load: --{name}: found {value:g}, need more than 0 and at most {most:g}."
+        for name, value in (("fresh-share", self.fresh_share), ("post-share", self.post_share)):
+            if not 0 <= value <= 1:
+                yield f"load: --{name}: found {value:g}, need 0 to 1."
+
+
+def spread(share: float, number: int) -> bool:
+    """True for that share of all numbers, evenly: the same requests in each run."""
+    return int((number + 1) * share) > int(number * share)
+
+
+class Load:
+    """One run. `records` and `acknowledged` hold what came of it."""
+
+    def __init__(self, target: Target, plan: Plan, ca_file: str = "", acknowledged: IO[str] | None = None) -> None:
+        self.target = target
+        self.plan = plan
+        self.run_id = uuid.uuid4().hex[:8]  # the beginning of each order's id: the oracle tells runs apart by it
+        self.records: list[Record] = []
+        self.details: list[dict[str, Any]] = []
+        self.acknowledged = 0
+        self.acknowledged_to = acknowledged
+        self.connections = 0
+        self.lateness: list[float] = []
+        self.in_flight: set[asyncio.Task[None]] = set()
+        self.idle: collections.deque[Wire] = collections.deque()
+        self.wires: set[Wire] = set()
+        self.stopped = False
+        self.began = 0.0
+        self.began_at = 0.0
+        self.ended = 0.0
+        self.cpu_seconds = 0.0
+        self.context: ssl.SSLContext | None = None
+        if target.tls:
+            self.context = ssl.create_default_context(cafile=ca_file or None)
+            if not ca_file:  # the lab's certificate is its own, and the address is no other machine's
+                self.context.check_hostname = False
+                self.context.verify_mode = ssl.CERT_NONE
+        head = f"Host: {target.host}\r\nAccept: application/json\r\nUser-Agent: evenkeel-load\r\n"
+        self._get = {
+            fresh: f"GET /api/version HTTP/1.1\r\n{head}{'Connection: close' if fresh else 'Connection: keep-alive'}\r\n\r\n".encode()
+            for fresh in (True, False)
+        }
+        self._post_head = {
+            fresh: f"POST /api/orders HTTP/1.1\r\n{head}{'Connection: close' if fresh else 'Connection: keep-alive'}\r\n"
+            "Content-Type: application/json\r\nContent-Length: "
+            for fresh in (True, False)
+        }
+
+    def stop(self) -> None:
+        self.stopped = True
+
+    async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+        cpu = time.process_time()
+        self.began, self.began_at = loop.time(), time.time()
+        total = int(self.plan.rate * self.plan.seconds)
+        number = 0
+        while number < total and not self.stopped:
+            due = self.began + number / self.plan.rate
+            wait = due - loop.time()
+            if wait > 0:
+                await asyncio.sleep(min(wait, 0.05))
+                continue
+            self.lateness.append(-wait)
+            self._send(number, due)
+            number += 1
+            if number % 8 == 0:
+                await asyncio.sleep(0)
+        if self.in_flight:
+            await asyncio.wait(self.in_flight, timeout=self.plan.timeout_seconds + 5)
+        self.ended = loop.time()
+        for wire in list(self.wires):
+            wire.close()
+        await asyncio.sleep(0.05)
+        self.cpu_seconds = time.process_time() - cpu
+
+    def _send(self, number: int, due: float) -> None:
+        # Method and connection vary against each other, so that every pair of them is sent.
+        post = spread(self.plan.post_share, number)
+        fresh = spread(self.plan.fresh_share, number // 2 if self.plan.fresh_share == 0.5 else number)
+        if len(self.in_flight) >= MOST_IN_FLIGHT:
+            self._record(Record(due, 0.0, "POST" if post else "GET", fresh, 0, "", "not_sent"), "too many in flight")
+            return
+        task = asyncio.get_running_loop().create_task(self._one(due, post, fresh))
+        self.in_flight.add(task)
+        task.add_done_callback(self.in_flight.discard)
+
+    async def _one(self, due: float, post: bool, fresh: bool) -> None:
+        loop = asyncio.get_running_loop()
+        order = self.run_id + str(uuid.uuid4())[8:] if post else ""
+        record = Record(due, 0.0, "POST" if post else "GET", fresh, 0, "", "")
+        detail = ""
+        step = "connect"
+        wire: Wire | None = None
+        try:
+            async with asyncio.timeout_at(due + self.plan.timeout_seconds):
+                wire = self._kept() if not fresh else None
+                if wire is None:
+                    wire = await self._connect()
+                step = "answer"
+                waiter: asyncio.Future[Answer] = loop.create_future()
+                wire.ask(self._request(order, fresh), waiter)
+                answer = await waiter
+            record.status = answer.status
+            record.release = self._judge(answer, order)
+            if order:
+                self.acknowledged += 1
+                if self.acknowledged_to is not None:
+                    self.acknowledged_to.write(order + "\n")
+            if fresh or answer.close or len(self.idle) >= MOST_IDLE:
+                wire.close()
+            else:
+                self.idle.append(wire)
+        except Failed as exc:
+            record.kind, detail = exc.kind, exc.detail
+        except TimeoutError:
+            record.kind = "timeout" if step == "answer" else "connect_timeout"
+        except ConnectionRefusedError as exc:
+            record.kind, detail = "refused", str(exc)
+        except ssl.SSLError as exc:
+            record.kind, detail = "tls", str(exc)
+        except OSError as exc:
+            record.kind, detail = "reset" if step == "answer" else "connect", f"{type(exc).__name__}: {exc}"
+        if record.kind and wire is not None:
+            wire.close()
+        record.latency = loop.time() - due
+        self._record(record, detail)
+
+    def _kept(self) -> Wire | None:
+        """The connection that was idle for the longest time; one that the other side has closed is none."""
+        while self.idle:
+            wire = self.idle.popleft()
+            if wire.open and wire.transport is not None and not wire.transport.is_closing():
+                return wire
+        return None
+
+    async def _connect(self) -> Wire:
+        self.connections += 1
+        _, wire = await asyncio.get_running_loop().create_connection(
+            lambda: Wire(self._gone),
+            self.target.address,
+            self.target.port,
+            ssl=self.context,
+            server_hostname=self.target.host if self.context else None,
+        )
+        self.wires.add(wire)
+        return wire
+
+    def _gone(self, wire: Wire) -> None:
+        self.wires.discard(wire)
+        with contextlib.suppress(ValueError):
+            self.idle.remove(wire)
+
+    def _request(self, order: str, fresh: bool) -> bytes:
+        if not order:
+            return self._get[fresh]
+        body = f'{{"id":"{order}","item":"load"}}'
+        return f"{self._post_head[fresh]}{len(body)}\r\n\r\n{body}".encode()
+
+    @staticmethod
+    def _judge(answer: Answer, order: str) -> str:
+        """The release a good answer names; a bad one is a failure."""
+        if not 200 <= answer.status <= 299:
+            raise Failed(f"status_{answer.status}", answer.body[:200].decode("utf-8", "replace"))
+        try:
+            body = json.loads(answer.body)
+            release, stored = str(body["release"]), body.get("id", "")
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise Failed("bad_answer", answer.body[:200].decode("utf-8", "replace")) from None
+        if order and stored != order:
+            raise Failed("bad_answer", f"another id: {stored}")
+        return release
+
+    def _record(self, record: Record, detail: str) -> None:
+        record.due -= self.began
+        self.records.append(record)
+        if record.kind and len(self.details) < DETAILS:
+            self.details.append({"at": round(self.began_at + record.due, 3), **record.as_json(), "detail": detail})
+
+    def summary(self) -> dict[str, Any]:
+        return {
+            "target": f"{'https' if self.target.tls else 'http'}://{self.target.address}:{self.target.port}",
+            "host": self.target.host,
+            "run": self.run_id,
+            "rate": self.plan.rate,
+            "began_at": round(self.began_at, 3),
+            "seconds": round(self.ended - self.began, 3),
+            **summarise(self.records, self.began_at),
+            "acknowledged": self.acknowledged,
+            "connections": self.connections,
+            "failures": self.details,
+            "generator": {
+                "cpu_seconds": round(self.cpu_seconds, 2),
+                "late": quantiles(self.lateness),
+            },
+        }
+
+
+def quantiles(values: list[float]) -> dict[str, Any]:
+    """p50, p95 and the most, in seconds."""
+    if not values:
+        return {"p50": None, "p95": None, "max": None, "samples": 0}
+    ranked = sorted(values)
+
+    def rank(share: float) -> float:
+        return round(ranked[min(len(ranked) - 1, int(share * len(ranked)))], 5)
+
+    return {"p50": rank(0.5), "p95": rank(0.95), "max": round(ranked[-1], 5), "samples": len(ranked)}
+
+
+def summarise(records: list[Record], began_at: float) -> dict[str, Any]:
+    """Counts, releases with their first and last answer, and latencies of what was answered well."""
+    kinds = collections.Counter(record.kind for record in records if record.kind)
+    releases: dict[str, dict[str, Any]] = {}
+    for record in records:
+        if record.kind:
+            continue
+        at = round(began_at + record.due + record.latency, 4)
+        seen = releases.setdefault(record.release, {"answers": 0, "first": at, "last": at})
+        seen["answers"] += 1
+        seen["first"], seen["last"] = min(seen["first"], at), max(seen["last"], at)
+    return {
+        "requests": len(records),
+        "failed": sum(kinds.values()),
+        "by_kind": dict(sorted(kinds.items())),
+        "posts": sum(record.method == "POST" for record in records),
+        "on_new_connections": sum(record.fresh for record in records),
+        "releases": releases,
+        "latency": quantiles([record.latency for record in records if not record.kind]),
+    }
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    plan = Plan()
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--url", default="https://127.0.0.1:8443", help="scheme, address, port (%(default)s)")
+    parser.add_argument("--host", default="shop.lab.test", help="the name asked for (%(default)s)")
+    parser.add_argument("--ca-file", default="", help="check the certificate against this authority")
+    parser.add_argument("--rate", type=float, default=plan.rate, help="requests a second (%(default)s)")
+    parser.add_argument("--seconds", type=float, default=plan.seconds, help="for how long (%(default)s)")
+    parser.add_argument("--timeout", type=float, default=plan.timeout_seconds, help="of one request (%(default)s)")
+    parser.add_argument("--fresh-share", type=float, default=plan.fresh_share, help="on new connections (%(default)s)")
+    parser.add_argument("--post-share", type=float, default=plan.post_share, help="orders (%(default)s)")
+    parser.add_argument("--ids-file", help="write each acknowledged id here, as it is acknowledged")
+    parser.add_argument("--records-file", help="write each request here at the end, a JSON object a line")
+    parser.add_argument("--summary-file", help="write the summary here instead of printing it")
+    return parser.parse_args(arguments)
+
+
+async def loaded(options: argparse.Namespace, target: Target, plan: Plan) -> Load:
+    with contextlib.ExitStack() as stack:
+        ids = stack.enter_context(Path(options.ids_file).open("w", encoding="ascii")) if options.ids_file else None
+        load = Load(target, plan, options.ca_file, ids)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, load.stop)
+        print("load: running", file=sys.stderr, flush=True)
+        await load.run()
+    return load
+
+
+def main(arguments: list[str]) -> int:
+    options = parse(arguments)
+    plan = Plan(options.rate, options.seconds, options.fresh_share, options.post_share, options.timeout)
+    problems = list(plan.problems())
+    try:
+        target = Target.parse(options.url, options.host)
+    except BadTarget as exc:
+        problems.append(str(exc))
+    if problems:
+        print("\n".join(problems), file=sys.stderr)
+        return 2
+    load = asyncio.run(loaded(options, target, plan))
+    if options.records_file:
+        with Path(options.records_file).open("w", encoding="utf-8") as stream:
+            stream.writelines(json.dumps(record.as_json(), separators=(",", ":")) + "\n" for record in load.records)
+    text = json.dumps(load.summary(), indent=2) + "\n"
+    if options.summary_file:
+        Path(options.summary_file).write_text(text, encoding="utf-8")
+    else:
+        sys.stdout.write(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

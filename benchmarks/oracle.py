@@ -1,0 +1,105 @@
+#!/usr/bin/env python3
+# Copyright (c) 2026, The Evenkeel authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Compares the orders a load was told are stored with those the shop holds: each must be there exactly once.
+
+An order that is stored but was never acknowledged is no loss: its answer did not reach the client. It is counted
+apart. An acknowledged order that is missing, or any order that is there twice, is a fault: exit code 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import http.client
+import json
+import ssl
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / ".collection"))
+
+from ansible_collections.evenkeel.platform.benchmarks.load import BadTarget, Target
+
+DETAILS = 10
+
+
+class NoList(Exception):
+    """The shop did not tell what it holds."""
+
+
+def compare(acknowledged: Iterable[str], stored: Iterable[str], run: str) -> dict[str, Any]:
+    """Counts and the first ids of each kind, of the orders whose id begins with the run's mark."""
+    told = set(acknowledged)
+    held = collections.Counter(order for order in stored if order.startswith(run))
+    missing = sorted(told - held.keys())
+    duplicated = sorted(order for order, times in held.items() if times > 1)
+    unacknowledged = sorted(held.keys() - told)
+    return {
+        "run": run,
+        "acknowledged": len(told),
+        "stored": sum(held.values()),
+        "missing": len(missing),
+        "duplicated": len(duplicated),
+        "unacknowledged": len(unacknowledged),
+        "examples": {
+            "missing": missing[:DETAILS],
+            "duplicated": duplicated[:DETAILS],
+            "unacknowledged": unacknowledged[:DETAILS],
+        },
+    }
+
+
+def held_by(target: Target, timeout_seconds: float = 60.0) -> list[str]:
+    """Every order the shop holds, in the order of arrival, one entry a row."""
+    connection: http.client.HTTPConnection
+    if target.tls:
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        connection = http.client.HTTPSConnection(target.address, target.port, timeout=timeout_seconds, context=context)
+    else:
+        connection = http.client.HTTPConnection(target.address, target.port, timeout=timeout_seconds)
+    try:
+        connection.request("GET", "/api/orders/ids", headers={"Host": target.host})
+        answer = connection.getresponse()
+        text = answer.read().decode("ascii")
+    except (OSError, http.client.HTTPException) as exc:
+        raise NoList(f"oracle: list of orders of {target.host}: found {type(exc).__name__}: {exc}.") from exc
+    finally:
+        connection.close()
+    if answer.status != 200:
+        raise NoList(f"oracle: list of orders of {target.host}: found status {answer.status}, need 200.")
+    return text.split()
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--url", default="https://127.0.0.1:8443", help="scheme, address, port (%(default)s)")
+    parser.add_argument("--host", default="shop.lab.test", help="the name asked for (%(default)s)")
+    parser.add_argument("--ids-file", required=True, help="what load.py wrote")
+    parser.add_argument("--run", help="mark of the run; the beginning of the first id where it is left out")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str]) -> int:
+    options = parse(arguments)
+    acknowledged = Path(options.ids_file).read_text(encoding="ascii").split()
+    run = options.run or (acknowledged[0][:8] if acknowledged else "")
+    if not run:
+        print(f"oracle: --ids-file: found no id in {options.ids_file}, need one. Set --run.", file=sys.stderr)
+        return 2
+    try:
+        result = compare(acknowledged, held_by(Target.parse(options.url, options.host)), run)
+    except (BadTarget, NoList) as exc:
+        print(exc, file=sys.stderr)
+        return 2
+    print(json.dumps(result, indent=2))
+    return 1 if result["missing"] or result["duplicated"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,389 @@
+# Copyright (c) 2026, The Evenkeel authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The lab as tests and measurements see it: playbooks run as a user runs them, a load beside them, what is there after.
+
+Each process started here has its own group, a limit of time, and is ended by its id.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import http.client
+import json
+import os
+import re
+import shlex
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+from ansible_collections.evenkeel.platform.benchmarks import oracle
+from ansible_collections.evenkeel.platform.benchmarks.load import Target
+
+ROOT = Path(__file__).resolve().parent.parent
+LAB_ID = int(os.environ.get("EVENKEEL_LAB_ID") or 0)
+ADDRESS = "127.0.0.1"
+PORT = 8443 + 100 * LAB_ID
+URL = f"https://{ADDRESS}:{PORT}"
+HOST = "shop.lab.test"
+APP = "shop"
+STATE = f"/var/lib/evenkeel/{APP}"
+PLAYBOOK_SECONDS = 600
+ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
+BANNER = re.compile(r"^TASK \[(?:[\w.]+ : )?(?P<name>.+?)\] \**$", re.MULTILINE)
+RECAP = re.compile(r"^(?P<host>\S+)\s+: (?P<counts>ok=\d+.*)$", re.MULTILINE)
+
+
+class Silent(Exception):
+    """The lab did not answer as it should."""
+
+
+def environment() -> dict[str, str]:
+    """What a user's shell would have: the checkout's own tools first, no colours."""
+    tools = [str(ROOT / ".cache" / "venv" / "bin"), str(Path(sys.executable).parent), "/usr/bin"]
+    env = {
+        **os.environ,
+        "PATH": os.pathsep.join([*tools, os.environ.get("PATH", "")]),
+        "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+        "ANSIBLE_NOCOLOR": "1",
+        "PYTHONUNBUFFERED": "1",
+        "LC_ALL": "C.UTF-8",
+    }
+    for name in ("ANSIBLE_FORCE_COLOR", "PYTHONPATH", "PYTEST_ADDOPTS"):
+        env.pop(name, None)
+    return env
+
+
+# Playbooks
+
+
+@dataclass
+class Play:
+    """A run of a playbook: as it goes, and what came of it."""
+
+    argv: list[str]
+    log: Path
+    process: subprocess.Popen[bytes]
+    began: float
+    ended: float = 0.0
+
+    @property
+    def output(self) -> str:
+        return ESCAPES.sub("", self.log.read_text(encoding="utf-8", errors="replace"))
+
+    @property
+    def said(self) -> str:
+        """The output with every run of white space as one blank: a sentence is found however it was wrapped."""
+        return " ".join(self.output.split())
+
+    @property
+    def code(self) -> int:
+        return self.process.wait(0)
+
+    @property
+    def seconds(self) -> float:
+        return self.ended - self.began
+
+    @property
+    def command(self) -> str:
+        return shlex.join(self.argv)
+
+    @property
+    def tasks(self) -> list[str]:
+        return [match["name"] for match in BANNER.finditer(self.output)]
+
+    @property
+    def recap(self) -> dict[str, dict[str, int]]:
+        """The counts of the last PLAY RECAP by host."""
+        _, _, text = self.output.rpartition("PLAY RECAP")
+        return {
+            match["host"]: {key: int(value) for key, value in re.findall(r"(\w+)=(\d+)", match["counts"])}
+            for match in RECAP.finditer(text)
+        }
+
+    @property
+    def changed(self) -> dict[str, int]:
+        return {host: counts["changed"] for host, counts in self.recap.items() if counts["changed"]}
+
+    @property
+    def changed_tasks(self) -> list[str]:
+        """Each task that reported changed, for the reader of a failure."""
+        found, task = [], ""
+        for line in self.output.splitlines():
+            banner = BANNER.match(line)
+            if banner:
+                task = banner["name"]
+            elif line.startswith("changed: "):
+                found.append(f"{task}: {line}")
+        return found
+
+    def wait(self, limit_seconds: float = PLAYBOOK_SECONDS) -> Play:
+        try:
+            self.process.wait(max(0.1, self.began + limit_seconds - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            kill(self.process)
+            raise Silent(f"rig: {self.command}: found no end within {limit_seconds:g} s.\n{self.tail()}") from None
+        self.ended = time.monotonic()
+        return self
+
+    def wait_for_task(self, pattern: str, limit_seconds: float = 300) -> str:
+        """Wait until a task of that name begins, and give the name; raise when the run ends before."""
+        wanted = re.compile(pattern)
+        until = time.monotonic() + limit_seconds
+        while time.monotonic() < until:
+            running = self.process.poll() is None
+            name = next((task for task in self.tasks if wanted.match(task)), None)
+            if name:
+                return name
+            if not running:
+                raise Silent(f"rig: {self.command}: found its end before a task {pattern!r}.\n{self.tail()}")
+            time.sleep(0.01)
+        raise Silent(f"rig: {self.command}: found no task {pattern!r} within {limit_seconds:g} s.\n{self.tail()}")
+
+    def tail(self, lines: int = 60) -> str:
+        return "\n".join(self.output.splitlines()[-lines:])
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """End a process and its whole group at once, as a power cut of the controller would."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait(30)
+
+
+def begin(*arguments: str, folder: Path) -> Play:
+    """Start `ansible-playbook` with these arguments in the checkout, its output in a file of the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    log = folder / f"play-{time.time_ns()}.log"
+    argv = ["ansible-playbook", *arguments]
+    with log.open("wb") as stream:
+        process = subprocess.Popen(
+            argv,
+            cwd=ROOT,
+            env=environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    return Play(argv, log, process, time.monotonic())
+
+
+def play(*arguments: str, folder: Path, limit_seconds: float = PLAYBOOK_SECONDS) -> Play:
+    """Run a playbook to its end."""
+    run = begin(*arguments, folder=folder)
+    try:
+        return run.wait(limit_seconds)
+    finally:
+        if run.process.poll() is None:
+            kill(run.process)
+
+
+def on_hosts(pattern: str, script: str, limit_seconds: float = 60) -> dict[str, str]:
+    """What a shell script prints on each host, run there as root."""
+    argv = ["ansible", pattern, "-b", "-m", "ansible.builtin.shell", "-a", script]
+    done = subprocess.run(
+        argv,
+        cwd=ROOT,
+        env={**environment(), "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json", "ANSIBLE_LOAD_CALLBACK_PLUGINS": "1"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=limit_seconds,
+        check=False,
+    )
+    try:
+        results = json.loads(done.stdout[done.stdout.index("{") :])["plays"][0]["tasks"][0]["hosts"]
+        return {host: result["stdout"] for host, result in results.items()}
+    except (ValueError, KeyError, IndexError):
+        raise Silent(f"rig: {shlex.join(argv)}: found {done.stdout[-2000:]}{done.stderr[-2000:]}") from None
+
+
+# What is there
+
+
+def get(path: str, url: str = URL, timeout_seconds: float = 10) -> tuple[int, str]:
+    """One request through the edge; status and body."""
+    target = Target.parse(url, HOST)
+    connection: http.client.HTTPConnection
+    if target.tls:
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        connection = http.client.HTTPSConnection(target.address, target.port, timeout=timeout_seconds, context=context)
+    else:
+        connection = http.client.HTTPConnection(target.address, target.port, timeout=timeout_seconds)
+    try:
+        connection.request("GET", path, headers={"Host": target.host})
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode("utf-8", "replace")
+    except (OSError, http.client.HTTPException) as exc:
+        raise Silent(f"rig: {url}{path}: found {type(exc).__name__}: {exc}.") from exc
+    finally:
+        connection.close()
+
+
+def live_release() -> str:
+    """The release that the app itself names through the edge."""
+    status, body = get("/api/version")
+    if status != 200:
+        raise Silent(f"rig: {URL}/api/version: found status {status}, need 200. {body[:200]}")
+    return str(json.loads(body)["release"])
+
+
+def reachable() -> str:
+    """Why the lab cannot be used; empty where it is up."""
+    try:
+        with socket.create_connection((ADDRESS, 2211 + 100 * LAB_ID), timeout=3):
+            return ""
+    except OSError as exc:
+        return f"the lab is down: port {2211 + 100 * LAB_ID} of {ADDRESS} answers {exc}. Run make lab."
+
+
+SNAPSHOT = (
+    "for id in $(docker ps --all --quiet --no-trunc --filter label=com.docker.compose.project 2>/dev/null | sort); do"
+    " docker inspect --format '{% raw %}{{.Id}} {{.Name}} {{.State.Status}} {{.RestartCount}}{% endraw %}' $id; done;"
+    f" cat {STATE}/live.map {STATE}/edge.json {STATE}/routes-*.map 2>/dev/null || true"
+)
+
+
+def snapshot(pattern: str = "edge:app") -> dict[str, str]:
+    """What a refused run must leave as it was: containers with their state, live entry, edge record, routes."""
+    return on_hosts(pattern, SNAPSHOT)
+
+
+def live_entry() -> str:
+    """The live entry as each edge's file holds it; one, since all must agree."""
+    entries = set(on_hosts("edge", f"cat {STATE}/live.map").values())
+    if len(entries) != 1:
+        raise Silent(f"rig: live entry: found {sorted(entries)}, need the same on every edge.")
+    return entries.pop().split(maxsplit=1)[1]
+
+
+def containers(colour: str) -> dict[str, list[str]]:
+    """Ids of the running containers of a colour by host."""
+    script = f"docker ps --quiet --no-trunc --filter label=com.docker.compose.project={APP}-{colour} | sort"
+    return {host: text.split() for host, text in on_hosts("app", script).items()}
+
+
+def bot_overlaps() -> dict[str, Any]:
+    """How often two bots polled at once, as their upstream counted it."""
+    script = (
+        (
+            "python3 -c 'import urllib.request as r;"
+            'print(r.urlopen("http://{% raw %}{{ platform_address }}{% endraw %}:8090/stats").read().decode())\''
+        )
+        .replace("{% raw %}", "")
+        .replace("{% endraw %}", "")
+    )
+    (text,) = on_hosts("data", script).values()
+    stats: dict[str, Any] = json.loads(text)
+    return stats
+
+
+# Load
+
+
+@dataclass
+class Outcome:
+    """What a load saw, and what the shop holds of it."""
+
+    summary: dict[str, Any]
+    orders: dict[str, Any]
+    records_file: Path
+    failed: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.failed = int(self.summary["failed"])
+
+    @property
+    def releases(self) -> set[str]:
+        return set(self.summary["releases"])
+
+    @functools.cached_property
+    def records(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.records_file.read_text(encoding="utf-8").splitlines()]
+
+
+class Traffic:
+    """A load that runs beside what is done within its `with` block; `outcome` is there after it."""
+
+    def __init__(
+        self, folder: Path, rate: float, seconds: float = 600, tail_seconds: float = 2, url: str = URL
+    ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.url = url
+        self.tail_seconds = tail_seconds
+        stamp = time.time_ns()
+        self.summary_file = folder / f"load-{stamp}.json"
+        self.records_file = folder / f"load-{stamp}.jsonl"
+        self.ids_file = folder / f"load-{stamp}.ids"
+        self.argv = [
+            sys.executable,
+            str(ROOT / "benchmarks" / "load.py"),
+            *("--url", url, "--host", HOST, "--rate", str(rate), "--seconds", str(seconds)),
+            *("--summary-file", str(self.summary_file)),
+            *("--records-file", str(self.records_file)),
+            *("--ids-file", str(self.ids_file)),
+        ]
+        self.process: subprocess.Popen[bytes] | None = None
+        self._outcome: Outcome | None = None
+
+    def __enter__(self) -> Traffic:
+        self.process = subprocess.Popen(
+            self.argv, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
+        )
+        stream: IO[bytes] | None = self.process.stderr
+        assert stream is not None
+        line = stream.readline().decode()
+        if "running" not in line:
+            kill(self.process)
+            raise Silent(f"rig: load: found {line + stream.read().decode()!r}, need it running.")
+        time.sleep(1)  # some traffic before whatever comes now
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self.process is not None
+        if kind is None:
+            time.sleep(self.tail_seconds)
+        with contextlib.suppress(ProcessLookupError):
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(60)
+        except subprocess.TimeoutExpired:
+            kill(self.process)
+            raise Silent("rig: load: found no end within 60 s.") from None
+        finally:
+            assert self.process.stderr is not None
+            self.process.stderr.close()
+
+    @property
+    def outcome(self) -> Outcome:
+        if self._outcome is None:
+            summary = json.loads(self.summary_file.read_text(encoding="utf-8"))
+            acknowledged = self.ids_file.read_text(encoding="ascii").split()
+            stored = oracle.held_by(Target.parse(self.url, HOST))
+            self._outcome = Outcome(summary, oracle.compare(acknowledged, stored, summary["run"]), self.records_file)
+        return self._outcome
+
+
+@contextlib.contextmanager
+def ended(run: Play) -> Iterator[Play]:
+    """Whatever happens within, the run is over after it."""
+    try:
+        yield run
+    finally:
+        if run.process.poll() is None:
+            kill(run.process)
