@@ -61,7 +61,7 @@ class Target:
             address = ipaddress.ip_address(parts.hostname)
         except ValueError:
             raise BadTarget(
-                f"load: address of the target: found the name {parts.hostname}, need an address. Name the host by --host."
+                f"load: address of the target: found the name {parts.hostname}, need an address. Name it by --host."
             ) from None
         if not any(address in network for network in ALLOWED):
             nets = ", ".join(map(str, ALLOWED))
@@ -282,14 +282,13 @@ class Load:
                 self.context.check_hostname = False
                 self.context.verify_mode = ssl.CERT_NONE
         head = f"Host: {target.host}\r\nAccept: application/json\r\nUser-Agent: evenkeel-load\r\n"
+        kept = {True: "Connection: close", False: "Connection: keep-alive"}
         self._get = {
-            fresh: f"GET /api/version HTTP/1.1\r\n{head}{'Connection: close' if fresh else 'Connection: keep-alive'}\r\n\r\n".encode()
-            for fresh in (True, False)
+            fresh: f"GET /api/version HTTP/1.1\r\n{head}{line}\r\n\r\n".encode() for fresh, line in kept.items()
         }
         self._post_head = {
-            fresh: f"POST /api/orders HTTP/1.1\r\n{head}{'Connection: close' if fresh else 'Connection: keep-alive'}\r\n"
-            "Content-Type: application/json\r\nContent-Length: "
-            for fresh in (True, False)
+            fresh: f"POST /api/orders HTTP/1.1\r\n{head}{line}\r\nContent-Type: application/json\r\nContent-Length: "
+            for fresh, line in kept.items()
         }
 
     def stop(self) -> None:

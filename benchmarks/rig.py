@@ -279,12 +279,8 @@ def containers(colour: str) -> dict[str, list[str]]:
 def bot_overlaps() -> dict[str, Any]:
     """How often two bots polled at once, as their upstream counted it."""
     script = (
-        (
-            "python3 -c 'import urllib.request as r;"
-            'print(r.urlopen("http://{% raw %}{{ platform_address }}{% endraw %}:8090/stats").read().decode())\''
-        )
-        .replace("{% raw %}", "")
-        .replace("{% endraw %}", "")
+        "python3 -c 'import urllib.request as r;"
+        """print(r.urlopen("http://{{ platform_address }}:8090/stats").read().decode())'"""
     )
     (text,) = on_hosts("data", script).values()
     stats: dict[str, Any] = json.loads(text)
