@@ -334,7 +334,7 @@ def clean(before: Before, done: list[Check]) -> None:
     """Remove what the checks left: hosts of their scenarios, the lab, and an engine that the set-up started."""
     for check in done:
         if check.counter is count_molecule:
-            pattern = f"name=^evenkeel-mol-{check.name}-"
+            pattern = f"name=^evenkeel-mol-{check.name.replace('_', '-')}-"
             left = set(docker("ps", "--all", "--quiet", "--no-trunc", "--filter", pattern)) - before.containers
             if left:
                 print(f"---- removing {len(left)} hosts of scenario {check.name}", flush=True)

@@ -95,8 +95,8 @@ class Tree:
     """A checkout, or the planted piece of one."""
 
     root: Path
-    paths: list[str]
-    _texts: dict[str, str] = field(default_factory=dict)
+    paths: list[str] = field(repr=False)
+    _texts: dict[str, str] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of_checkout(cls, root: Path) -> Tree:
