@@ -257,8 +257,7 @@ def stack_secrets(app: dict[str, t.Any], definition: dict[str, t.Any]) -> list[d
                 "uid": int(service.get("user") or 0),
             }
             if service["secrets_as"] == "environment":
-                row["as"] = "environment"
-                row["reason"] = service.get("secrets_as_reason", "")
+                row["secrets_as"] = "environment"
             rows.append(row)
     return rows
 
@@ -269,6 +268,8 @@ def stack_waivers(app: dict[str, t.Any], definition: dict[str, t.Any]) -> list[d
     for container, options in definition["services"].items():
         service = _service_of_container(app, container, options)
         rows += [{"service": container, **waiver} for waiver in service["waivers"]]
+        if service["secrets_as"] == "environment" and service["secrets"]:
+            rows.append({"service": container, "rule": "secrets-environment", "reason": service["secrets_as_reason"]})
         if options["restart"] == "no":
             rows.append({"service": container, "rule": "healthcheck", "reason": "it ends by itself"})
             rows.append(
@@ -376,7 +377,6 @@ def gate_targets(
             "host": app["hosts"][0],
             "status": service["health"]["status"],
             "body": service["health"]["body"],
-            "release": app["release"],
             "release_key": service["health"]["release_key"],
         }
         for service in services_of(app, "web")
@@ -385,9 +385,13 @@ def gate_targets(
     ]
 
 
-def minimum_servers(app: dict[str, t.Any], hosts: t.Collection[str]) -> dict[str, int]:
-    """Servers with a passed check each web service needs before traffic may move to its colour."""
-    return {service["name"]: service["replicas"] * len(hosts) for service in services_of(app, "web")}
+def minimum_servers(app: dict[str, t.Any], hosts: t.Collection[str], record: dict[str, t.Any]) -> dict[str, int]:
+    """Servers with a passed check each web service needs before traffic may move to its colour.
+
+    What only the edge's *record* has, for the other colour, needs none.
+    """
+    gone = dict.fromkeys(record.get("services", {}), 0)
+    return {**gone, **{service["name"]: service["replicas"] * len(hosts) for service in services_of(app, "web")}}
 
 
 # -- what a release is -------------------------------------------------------
@@ -398,7 +402,7 @@ def content(app: dict[str, t.Any], digests: dict[str, str]) -> dict[str, t.Any]:
     kept = copy.deepcopy(app)
     for service in kept["services"]:
         service["secrets"] = [{"name": secret["name"]} for secret in service["secrets"]]
-    return {"release": app["release"], "app": kept, "digests": digests}
+    return {"release": app["release"], "migration": app["migration"], "app": kept, "digests": digests}
 
 
 def secret_values(app: dict[str, t.Any]) -> dict[str, str]:

@@ -31,9 +31,12 @@ options:
     choices: [moved, prepared]
     default: moved
   colour:
-    description: The colour to be live.
+    description:
+      - The colour to be live.
+      - V(previous) is the colour that was live before the last move, as long as it is warm. It is warm no longer
+        30 seconds before its containers may be stopped, once it was gone back to, and once they are made anew.
     type: str
-    choices: [blue, green]
+    choices: [blue, green, previous]
     required: true
   weight:
     description:
@@ -67,6 +70,14 @@ options:
         one number or as a dict of service and number. Services the dict does not name need one.
     type: raw
     default: 1
+  warm_seconds:
+    description: How long the colour that is left stays ready for O(colour=previous).
+    type: int
+    default: 0
+  cold_ok:
+    description: With O(colour=previous) and nothing warm, return RV(cold=true) instead of failing.
+    type: bool
+    default: false
   check_wait_seconds:
     description: How long to wait for that many servers; after a reload the first checks take a moment.
     type: float
@@ -207,6 +218,11 @@ running:
   returned: always
   type: bool
   sample: true
+cold:
+  description: Whether V(previous) was asked for and no side is warm; nothing was moved then.
+  returned: always
+  type: bool
+  sample: false
 actions:
   description: What was done, or would be in check mode, in sentences.
   returned: always
@@ -230,13 +246,15 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     **STATE_ARGUMENTS,
     **_adapter.ADAPTER_ARGUMENTS,
     "state": {"type": "str", "choices": ["moved", "prepared"], "default": "moved"},
-    "colour": {"type": "str", "choices": ["blue", "green"], "required": True},
+    "colour": {"type": "str", "choices": ["blue", "green", "previous"], "required": True},
     "weight": {"type": "int", "default": 0},
     "release": {"type": "str", "default": ""},
     "other_release": {"type": "str", "default": ""},
     "token": {"type": "int", "no_log": False},
     "preempt": {"type": "bool", "default": False},
     "min_servers": {"type": "raw", "default": 1},
+    "warm_seconds": {"type": "int", "default": 0},
+    "cold_ok": {"type": "bool", "default": False},
     "check_wait_seconds": {"type": "float", "default": 5.0},
     "exclude_servers": {"type": "list", "elements": "str", "default": []},
     "probe": {
@@ -256,6 +274,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "allow_down": {"type": "bool", "default": False},
 }
 MODULE = "blue_green"
+WARM_MARGIN_SECONDS = 30
 
 
 class Move:
@@ -280,6 +299,33 @@ class Move:
                         f"Set {option}",
                     )
                 )
+
+    def settle_previous(self) -> bool:
+        """Put the warm side's colour and release in place of V(previous); False when nothing is warm."""
+        self.warm = (self.records.read("state.json", read_only=True) or {}).get("warm") or {}
+        if self.params["colour"] != "previous":
+            self.warm = {}
+            return True
+        if self.warm and time.time() < self.warm["until"] - WARM_MARGIN_SECONDS:
+            self.params.update(colour=self.warm["colour"], release=self.warm["release"])
+            return True
+        if not self.params["cold_ok"]:
+            raise Failure(
+                sentence(MODULE, "nothing is warm", self.records.app, "no side to go back to at once",
+                         "the release before to be running still", "Run playbooks/rollback.yml, which starts it again")
+            )
+        _workers, served = self.read()
+        entry = str(_entry.parse(served, MODULE, self.records.app))
+        self.result.update(cold=True, before=entry, after=entry)
+        return False
+
+    def refuse_changed_warmth(self, state: dict[str, t.Any]) -> None:
+        """A run that came between the first look and the lock may be making the warm side anew."""
+        if self.warm and state.get("warm") != self.warm:
+            raise Failure(
+                sentence(MODULE, "the warm side was taken", self.records.app, "another run at work on it",
+                         "it to be left alone", "Run playbooks/status.yml, then try again")
+            )
 
     def act(self, text: str) -> None:
         self.result["actions"].append(text)
@@ -351,6 +397,8 @@ class Move:
             with self.records.locked(edge=True):
                 self.prepare()
             return
+        if not self.settle_previous():
+            return
         self.await_servers()
         with self.records.locked(edge=True):
             raw = self.move()
@@ -411,6 +459,7 @@ class Move:
         """Decide and move under the locks; return the raw value that was served before."""
         records, app = self.records, self.records.app
         state = records.read("state.json") or {}
+        self.refuse_changed_warmth(state)
         token = self.token(int(state.get("token", 0)))
         workers, served = self.read()
         before = _entry.parse(served, MODULE, app)
@@ -475,9 +524,16 @@ class Move:
         moved_at = _clock.iso(time.time())
         if self.moved or not state.get("moved_at"):
             state.update(moved_at=moved_at, previous=previous)
+            state["warm"] = self.left_warm(_entry.parse(previous, MODULE, self.records.app))
         state.update(app=self.records.app, entry=value, token=token)
         self.records.write(state, "state.json")
         self.result["moved_at"] = state["moved_at"]
+
+    def left_warm(self, left: Entry) -> dict[str, t.Any]:
+        """What a later call with V(previous) goes back to; nothing once this call itself went back."""
+        if not left.serves or self.warm or not self.params["warm_seconds"] or left.colour == self.params["colour"]:
+            return {}
+        return {"colour": left.colour, "release": left.release, "until": int(time.time()) + self.params["warm_seconds"]}
 
     def back(self, raw: str | None, what: str, problems: list[str]) -> t.NoReturn:
         """Put the entry back that was served before, and fail with what was seen."""
@@ -584,6 +640,7 @@ def empty() -> dict[str, t.Any]:
         "probe": {"ok": None, "tries": 0, "seconds": 0.0, "answer": ""},
         "token": 0,
         "moved_back": False,
+        "cold": False,
         "repaired": False,
         "running": True,
         "actions": [],

@@ -116,6 +116,9 @@ options:
   release:
     description: The release for V(current) and V(reverted).
     type: str
+  cause:
+    description: What the start of the release failed with, for the sentence of V(reverted).
+    type: str
   boot:
     description: Whether the stack is to be started at boot. For V(rendered) and V(current).
     type: bool
@@ -125,7 +128,7 @@ options:
     type: int
     default: 5
   volumes:
-    description: Names of the volumes to remove with V(absent).
+    description: Names of the volumes to remove with V(absent), with or without the stack's name before it.
     type: list
     elements: str
     default: []
@@ -258,6 +261,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     },
     "allow": {"type": "list", "elements": "str", "default": []},
     "release": {"type": "str"},
+    "cause": {"type": "str"},
     "boot": {"type": "bool", "default": True},
     "keep": {"type": "int", "default": 5},
     "volumes": {"type": "list", "elements": "str", "default": []},
@@ -374,12 +378,12 @@ def rendered(module: AnsibleModule, engine: Engine, stack: Stack) -> dict[str, A
         raise ReleaseError(*problems)
     current = stack.current()
     result: dict[str, Any] = {"previous": current, "current": current}
-    if not engine.commands.available:
-        if not module.check_mode:
-            raise ReleaseError(
-                f"compose_release: docker on stack {stack.name}: found no command of that name on the host, "
-                "need the engine with compose v2. Run the docker_host role."
-            )
+    if not engine.commands.available and not module.check_mode:
+        raise ReleaseError(
+            f"compose_release: docker on stack {stack.name}: found no command of that name on the host, "
+            "need the engine with compose v2. Run the docker_host role."
+        )
+    if module.check_mode and not engine.answers():
         return dict(result, changed=True, pending=True, actions=["would write a release, once Docker is there"])
     where = f"stack {stack.name}"
     before = stack.record(current)
@@ -517,7 +521,10 @@ def reverted(module: AnsibleModule, engine: Engine, stack: Stack) -> dict[str, A
     evidence = engine.explain(stack.name, values)
     result = {"previous": current, "current": current, "release": failed, "evidence": evidence, "actions": []}
     seen = "\n".join(evidence) or "no service was left to ask"
-    what = f"compose_release: release {failed} on stack {stack.name}: found it not healthy"
+    cause = releases.mask(" ".join((module.params["cause"] or "").split())[:300], values)
+    what = f"compose_release: release {failed} on stack {stack.name}: found it not healthy" + (
+        f" ({cause})" if cause else ""
+    )
     if module.check_mode:
         raise ReleaseError(
             f"{what}, need every service running and healthy. Correct it and run again.\n{seen}", **result
@@ -586,20 +593,22 @@ def stopped(module: AnsibleModule, engine: Engine, stack: Stack) -> dict[str, An
 def absent(module: AnsibleModule, engine: Engine, stack: Stack) -> dict[str, Any]:
     """Remove everything but the volumes that nobody typed."""
     current = stack.current()
-    there = engine.commands.available
+    there = engine.commands.available and (not module.check_mode or engine.answers())
     containers = engine.containers(stack.name) if there else []
     has = engine.volumes(stack.name) if there else []
     actions = []
     if containers:
         actions.append(f"removed {len(containers)} containers")
-    actions += [f"removed volume {name}" for name in module.params["volumes"] if name in has]
+    typed = {f"{stack.name}_{name}" for name in module.params["volumes"]} | set(module.params["volumes"])
+    doomed = [name for name in has if name in typed]
+    actions += [f"removed volume {name}" for name in doomed]
     if os.path.isdir(stack.path):
         actions.append(f"removed {stack.path}")
-    kept = [name for name in has if name not in module.params["volumes"]]
+    kept = [name for name in has if name not in typed]
     if actions and not module.check_mode:
         stack.set_boot(False) if os.path.isdir(stack.path) else None
-        replies = [engine.compose(stack, None, "down", "--remove-orphans")] if containers else []
-        replies += [engine.commands("volume", "rm", name) for name in module.params["volumes"] if name in has]
+        replies = [engine.compose(stack, None, "down", "--remove-orphans")] if there else []
+        replies += [engine.commands("volume", "rm", name) for name in doomed]
         for reply in replies:
             if reply.rc != 0:
                 raise ReleaseError(
@@ -616,7 +625,7 @@ def absent(module: AnsibleModule, engine: Engine, stack: Stack) -> dict[str, Any
 
 def pulled(module: AnsibleModule, engine: Engine) -> dict[str, Any]:
     """Bring images here."""
-    if not engine.commands.available:
+    if not (engine.answers() if module.check_mode else engine.commands.available):
         if module.check_mode:
             actions = ["would pull, once Docker is there"]
             return {"changed": bool(module.params["images"]), "actions": actions, "images": module.params["images"]}

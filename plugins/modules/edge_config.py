@@ -271,6 +271,7 @@ class Edge:
             client.settimeout(5)
             client.connect(self.module.params["master_socket"])
             client.sendall(command.encode() + b"\n")
+            client.shutdown(socket.SHUT_WR)
             parts = []
             while part := client.recv(65536):
                 parts.append(part)

@@ -27,6 +27,12 @@ options:
     description: The stage about to start; kept beside the token for people.
     type: str
     default: ""
+  forget_warm:
+    description:
+      - Also forget that the idle colour is warm, since its containers are about to be made anew;
+        M(evenkeel.platform.blue_green) with O(evenkeel.platform.blue_green#module:colour=previous) finds nothing then.
+    type: bool
+    default: false
 author:
   - The Evenkeel authors (@evenkeel)
 seealso:
@@ -65,6 +71,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     **STATE_ARGUMENTS,
     "token": {"type": "int", "required": True, "no_log": False},
     "stage": {"type": "str", "default": ""},
+    "forget_warm": {"type": "bool", "default": False},
 }
 
 
@@ -79,8 +86,12 @@ def main() -> None:
             state = records.read("state.json") or {}
             before = int(state.get("token", 0))
             highest = fence("release_fence", records.app, token, before)
-            if highest != before:
-                records.write(dict(state, app=records.app, token=highest, stage=module.params["stage"]), "state.json")
+            forgotten = bool(module.params["forget_warm"] and state.get("warm"))
+            if highest != before or forgotten:
+                state.update(app=records.app, token=highest, stage=module.params["stage"])
+                if forgotten:
+                    state["warm"] = {}
+                records.write(state, "state.json")
     except Failure as failure:
         for text in warnings:
             module.warn(text)
@@ -88,7 +99,7 @@ def main() -> None:
     for text in warnings:
         module.warn(text)
     module.exit_json(
-        changed=highest != before,
+        changed=highest != before or forgotten,
         token=token,
         highest=highest,
         diff={"before": {"token": before}, "after": {"token": highest}},

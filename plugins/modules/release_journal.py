@@ -59,13 +59,20 @@ options:
       - It must hold no secret value, but a keyed hash of each.
       - Required with O(state=planned) and O(state=opened).
     type: dict
+  secrets:
+    description:
+      - Secret values by name. Only a hash of each, keyed by C(hash.key) of the record host, becomes part of the
+        content, so that a changed secret is a new release.
+    type: dict
+    default: {}
   live:
     description: The entry that the edges serve, as RV(evenkeel.platform.blue_green_info#module:entry).
     type: str
     default: ""
   boundary:
-    description: The boundary that was reached. Required with O(state=appended).
-    type: str
+    description: The boundaries that were reached, in their order. Required with O(state=appended).
+    type: list
+    elements: str
     choices: [leased, recorded, fetched, migrating, migrated, started, gated, intended, moved, confirmed,
               handed_over, drained, baked, warm, sealed]
   detail:
@@ -165,6 +172,11 @@ held:
   returned: always
   type: bool
   sample: false
+migrated:
+  description: Whether the expanding migrations of this very release have run already.
+  returned: always
+  type: bool
+  sample: false
 held_reason:
   description: The sentence that says why it is held, or an empty string.
   returned: always
@@ -211,13 +223,16 @@ ledger_row:
   sample: {}
 """
 
+import hashlib
+import hmac
 import os
+import secrets
 import time
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.evenkeel.platform.plugins.module_utils import _clock, _entry, _journal, _ledger, _releases
+from ansible_collections.evenkeel.platform.plugins.module_utils import _clock, _entry, _file, _journal, _ledger, _releases
 from ansible_collections.evenkeel.platform.plugins.module_utils._failure import Failure, sentence
 from ansible_collections.evenkeel.platform.plugins.module_utils._state import RELEASE, STATE_ARGUMENTS, Records
 
@@ -230,8 +245,9 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "reason": {"type": "str", "default": ""},
     "kind": {"type": "str", "choices": list(_journal.KINDS), "default": "deploy"},
     "content": {"type": "dict"},
+    "secrets": {"type": "dict", "default": {}, "no_log": True},
     "live": {"type": "str", "default": ""},
-    "boundary": {"type": "str", "choices": list(_journal.BOUNDARIES)},
+    "boundary": {"type": "list", "elements": "str", "choices": list(_journal.BOUNDARIES)},
     "detail": {"type": "dict", "default": {}},
     "restart": {"type": "bool", "default": False},
     "result": {"type": "str", "choices": list(_ledger.RESULTS)},
@@ -251,6 +267,7 @@ def empty() -> dict[str, t.Any]:
         "hash": "",
         "unchanged": False,
         "held": False,
+        "migrated": False,
         "held_reason": "",
         "resume": dict(_journal.NO_RESUME),
         "from": "",
@@ -277,8 +294,27 @@ def refuse_stale(records: Records, token: int | None) -> int:
     return token
 
 
+def with_secret_versions(records: Records, params: dict[str, t.Any], writing: bool) -> dict[str, t.Any]:
+    """Return the content with a keyed hash of each secret in place of its value."""
+    content = dict(params["content"])
+    if not params["secrets"]:
+        return content
+    path = os.path.join(records.state_dir, "hash.key")
+    key = (_file.read_text(path) or "").strip()
+    if not key:
+        key = secrets.token_hex(32)
+        if writing and not records.check_mode:
+            _file.write_atomic(path, key + "\n")
+    content["secret_versions"] = {
+        name: hmac.new(key.encode(), str(value).encode(), hashlib.sha256).hexdigest()[:24]
+        for name, value in params["secrets"].items()
+    }
+    return content
+
+
 def opening(records: Records, params: dict[str, t.Any], writing: bool) -> dict[str, t.Any]:
-    content, kind, retry = params["content"], params["kind"], params["retry"]
+    content = with_secret_versions(records, params, writing)
+    kind, retry = params["kind"], params["retry"]
     release = str(content.get("release") or "")
     if not RELEASE.match(release):
         raise Failure(
@@ -299,7 +335,8 @@ def opening(records: Records, params: dict[str, t.Any], writing: bool) -> dict[s
     digest = _journal.content_hash(content)
     known = {identity: record["hash"] for identity, record in kept.items()}
     identity = _journal.identity_of(release, digest, known, _releases.names(records))
-    result = dict(empty(), identity=identity, hash=digest)
+    result = dict(empty(), identity=identity, hash=digest,
+                  migrated=bool((kept.get(identity) or {}).get("migrated_at")))
     run = _journal.unfinished(lines)
     result["from"], result["to"] = _journal.colours(live)
     if not run and live.serves and live.release == identity and live.weight == 0 and kind != "contract":
@@ -385,40 +422,29 @@ def opening(records: Records, params: dict[str, t.Any], writing: bool) -> dict[s
 
 def appending(records: Records, params: dict[str, t.Any]) -> dict[str, t.Any]:
     token = refuse_stale(records, params["token"])
+    boundaries = params["boundary"]
     run = _journal.unfinished(records.read_lines("journal.jsonl"))
     if not run and records.check_mode:
-        return dict(empty(), changed=True, boundary=params["boundary"])
-    if params["boundary"] == "sealed":
-        raise Failure(
-            sentence(
-                MODULE,
-                "a run is not closed by a boundary",
-                records.app,
-                "boundary sealed",
-                "state sealed with a result",
-                "Set state to sealed",
-            )
-        )
-    changed = _journal.appended(run, params["boundary"], token, params["restart"], records.app)
-    opened = _journal.latest(run)
-    if changed:
-        line = {
-            "at": _clock.iso(time.time()),
-            "boundary": params["boundary"],
-            "token": token,
-            "run": params["run"] or opened.get("run"),
-            "identity": opened["identity"],
-            "detail": params["detail"],
-        }
+        return dict(empty(), changed=True, boundary=boundaries[-1])
+    if "sealed" in boundaries:
+        raise Failure(sentence(MODULE, "a run is not closed by a boundary", records.app, "boundary sealed",
+                               "state sealed with a result", "Set state to sealed"))
+    opened = _journal.latest(run) if run else {}
+    changed = False
+    for boundary in boundaries:
+        if not _journal.appended(run, boundary, token, params["restart"], records.app):
+            continue
+        changed = True
+        line = {"at": _clock.iso(time.time()), "boundary": boundary, "token": token,
+                "run": params["run"] or opened.get("run"), "identity": opened["identity"], "detail": params["detail"]}
         records.append(line, "journal.jsonl")
-    return dict(
-        empty(),
-        changed=changed,
-        identity=opened["identity"],
-        hash=opened.get("hash") or "",
-        boundary=params["boundary"],
-        **{"from": opened.get("from") or "", "to": opened.get("to") or ""},
-    )
+        run.append(line)
+        if boundary == "migrated" and opened.get("kind") == "deploy":
+            record = records.read("releases", opened["identity"] + ".json")
+            if record is not None:
+                records.write(dict(record, migrated_at=line["at"]), "releases", opened["identity"] + ".json")
+    return dict(empty(), changed=changed, identity=opened["identity"], hash=opened.get("hash") or "",
+                boundary=boundaries[-1], **{"from": opened.get("from") or "", "to": opened.get("to") or ""})
 
 
 def sealing(records: Records, params: dict[str, t.Any]) -> dict[str, t.Any]:
