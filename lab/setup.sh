@@ -1,0 +1,135 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Brings a Debian machine to the point where the checkout can be worked with:
+# the distribution's packages, a virtual environment with the pinned tools, and
+# a running Docker. Does only what is missing; a second run takes a moment.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+cache=$PWD/.cache
+export PATH=$PATH:/usr/sbin:/sbin
+mkdir -p "$cache"
+
+say() { printf 'setup: %s\n' "$*"; }
+die() { printf 'setup: %s\n' "$*" >&2; exit 1; }
+
+as_root() {
+    if [[ $EUID == 0 ]]; then
+        "$@"
+    elif command -v sudo >/dev/null; then
+        sudo "$@"
+    else
+        die "root is needed for: $*. Run it yourself or install sudo."
+    fi
+}
+
+# Debian's own client goes before any other that stands earlier on PATH.
+docker() {
+    if [[ -x /usr/bin/docker ]]; then /usr/bin/docker "$@"; else command docker "$@"; fi
+}
+
+engine_answers() { docker version >/dev/null 2>&1; }
+
+# What is needed, as "command:package". haproxy serves the unit tests.
+packages() {
+    local pair missing=()
+    for pair in git:git make:make openssl:openssl curl:curl ssh:openssh-client \
+        haproxy:haproxy mmdebstrap:mmdebstrap; do
+        command -v "${pair%%:*}" >/dev/null || missing+=("${pair#*:}")
+    done
+    # Another engine than Debian's serves as well.
+    if ! engine_answers && ! command -v dockerd >/dev/null; then
+        missing+=(docker.io)
+        # Debian 13 keeps the client in a package of its own.
+        if apt-cache show docker-cli >/dev/null 2>&1; then missing+=(docker-cli); fi
+    fi
+    [[ -n $(newest_python) ]] || missing+=(python3-venv)
+    [[ ${#missing[@]} -gt 0 ]] || return 0
+    command -v apt-get >/dev/null ||
+        die "this machine has no apt: install ${missing[*]} by its own means, then run setup again."
+    say "installing ${missing[*]}"
+    install_packages "${missing[@]}"
+}
+
+# Installs without starting anything. On a machine with systemd Docker is the
+# exception: there it is meant to run as a service.
+install_packages() {
+    local policy=/usr/sbin/policy-rc.d ours=0 unit
+    if [[ ! -e $policy ]]; then
+        printf '#!/bin/sh\n# Written by setup of Evenkeel while it installs.\ncase $1 in docker|containerd) exit 0 ;; esac\nexit 101\n' |
+            as_root tee "$policy" >/dev/null
+        as_root chmod 0755 "$policy"
+        ours=1
+    fi
+    local status=0
+    { as_root apt-get update -qq && as_root env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y -qq --no-install-recommends "$@" >"$cache/apt.log" 2>&1; } || status=$?
+    [[ $ours == 0 ]] || as_root rm -f "$policy"
+    [[ $status == 0 ]] || { tail -20 "$cache/apt.log" >&2; die "apt failed, see $cache/apt.log"; }
+    for unit in "$@"; do
+        if [[ $unit == haproxy && -d /run/systemd/system ]]; then
+            as_root systemctl disable --quiet haproxy.service
+        fi
+    done
+}
+
+# The newest supported Python that can make virtual environments.
+newest_python() {
+    local version candidate
+    for version in 3.13 3.12 3.11; do
+        for candidate in "$(command -v "python$version" || true)" \
+            "$HOME"/.pyenv/versions/"$version"*/bin/python /usr/bin/python3; do
+            [[ -x $candidate ]] || continue
+            # A shim may stand for a version that is not switched on.
+            if "$candidate" -c "import ensurepip, sys; sys.exit('%d.%d' % sys.version_info[:2] != '$version')" \
+                2>/dev/null; then
+                echo "$candidate"
+                return
+            fi
+        done
+    done
+}
+
+tools() {
+    local stamp=$cache/venv/.stamp wanted python
+    # The stamp also names the place: a virtual environment cannot be moved.
+    wanted=$(printf '%s\n' "$PWD" | cat - requirements.txt | sha256sum | cut -d' ' -f1)
+    if [[ -f $stamp && $(<"$stamp") == "$wanted" && -x $cache/venv/bin/ansible-playbook ]]; then
+        return
+    fi
+    python=$(newest_python)
+    [[ -n $python ]] || die "no Python 3.11, 3.12 or 3.13 with venv was found. Install one of them."
+    say "making .cache/venv with $("$python" --version) (this takes some minutes once)"
+    rm -rf "$cache/venv"
+    "$python" -m venv "$cache/venv"
+    "$cache/venv/bin/pip" install --quiet --require-hashes --requirement requirements.txt
+    printf '%s\n' "$wanted" >"$stamp"
+}
+
+engine() {
+    local waited
+    if engine_answers; then
+        return
+    fi
+    if [[ -S /var/run/docker.sock && $EUID != 0 && ! -w /var/run/docker.sock ]]; then
+        die "Docker runs, but $(id -un) may not speak to it. Add yourself: sudo adduser $(id -un) docker, then log in again."
+    fi
+    if [[ -d /run/systemd/system ]]; then
+        as_root systemctl start docker.service
+    else
+        say "starting dockerd in the background, log in .cache/dockerd.log"
+        # A new session, so that it outlives this script and its terminal.
+        as_root setsid "$(command -v dockerd)" --pidfile "$cache/dockerd.pid" \
+            >"$cache/dockerd.log" 2>&1 </dev/null &
+    fi
+    for ((waited = 0; waited < 120; waited++)); do
+        if engine_answers; then
+            return
+        fi
+        sleep 0.5
+    done
+    die "Docker did not answer within 60 s. See .cache/dockerd.log or journalctl -u docker."
+}
+
+packages
+tools
+engine
