@@ -62,7 +62,7 @@ class Server:
 
 def healthy(server: Server) -> bool:
     """Tell whether a layer-7 check has passed since this worker started, and the server is up."""
-    return server.status.split(" ")[0] == "UP" and server.check == "L7OK" and server.check_code > 0
+    return server.status == "UP" and server.check == "L7OK" and server.check_code > 0
 
 
 def parse_workers(text: str) -> list[Worker]:

@@ -16,10 +16,7 @@ from ansible_collections.evenkeel.platform.plugins.module_utils._failure import 
 
 Line = dict[str, t.Any]
 MODULE = "release_journal"
-BOUNDARIES = (
-    "leased recorded fetched migrating migrated started gated intended moved "
-    "confirmed handed_over drained baked warm sealed"
-).split()
+BOUNDARIES = ["leased", "recorded", "fetched", "migrating", "migrated", "started", "gated", "intended", "moved", "confirmed", "handed_over", "drained", "baked", "warm", "sealed"]
 KINDS = ("deploy", "rollback", "contract")
 
 

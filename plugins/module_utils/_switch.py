@@ -121,4 +121,4 @@ def too_few(
 
 def told(release: str) -> str:
     """Return the name an app tells of itself: the identity without the number of its content."""
-    return release.split("+")[0]
+    return release.split("+", maxsplit=1)[0]
