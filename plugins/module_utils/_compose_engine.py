@@ -2,22 +2,20 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The Docker command line and the folders of a stack. PRIVATE to the collection."""
+"""What a stack asks of the Docker command line. PRIVATE to the collection."""
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
-import os
 import re
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from ansible_collections.evenkeel.platform.plugins.module_utils import _compose_guard as guard
 from ansible_collections.evenkeel.platform.plugins.module_utils import _compose_release as release
+from ansible_collections.evenkeel.platform.plugins.module_utils._compose_store import Stack
 
 
 class Reply(NamedTuple):
@@ -50,174 +48,6 @@ class Commands:
         return Reply(rc, stdout, stderr)
 
 
-class Stack:
-    """The folders of one stack."""
-
-    def __init__(self, name: str, base_dir: str) -> None:
-        self.name = name
-        self.base = base_dir
-        self.path = os.path.join(base_dir, name)
-        self.releases = os.path.join(self.path, "releases")
-        self.secrets = os.path.join(self.path, "secrets")
-        self.boot_marker = os.path.join(self.path, "boot")
-
-    def folders(self) -> list[str]:
-        """Return the release folders there are."""
-        try:
-            return sorted(entry for entry in os.listdir(self.releases) if release.FOLDER.match(entry))
-        except FileNotFoundError:
-            return []
-
-    def current(self) -> str | None:
-        """Return the release the pointer names, if that folder is there."""
-        try:
-            name = os.path.basename(os.readlink(os.path.join(self.path, "current")))
-        except OSError:
-            return None
-        return name if os.path.isfile(self.file(name)) else None
-
-    def file(self, folder: str) -> str:
-        """Return the path of a release's compose file."""
-        return os.path.join(self.releases, folder, "compose.yaml")
-
-    def record(self, folder: str | None) -> dict[str, Any]:
-        """Return what was kept of a release; an unreadable record is an error."""
-        if not folder:
-            return {}
-        path = os.path.join(self.releases, folder, "release.json")
-        try:
-            with open(path, encoding="utf-8") as handle:
-                return json.load(handle)
-        except FileNotFoundError:
-            return {}
-        except ValueError as exc:
-            raise release.ReleaseError(
-                f"compose_release: record on {path}: found {exc}, need JSON. Move the release's folder away."
-            ) from exc
-
-    def text(self, folder: str | None) -> str:
-        """Return a release's compose file, or nothing."""
-        if not folder:
-            return ""
-        with contextlib.suppress(FileNotFoundError), open(self.file(folder), encoding="utf-8") as handle:
-            return handle.read()
-        return ""
-
-    def secret_values(self, folder: str | None = None) -> dict[str, str]:
-        """Return all secrets kept for this stack by their path, for masking."""
-        found = {}
-        for root, _folders, files in os.walk(self.secrets):
-            for file in files:
-                if file == release.LOADER_NAME:
-                    continue
-                path = os.path.join(root, file)
-                with contextlib.suppress(OSError), open(path, encoding="utf-8", errors="replace") as handle:
-                    found[os.path.relpath(path, self.secrets)] = handle.read().rstrip("\n")
-        return found
-
-    @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
-        """Keep every other run off this stack."""
-        os.makedirs("/run/lock", exist_ok=True)
-        handle = os.open(f"/run/lock/evenkeel-stack-{self.name}.lock", os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(handle)
-
-    def make_folders(self) -> None:
-        """Make the stack's folders: open to pass through for the secrets' owners, not to list."""
-        for path, mode in ((self.base, 0o711), (self.path, 0o711), (self.releases, 0o700), (self.secrets, 0o711)):
-            make_folder(path, mode)
-
-    def write(self, folder: str, files: dict[str, str]) -> None:
-        """Write a release in one step: all of its files or none."""
-        self.make_folders()
-        temporary = tempfile.mkdtemp(prefix=".new-", dir=self.releases)
-        try:
-            for name, text in files.items():
-                write_new(os.path.join(temporary, name), text, 0o600)
-            os.rename(temporary, os.path.join(self.releases, folder))
-        except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
-        sync_folder(self.releases)
-
-    def point(self, folder: str) -> None:
-        """Let the pointer name a release, in one step."""
-        temporary = os.path.join(self.path, ".current-new")
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-        os.symlink(os.path.join("releases", folder), temporary)
-        os.rename(temporary, os.path.join(self.path, "current"))
-        sync_folder(self.path)
-
-    def boots(self) -> bool:
-        """Whether the stack is to run after a boot."""
-        return os.path.exists(self.boot_marker)
-
-    def set_boot(self, wanted: bool) -> None:
-        """Say whether the stack is to run after a boot."""
-        if wanted and not self.boots():
-            write_new(self.boot_marker, "", 0o644)
-        elif not wanted:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self.boot_marker)
-        sync_folder(self.path)
-
-    def prune(self, keep: int, protected: list[str | None]) -> list[str]:
-        """Remove old releases and the secrets that only they used."""
-        gone = release.to_prune(self.folders(), keep, protected)
-        for folder in gone:
-            shutil.rmtree(os.path.join(self.releases, folder))
-        used = {
-            version
-            for folder in self.folders()
-            for version in (self.record(folder).get("secret_versions") or {}).values()
-        }
-        with contextlib.suppress(FileNotFoundError):
-            for version in os.listdir(self.secrets):
-                if version not in used:
-                    shutil.rmtree(os.path.join(self.secrets, version))
-        return gone
-
-
-def make_folder(path: str, mode: int, owner: int | None = None) -> None:
-    """Make a folder with a mode, or give an existing one that mode."""
-    os.makedirs(path, mode=mode, exist_ok=True)
-    os.chmod(path, mode)
-    if owner is not None:
-        os.chown(path, owner, owner)
-
-
-def write_new(path: str, text: str, mode: int, owner: int | None = None) -> None:
-    """Write a file that nobody else could have opened before it was complete."""
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-    try:
-        _write_all(handle, text.encode())
-        if owner is not None:
-            os.fchown(handle, owner, owner)
-        os.fchmod(handle, mode)
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _write_all(handle: int, data: bytes) -> None:
-    while data:
-        data = data[os.write(handle, data) :]
-
-
-def sync_folder(path: str) -> None:
-    """Make the names in a folder survive a power cut."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 class Engine:
     """What a stack needs to know of the engine and tell it."""
 
@@ -231,7 +61,7 @@ class Engine:
             "--project-name",
             stack.name,
             "--project-directory",
-            stack.path,
+            str(stack.path),
             "--file",
             "-",
             "--profile",
@@ -241,6 +71,15 @@ class Engine:
             "json",
             data=json.dumps(definition),
         )
+        if reply.rc != 0 and re.search(
+            "'compose' is not a docker command|unknown flag|unknown shorthand", reply.stderr
+        ):
+            raise release.ReleaseError(
+                f"compose_release: compose on stack {stack.name}: found a Docker without it, need compose v2. "
+                "Install its plugin, as the docker_host role does.",
+                rc=reply.rc,
+                stderr=reply.stderr,
+            )
         if reply.rc != 0:
             line = _last_line(reply.stderr)
             raise release.ReleaseError(
@@ -255,7 +94,16 @@ class Engine:
                 f"compose_release: variable on stack {stack.name}: found {', '.join('$' + name for name in unset)} "
                 "in the definition, need values. Write $$ for a dollar sign."
             )
-        return json.loads(reply.stdout)
+        normal: dict[str, Any] = json.loads(reply.stdout)
+        return normal
+
+    def answers(self) -> bool:
+        """Whether there is an engine with compose v2, and it runs."""
+        return (
+            self.commands.available
+            and self.commands("version", "--format", "{{ .Server.Version }}").rc == 0
+            and self.commands("compose", "version", "--short").rc == 0
+        )
 
     def image(self, reference: str) -> dict[str, Any] | None:
         """Return what the engine knows of an image it has, or nothing."""
@@ -296,13 +144,13 @@ class Engine:
         reply = self.commands("volume", "inspect", "--format", "{{ .Mountpoint }}", volume)
         if reply.rc != 0:
             return None
-        return pg_version_below(reply.stdout.strip())
+        return pg_version_below(Path(reply.stdout.strip()))
 
     def compose(self, stack: Stack, folder: str | None, *arguments: str) -> Reply:
         """Run compose for a release of a stack, or for what runs under its name."""
-        where = ["--file", stack.file(folder)] if folder else []
+        where = ["--file", str(stack.file(folder))] if folder else []
         return self.commands(
-            "compose", "--project-name", stack.name, "--project-directory", stack.path, *where, *arguments
+            "compose", "--project-name", stack.name, "--project-directory", str(stack.path), *where, *arguments
         )
 
     def containers(self, stack: str) -> list[dict[str, Any]]:
@@ -315,9 +163,10 @@ class Engine:
             return []
         reply = self.commands("inspect", *names)
         try:
-            return json.loads(reply.stdout)
+            found: list[dict[str, Any]] = json.loads(reply.stdout)
         except ValueError:
             return []
+        return found
 
     def volumes(self, stack: str) -> list[str]:
         """Return the volumes compose made for a stack."""
@@ -357,16 +206,14 @@ class Engine:
         return found
 
 
-def pg_version_below(path: str) -> int | None:
+def pg_version_below(path: Path) -> int | None:
     """Return what PG_VERSION says in a data folder or in the folders images put it in."""
     for below in ("", "data", "pgdata", "pgroot/data"):
-        with contextlib.suppress(OSError), open(os.path.join(path, below, "PG_VERSION"), encoding="utf-8") as handle:
-            return guard.major(handle.read().strip())
-    with contextlib.suppress(OSError):
-        for entry in sorted(os.listdir(path)):
-            if entry.isdigit() and os.path.isfile(os.path.join(path, entry, "docker", "PG_VERSION")):
-                return int(entry)
-    return None
+        with contextlib.suppress(OSError):
+            return guard.major((path / below / "PG_VERSION").read_text(encoding="utf-8").strip())
+    # Since 18 the images keep each major version in a folder of its own, below /var/lib/postgresql.
+    numbers = [int(file.parent.parent.name) for file in path.glob("[0-9]*/docker/PG_VERSION")]
+    return max(numbers, default=None)
 
 
 def _last_line(text: str) -> str:

@@ -107,14 +107,43 @@ def mounts(service: dict[str, Any], volumes: dict[str, Any]) -> list[dict[str, s
     return found
 
 
-def _volume_danger(service: str, mount: dict[str, str], now: list[dict[str, str]]) -> tuple[str, str] | None:
-    here = [other for other in now if other["name"] == mount["name"]]
-    if any(other["target"].rstrip("/") == mount["target"].rstrip("/") for other in here):
-        return None
+def _new_place(mount: dict[str, str], now: list[dict[str, str]]) -> str:
+    """Say where a volume is mounted now; nothing if it is where it was."""
+    target = mount["target"].rstrip("/")
+    here = [other["target"] for other in now if other["name"] == mount["name"]]
+    if target in [other.rstrip("/") for other in here]:
+        return ""
     if here:
-        return mount["target"], here[0]["target"]
-    instead = [other for other in now if other["target"].rstrip("/") == mount["target"].rstrip("/")]
-    return mount["target"], (f"{instead[0]['name']} in its place" if instead else "no mount of it")
+        return here[0]
+    instead = [other["name"] for other in now if other["target"].rstrip("/") == target]
+    return f"{instead[0]} in its place" if instead else "no mount of it"
+
+
+def _volume_dangers(name: str, old: dict[str, Any], new: dict[str, Any]) -> list[Danger]:
+    found = []
+    for mount in old.get("mounts") or []:
+        place = _new_place(mount, new.get("mounts") or []) if mount["type"] == "volume" else ""
+        if place:
+            text = (
+                f"target of volume {mount['name']} on service {name} of stack {{stack}}: found {place}, need "
+                f"{mount['target']} as in the running release, or the service starts without its data."
+            )
+            found.append(Danger(f"volume-target:{name}/{mount['key']}", text))
+    return found
+
+
+def _database_dangers(name: str, held: dict[str, Any], new: dict[str, Any]) -> list[Danger]:
+    wanted = new.get("database") or {}
+    if not held or not wanted or not new.get("mounts"):
+        return []
+    same_engine = held["engine"] == wanted["engine"]
+    if same_engine and (held["major"] == wanted["major"] or None in (held["major"], wanted["major"])):
+        return []
+    text = (
+        f"database version on service {name} of stack {{stack}}: found {wanted['engine']} {wanted['major']}, need "
+        f"{held['engine']} {held['major']}, which wrote its data. Dump and load, or upgrade the data first."
+    )
+    return [Danger(f"database-major:{name}", text)]
 
 
 def dangers(
@@ -130,33 +159,6 @@ def dangers(
     found = []
     for name, service in sorted(after.items()):
         old = before.get(name) or {}
-        for mount in old.get("mounts") or []:
-            if mount["type"] != "volume":
-                continue
-            change = _volume_danger(name, mount, service.get("mounts") or [])
-            if change:
-                found.append(
-                    Danger(
-                        f"volume-target:{name}/{mount['key']}",
-                        f"target of volume {mount['name']} on service {name} of stack {{stack}}: "
-                        f"found {change[1]}, need {change[0]} as in the running release, "
-                        "or the service starts without its data.",
-                    )
-                )
-        held = (on_disk or {}).get(name) or old.get("database") or {}
-        wanted = service.get("database") or {}
-        if not held or not service.get("mounts"):
-            continue
-        if held.get("engine") == wanted.get("engine") and held.get("major") == wanted.get("major"):
-            continue
-        if not wanted or None in (held.get("major"), wanted.get("major")):
-            if held.get("engine") == wanted.get("engine") or not wanted:
-                continue
-        found.append(
-            Danger(
-                f"database-major:{name}",
-                f"database version on service {name} of stack {{stack}}: found {wanted['engine']} {wanted['major']}, "
-                f"need {held['engine']} {held['major']}, which wrote its data. Dump and load, or upgrade the data first.",
-            )
-        )
+        found += _volume_dangers(name, old, service)
+        found += _database_dangers(name, (on_disk or {}).get(name) or old.get("database") or {}, service)
     return found

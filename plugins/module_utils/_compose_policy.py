@@ -45,6 +45,7 @@ RULES: dict[str, str] = {
 
 # What a server that starts as root needs to become somebody else, and low ports.
 HARMLESS_CAPABILITIES = frozenset({"CHOWN", "DAC_OVERRIDE", "FOWNER", "NET_BIND_SERVICE", "SETGID", "SETUID"})
+EVERY_ADDRESS = ("*", "0.0.0.0", "::", "[::]")  # noqa: S104 - these are what it refuses
 SYSTEM_FOLDERS = ("/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/root", "/sys", "/usr", "/var/lib/docker")
 SECRET_WORDS = ("PASSWORD", "PASSWD", "PASSPHRASE", "SECRET", "TOKEN", "API_KEY", "APIKEY", "PRIVATE_KEY", "ACCESS_KEY")
 
@@ -108,7 +109,7 @@ def _confinement(name: str, service: dict[str, Any]) -> Iterable[Finding]:
     if "ALL" not in dropped:
         yield Finding(name, "cap-drop", ", ".join(sorted(dropped)) or "none")
     for capability in sorted(str(item).upper() for item in service.get("cap_add") or []):
-        short = capability[4:] if capability.startswith("CAP_") else capability
+        short = capability.removeprefix("CAP_")
         if short not in HARMLESS_CAPABILITIES:
             yield Finding(name, "cap-add", capability)
     options = _options(service)
@@ -175,7 +176,7 @@ def _running(name: str, service: dict[str, Any], image: dict[str, Any] | None) -
 
 def _openness(name: str, service: dict[str, Any]) -> Iterable[Finding]:
     for port in service.get("ports") or []:
-        if str(port.get("host_ip") or "0.0.0.0") in ("0.0.0.0", "::", "[::]"):
+        if (port.get("host_ip") or "*") in EVERY_ADDRESS:
             yield Finding(name, "open-port", f"{port.get('published') or 'a port'} on every address")
     for variable, value in sorted((service.get("environment") or {}).items()):
         upper = str(variable).upper()
@@ -224,7 +225,7 @@ def waiver_problems(waivers: list[dict[str, Any]], services: Iterable[str], stac
             need = near[0] if near else "one of " + ", ".join(sorted(RULES))
             problems.append(f"compose_release: rule on {where}: found {rule or 'none'}, need {need}. Name the rule.")
         if service != "*" and service not in names:
-            need = " or ".join(["*"] + names)
+            need = " or ".join(["*", *names])
             problems.append(f"compose_release: service on {where}: found {service or 'none'}, need {need}. Name one.")
         if not str(waiver.get("reason") or "").strip():
             problems.append(f"compose_release: reason on {where}: found none, need a sentence. Set reason.")
@@ -263,7 +264,8 @@ def unsupported(definition: dict[str, Any], stack: str) -> list[str]:
         ):
             if service.get(key):
                 problems.append(
-                    f"compose_release: {key} on service {name} of stack {stack}: found it set, need it left out. {advice}."
+                    f"compose_release: {key} on service {name} of stack {stack}: found it set, need it left out. "
+                    f"{advice}."
                 )
         if not service.get("image"):
             problems.append(

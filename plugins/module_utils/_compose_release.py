@@ -248,11 +248,10 @@ PULL_CAUSES: tuple[tuple[str, str, str], ...] = (
 def pull_sentence(reference: str, where: str, output: str) -> str:
     """Say in one sentence why an image could not be pulled."""
     line = (output.strip().splitlines() or ["no message"])[-1].strip()
-    for pattern, found, advice in PULL_CAUSES:
-        if re.search(pattern, output, re.IGNORECASE):
-            break
-    else:
-        found, advice = "an error", "See the engine's own words"
+    found, advice = next(
+        ((found, advice) for pattern, found, advice in PULL_CAUSES if re.search(pattern, output, re.IGNORECASE)),
+        ("an error", "See the engine's own words"),
+    )
     return f"compose_release: image {reference} on {where}: found {found} ({line}), need it pulled. {advice}."
 
 

@@ -212,7 +212,6 @@ evidence:
 
 import datetime
 import json
-import os
 import shutil
 from typing import Any
 
@@ -221,8 +220,9 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.evenkeel.platform.plugins.module_utils import _compose_guard as guard
 from ansible_collections.evenkeel.platform.plugins.module_utils import _compose_policy as policy
 from ansible_collections.evenkeel.platform.plugins.module_utils import _compose_release as releases
-from ansible_collections.evenkeel.platform.plugins.module_utils._compose_engine import Commands, Engine, Stack
+from ansible_collections.evenkeel.platform.plugins.module_utils._compose_engine import Commands, Engine
 from ansible_collections.evenkeel.platform.plugins.module_utils._compose_release import ReleaseError
+from ansible_collections.evenkeel.platform.plugins.module_utils._compose_store import Stack
 
 ARGUMENT_SPEC: dict[str, Any] = {
     "name": {"type": "str"},
@@ -423,7 +423,7 @@ def rendered(module: AnsibleModule, engine: Engine, stack: Stack) -> dict[str, A
     after = facts_of(normal, images)
     dangers = guard.dangers(before.get("services") or {}, after, data_on_disk(engine, after))
     problems += [danger.sentence(stack.name) for danger in dangers if danger.token not in params["allow"]]
-    final = releases.assemble(normal, pins, params["secrets"], images, stack.path)
+    final = releases.assemble(normal, pins, params["secrets"], images, str(stack.path))
     text = releases.render(final)
     if problems and not (module.check_mode and open_ends):
         raise ReleaseError(*problems)
@@ -462,7 +462,7 @@ def rendered(module: AnsibleModule, engine: Engine, stack: Stack) -> dict[str, A
         changed=bool(actions),
         actions=actions,
         release=folder,
-        project_src=os.path.join(stack.releases, folder),
+        project_src=str(stack.releases / folder),
         written=exists or not module.check_mode,
         pending=current != folder or stack.boots() != params["boot"],
         images=pins,
@@ -487,7 +487,7 @@ def pointed(module: AnsibleModule, stack: Stack) -> dict[str, Any]:
     """Let the pointer name a release that was seen to run."""
     folder, boot = module.params["release"], module.params["boot"]
     # In check mode a new release has no folder yet.
-    if not module.check_mode and not os.path.isfile(stack.file(folder)):
+    if not module.check_mode and not stack.file(folder).is_file():
         raise ReleaseError(
             f"compose_release: release on stack {stack.name}: found no folder {folder}, need one of "
             f"{', '.join(stack.folders()) or 'none'}. Render it first."
@@ -509,7 +509,7 @@ def pointed(module: AnsibleModule, stack: Stack) -> dict[str, Any]:
         "previous": current,
         "current": folder,
         "release": folder,
-        "project_src": os.path.join(stack.releases, folder),
+        "project_src": str(stack.releases / folder),
         "images": stack.record(folder).get("images") or {},
     }
 
@@ -602,11 +602,11 @@ def absent(module: AnsibleModule, engine: Engine, stack: Stack) -> dict[str, Any
     typed = {f"{stack.name}_{name}" for name in module.params["volumes"]} | set(module.params["volumes"])
     doomed = [name for name in has if name in typed]
     actions += [f"removed volume {name}" for name in doomed]
-    if os.path.isdir(stack.path):
+    if stack.path.is_dir():
         actions.append(f"removed {stack.path}")
     kept = [name for name in has if name not in typed]
     if actions and not module.check_mode:
-        stack.set_boot(False) if os.path.isdir(stack.path) else None
+        stack.set_boot(False)
         replies = [engine.compose(stack, None, "down", "--remove-orphans")] if there else []
         replies += [engine.commands("volume", "rm", name) for name in doomed]
         for reply in replies:
@@ -616,7 +616,7 @@ def absent(module: AnsibleModule, engine: Engine, stack: Stack) -> dict[str, Any
                     "need it gone. Look at the engine.",
                     rc=reply.rc,
                 )
-        if os.path.isdir(stack.path):
+        if stack.path.is_dir():
             shutil.rmtree(stack.path)
     actions += [f"kept volume {name}" for name in kept] if actions else []
     changed = any(not action.startswith("kept") for action in actions)

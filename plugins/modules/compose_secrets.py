@@ -104,15 +104,15 @@ import json
 import os
 import re
 import secrets as randomness
-import shutil
-import tempfile
+from pathlib import Path
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.evenkeel.platform.plugins.module_utils import _compose_release as release
-from ansible_collections.evenkeel.platform.plugins.module_utils._compose_engine import (
+from ansible_collections.evenkeel.platform.plugins.module_utils._compose_store import (
     Stack,
-    make_folder,
+    new_folder,
     sync_folder,
     write_new,
 )
@@ -142,7 +142,7 @@ SERVICE_NAME = re.compile(r"^[a-zA-Z0-9][a-zA-Z0-9._-]*$")
 VARIABLE_NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
 
 
-def problems(stack: str, secrets: list[dict]) -> list[str]:
+def problems(stack: str, secrets: list[dict[str, Any]]) -> list[str]:
     """Return one sentence for each secret that cannot be kept."""
     found, seen = [], set()
     if not release.NAME.match(stack):
@@ -171,45 +171,38 @@ def problems(stack: str, secrets: list[dict]) -> list[str]:
     return found
 
 
-def read_key(path: str, make: bool) -> bytes:
+def read_key(path: Path, make: bool) -> bytes:
     """Return the host's key; without one, a new one that is kept only if *make*."""
     try:
-        with open(path, "rb") as handle:
-            return handle.read()
+        return path.read_bytes()
     except FileNotFoundError:
         key = randomness.token_hex(32)
     if make:
-        make_folder(os.path.dirname(path), 0o711)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.chmod(0o711)
         write_new(path, key, 0o600)
-        sync_folder(os.path.dirname(path))
+        sync_folder(path.parent)
     return key.encode()
 
 
-def version_of(key: bytes, secrets: list[dict]) -> str:
+def version_of(key: bytes, secrets: list[dict[str, Any]]) -> str:
     """Return the keyed hash of the secrets of one service."""
     facts = sorted((secret["service"], secret["name"], secret["uid"], secret["value"]) for secret in secrets)
     content = json.dumps([facts, release.LOADER]).encode()
     return hmac.new(key, content, hashlib.sha256).hexdigest()[:12]
 
 
-def write_version(stack: Stack, version: str, service: str, secrets: list[dict]) -> None:
+def write_version(stack: Stack, version: str, service: str, secrets: list[dict[str, Any]]) -> None:
     """Write the secrets of one service, all or none."""
     stack.make_folders()
-    temporary = tempfile.mkdtemp(prefix=".new-", dir=stack.secrets)
-    try:
-        folder = os.path.join(temporary, service)
-        os.mkdir(folder, 0o700)
+    with new_folder(stack.secrets, version, mode=0o711) as temporary:
+        folder = temporary / service
+        folder.mkdir(mode=0o700)
         for secret in secrets:
-            write_new(os.path.join(folder, secret["name"]), secret["value"], 0o400, secret["uid"])
+            write_new(folder / secret["name"], secret["value"], 0o400, secret["uid"])
         os.chown(folder, secrets[0]["uid"], secrets[0]["uid"])
-        os.chmod(folder, 0o500)
-        write_new(os.path.join(temporary, release.LOADER_NAME), release.LOADER, 0o555)
-        os.chmod(temporary, 0o711)
-        os.rename(temporary, os.path.join(stack.secrets, version))
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-    sync_folder(stack.secrets)
+        folder.chmod(0o500)
+        write_new(temporary / release.LOADER_NAME, release.LOADER, 0o555)
 
 
 def main() -> None:
@@ -219,12 +212,12 @@ def main() -> None:
     if found:
         module.fail_json(msg="\n".join(found), mounts=[], versions={}, actions=[])
     stack = Stack(name, module.params["base_dir"])
-    key = read_key(os.path.join(stack.base, ".secrets.key"), make=not module.check_mode)
+    key = read_key(stack.base / ".secrets.key", make=not module.check_mode)
     versions, actions = {}, []
     for service in sorted({secret["service"] for secret in secrets}):
         mine = [secret for secret in secrets if secret["service"] == service]
         versions[service] = version_of(key, mine)
-        if os.path.isdir(os.path.join(stack.secrets, versions[service])):
+        if (stack.secrets / versions[service]).is_dir():
             continue
         actions.append(f"wrote version {versions[service]} of the secrets of service {service}")
         if not module.check_mode:
@@ -247,7 +240,7 @@ def main() -> None:
             for secret in secrets
         ],
         diff={
-            "before": {service: version for service, version in sorted(before.items())},
+            "before": before,
             "after": versions,
             "before_header": f"{name} secret versions",
             "after_header": f"{name} secret versions",

@@ -63,8 +63,8 @@ actions:
 
 import base64
 import json
-import os
 import re
+from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -95,11 +95,11 @@ CAUSES = (
 )
 
 
-def stored(path: str, host: str) -> str:
+def stored(path: Path, host: str) -> str:
     """Return what the command line keeps for a registry."""
     try:
-        with open(path, encoding="utf-8") as handle:
-            return ((json.load(handle).get("auths") or {}).get(host) or {}).get("auth") or ""
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        return str(((kept.get("auths") or {}).get(host) or {}).get("auth") or "")
     except (FileNotFoundError, ValueError, AttributeError):
         return ""
 
@@ -107,11 +107,10 @@ def stored(path: str, host: str) -> str:
 def explain(host: str, output: str) -> str:
     """Say in one sentence why a registry took no login."""
     line = (output.strip().splitlines() or ["no message"])[-1].strip()
-    for pattern, found, advice in CAUSES:
-        if re.search(pattern, output, re.IGNORECASE):
-            break
-    else:
-        found, advice = "an error", "See the engine's own words"
+    found, advice = next(
+        ((found, advice) for pattern, found, advice in CAUSES if re.search(pattern, output, re.IGNORECASE)),
+        ("an error", "See the engine's own words"),
+    )
     return (
         f"registry_login: login on registry {host}: found {found} ({line}), need it accepted. "
         f"{advice} in compose_stack_registries."
@@ -122,7 +121,7 @@ def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     host, user, password = (module.params[key] for key in ("host", "user", "password"))
     config_dir = module.params["config_dir"]
-    path = os.path.join(config_dir, "config.json")
+    path = Path(config_dir) / "config.json"
     wanted = base64.b64encode(f"{user}:{password}".encode()).decode()
     module.no_log_values.add(wanted)
     changed = stored(path, host) != wanted
@@ -144,7 +143,7 @@ def main() -> None:
     )
     if rc != 0:
         module.fail_json(msg=explain(host, stderr or stdout), rc=rc, actions=[])
-    os.chmod(path, 0o600)
+    path.chmod(0o600)
     module.exit_json(changed=changed, actions=actions)
 
 
