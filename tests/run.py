@@ -339,17 +339,31 @@ def clean(before: Before, done: list[Check]) -> None:
             if left:
                 print(f"---- removing {len(left)} hosts of scenario {check.name}", flush=True)
                 docker("rm", "--force", "--volumes", *sorted(left))
-    commands = []
     if not before.lab and any(check.stage in {"e2e", "faults"} for check in done):
-        commands.append([tool("ansible-playbook"), "lab/down.yml"])
-    if not before.engine and (ROOT / "lab" / "stop_engine.sh").exists():
-        commands.append(["lab/stop_engine.sh"])
-    for argv in commands:
+        argv = [tool("ansible-playbook"), "lab/down.yml"]
         print(f"---- {' '.join(argv)}", flush=True)
         with contextlib.suppress(OSError, subprocess.TimeoutExpired):
-            subprocess.run(
-                argv, cwd=ROOT, env=environment(LOGS / "none.xml"), stdout=subprocess.DEVNULL, timeout=180, check=False
-            )
+            env = environment(LOGS / "none.xml")
+            subprocess.run(argv, cwd=ROOT, env=env, stdout=subprocess.DEVNULL, timeout=180, check=False)
+    if not before.engine:
+        end_engine(CACHE / "dockerd.pid")
+
+
+def end_engine(pidfile: Path) -> None:
+    """End the engine that the set-up started in the background, if it did."""
+    try:
+        pid = int(pidfile.read_text(encoding="ascii"))
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (OSError, ValueError):
+        return
+    if b"dockerd" not in command or str(pidfile).encode() not in command:
+        return
+    print(f"---- ending the engine that this run started, process {pid}", flush=True)
+    subprocess.run([*([] if os.geteuid() == 0 else ["sudo", "-n"]), "kill", str(pid)], check=False)
+    for _ in range(60):
+        if not Path(f"/proc/{pid}").exists():
+            return
+        time.sleep(0.5)
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:

@@ -75,10 +75,11 @@ def _secrets_in(tree: Tree, task: Task) -> set[str]:
 
 
 def include_without_apply(tree: Tree) -> Iterator[str]:
-    """An include in a role applies its tags: tags on the bare include run nothing inside."""
+    """An include with tags of its own applies them too: on the bare include they run nothing inside."""
     for task in tree.tasks("roles/*/tasks/*.yml"):
-        if task.module in {"include_tasks", "include_role"} and "tags" not in (task.options.get("apply") or {}):
-            yield f"{task.where}: {task.module} without apply: tags"
+        included = task.module in {"include_tasks", "include_role"}
+        if included and task.tags and "tags" not in (task.options.get("apply") or {}):
+            yield f"{task.where}: {task.module} with tags and without apply: tags"
 
 
 def changed_without_reason(tree: Tree) -> Iterator[str]:
@@ -209,12 +210,14 @@ def main_is_stages(tree: Tree) -> Iterator[str]:
 
 
 def template_header(tree: Tree) -> Iterator[str]:
-    """A template begins with ansible_managed and holds no time; JSON, which knows no comment, is left out."""
+    """A file's template begins with ansible_managed and holds no time. JSON knows no comment, .txt is for people."""
     for path in tree.matching("roles/*/templates/*"):
         head = "\n".join(tree.text(path).splitlines()[:3])
         if not path.endswith(".j2"):
             yield f"{path}: template without the suffix .j2"
-        elif "ansible_managed" not in head and not path.endswith(".json.j2"):
+        if not path.endswith(".j2") or path.endswith((".json.j2", ".txt.j2")):
+            continue
+        if "ansible_managed" not in head:
             yield f"{path}: template without ansible_managed in its first lines"
         if re.search(r"\{\{[^}]*(?:date_time|now\(|strftime)", tree.text(path)):
             yield f"{path}: template with a time in it"
@@ -223,10 +226,10 @@ def template_header(tree: Tree) -> Iterator[str]:
 def machine_path(tree: Tree) -> Iterator[str]:
     """No file names a path of the machine it was written on."""
     prefixes = {str(Path(prefix).resolve()) for prefix in (tree.root, sys.prefix)}
-    foreign = sorted(prefix for prefix in prefixes if len(Path(prefix).parts) > 2 and not prefix.startswith("/usr"))
-    pattern = re.compile(
-        "|".join([*map(re.escape, foreign), r"/home/(?!runner\b)[a-z]\w*/", r"/Users/\w+/", r"\.py[e]nv/"])
-    )
+    ours = ("/usr", "/etc", "/var", "/opt/evenkeel", "/srv")
+    foreign = sorted(prefix for prefix in prefixes if len(Path(prefix).parts) > 2 and not prefix.startswith(ours))
+    places = [rf"{re.escape(prefix)}(?![\w.-])" for prefix in foreign]
+    pattern = re.compile("|".join([*places, r"/home/(?!runner\b)[a-z]\w*/", r"/Users/\w+/"]))
     for path in tree.paths:
         for number, line in tree.lines(path):
             for found in pattern.findall(line):

@@ -44,8 +44,8 @@ PLANTED: list[tuple[house.Rule, dict[str, str], dict[str, str]]] = [
     ),
     (
         house.include_without_apply,
-        {TASKS: "- block:\n    - ansible.builtin.include_tasks: x.yml\n"},
-        {TASKS: "- ansible.builtin.import_tasks: x.yml\n"},
+        {TASKS: "- block:\n    - ansible.builtin.include_role: {name: x}\n      tags: [web]\n"},
+        {TASKS: "- tags: [web]\n  block:\n    - ansible.builtin.include_role: {name: x}\n"},
     ),
     (
         house.changed_without_reason,

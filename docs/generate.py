@@ -1,0 +1,202 @@
+# Copyright (c) 2026, The Evenkeel authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Writes docs/reference from the specs of roles and the documentation of modules and filters.
+
+With --check it writes nothing, names each page that is not current, and fails if there is one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+REFERENCE = ROOT / "docs" / "reference"
+COLLECTION = "evenkeel.platform"
+KINDS = ("module", "filter", "lookup", "callback")
+HEAD = "<!-- Written by `make docs` from the specs. Change those, not this page. -->\n"
+CODE = re.compile(r"\b(?:O|V|C|RV|E)\(((?:[^()\\]|\\.|\([^()]*\))*)\)")
+PLUGIN = re.compile(r"\b(?:M\(([^()]*)\)|P\(([^()#]*)#[a-z]+\))")
+
+
+def marked(text: Any) -> str:
+    """Ansible's markup as markdown, on one line; a list becomes sentences in a row."""
+    line = " ".join(text) if isinstance(text, list) else str(text or "")
+    line = CODE.sub(lambda found: "`" + re.sub(r"\\(.)", r"\1", found[1]) + "`", line)
+    line = PLUGIN.sub(lambda found: f"`{found[1] or found[2]}`", line)
+    line = re.sub(r"\bI\(([^()]*)\)", r"*\1*", line)
+    line = re.sub(r"\bB\(([^()]*)\)", r"**\1**", line)
+    line = re.sub(r"\bU\(([^()]*)\)", r"<\1>", line)
+    line = re.sub(r"\bL\(([^(),]*),\s*([^()]*)\)", r"[\1](\2)", line)
+    return " ".join(line.split())
+
+
+def cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def value(data: Any) -> str:
+    """A default as it would be written in YAML, on one line."""
+    if isinstance(data, str):
+        return f"`{json.dumps(data, ensure_ascii=False)}`"
+    return f"`{json.dumps(data, ensure_ascii=False, default=str)}`"
+
+
+def kind(option: dict[str, Any]) -> str:
+    elements = f" of {option['elements']}" if option.get("elements") else ""
+    return f"{option.get('type', 'str')}{elements}"
+
+
+def rows(options: dict[str, Any], inner: str, prefix: str = "") -> Iterator[str]:
+    """A table row for each option, its suboptions after it."""
+    for name, given in options.items():
+        option = given or {}
+        default = (
+            "required"
+            if option.get("required")
+            else value(option["default"])
+            if option.get("default") is not None
+            else ""
+        )
+        text = marked(option.get("description"))
+        if option.get("choices"):
+            text += f" One of {', '.join(f'`{choice}`' for choice in option['choices'])}."
+        yield f"| `{prefix}{name}` | {kind(option)} | {cell(default)} | {cell(text)} |"
+        yield from rows(option.get(inner) or {}, inner, f"{prefix}{name}.")
+
+
+def table(options: dict[str, Any], inner: str) -> Iterator[str]:
+    if not options:
+        yield "No options."
+        return
+    yield "| option | type | default | meaning |"
+    yield "|---|---|---|---|"
+    yield from rows(options, inner)
+
+
+def paragraphs(text: Any) -> Iterator[str]:
+    for sentence in text if isinstance(text, list) else [text] if text else []:
+        yield ""
+        yield marked(sentence)
+
+
+def role_page(role: str, specs: dict[str, Any]) -> str:
+    lines = [HEAD, f"# Role {COLLECTION}.{role}"]
+    for entry_point, spec in specs.items():
+        title = "" if entry_point == "main" else f"Entry point `{entry_point}`: "
+        lines += ["", f"## {title}{marked(spec.get('short_description')).rstrip('.')}"]
+        lines += paragraphs(spec.get("description"))
+        lines += ["", *table(spec.get("options") or {}, "options")]
+    return "\n".join(lines) + "\n"
+
+
+def plugin_page(name: str, kind_of_plugin: str, answer: dict[str, Any]) -> str:
+    doc = answer["doc"]
+    lines = [HEAD, f"# {kind_of_plugin.capitalize()} {name}", "", f"{marked(doc['short_description']).rstrip('.')}."]
+    lines += paragraphs(doc.get("description"))
+    if doc.get("attributes"):
+        lines += ["", "| attribute | support |", "|---|---|"]
+        lines += [f"| {key} | {item.get('support', '')} |" for key, item in sorted(doc["attributes"].items())]
+    lines += ["", "## Options", "", *table(doc.get("options") or {}, "suboptions")]
+    if doc.get("notes"):
+        lines += ["", "## Notes", "", *[f"- {marked(note)}" for note in doc["notes"]]]
+    if answer.get("examples"):
+        lines += ["", "## Examples", "", "```yaml", answer["examples"].strip("\n"), "```"]
+    if answer.get("return"):
+        lines += ["", "## Returns", "", "| key | type | returned | meaning |", "|---|---|---|---|"]
+        lines += returned_rows(answer["return"])
+    return "\n".join(lines) + "\n"
+
+
+def returned_rows(returned: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, item in returned.items():
+        when = marked(item.get("returned"))
+        yield f"| `{prefix}{key}` | {kind(item)} | {cell(when)} | {cell(marked(item.get('description')))} |"
+        yield from returned_rows(item.get("contains") or {}, f"{prefix}{key}.")
+
+
+def ansible_doc() -> dict[str, dict[str, Any]]:
+    """What ansible-doc knows of the collection, by kind of plugin. What has no documentation is left to the linters."""
+    beside = Path(sys.executable).with_name("ansible-doc")
+    program = str(beside) if beside.exists() else shutil.which("ansible-doc") or "ansible-doc"
+    env = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
+    answer = subprocess.run(
+        [program, "--metadata-dump", "--no-fail-on-errors", COLLECTION],
+        cwd=ROOT,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if answer.returncode != 0:
+        raise SystemExit(f"docs: ansible-doc on {COLLECTION}: found an error, need its answer. {answer.stderr}")
+    return {
+        kind_of_plugin: {name: item for name, item in sorted(items.items()) if "doc" in item}
+        for kind_of_plugin, items in json.loads(answer.stdout)["all"].items()
+        if kind_of_plugin in KINDS
+    }
+
+
+def pages() -> dict[str, str]:
+    """Every page of the reference by its path below docs/reference."""
+    found: dict[str, str] = {}
+    index = [HEAD, "# Reference", "", "## Roles", ""]
+    for path in sorted((ROOT / "roles").glob("*/meta/argument_specs.yml")):
+        role = path.parent.parent.name
+        specs = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("argument_specs") or {}
+        found[f"roles/{role}.md"] = role_page(role, specs)
+        index.append(f"- [{role}](roles/{role}.md): {marked((specs.get('main') or {}).get('short_description'))}")
+    for kind_of_plugin, answers in ansible_doc().items():
+        if answers:
+            index += ["", f"## {kind_of_plugin.capitalize()}s", ""]
+        for name, answer in answers.items():
+            page = f"{kind_of_plugin}s/{name.rpartition('.')[2]}.md"
+            found[page] = plugin_page(name, kind_of_plugin, answer)
+            index.append(f"- [{name.rpartition('.')[2]}]({page}): {marked(answer['doc']['short_description'])}")
+    found["README.md"] = "\n".join(index) + "\n"
+    return found
+
+
+def stale(wanted: dict[str, str], folder: Path) -> list[str]:
+    """The pages that are missing, differ or are not wanted."""
+    there = {str(path.relative_to(folder)) for path in folder.rglob("*.md")} if folder.exists() else set()
+    changed = [name for name, text in wanted.items() if name in there and (folder / name).read_text("utf-8") != text]
+    return sorted([*changed, *(wanted.keys() ^ there)])
+
+
+def write(wanted: dict[str, str], folder: Path) -> None:
+    for name in stale(wanted, folder):
+        if name in wanted:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(wanted[name], encoding="utf-8")
+        else:
+            (folder / name).unlink()
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="write nothing and fail if a page is not current")
+    options = parser.parse_args(arguments)
+    wanted = pages()
+    found = stale(wanted, REFERENCE)
+    for name in found:
+        print(f"docs/reference/{name}: {'not current, run make docs' if options.check else 'written'}")
+    if not options.check:
+        write(wanted, REFERENCE)
+    return 1 if options.check and found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
