@@ -1,0 +1,220 @@
+# Copyright (c) 2026, The Evenkeel authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Plants each defect of molecule/<scenario>/mutants.yml in a copy of the checkout, and sees its scenario turn red.
+
+A list of {name, file, find, replace}; `find` must occur in `file` exactly once. The scenario's hosts are created and
+prepared once, the unchanged copy must be green, and then each defect is planted, converged and verified on hosts made
+anew. The table goes to docs/mutants.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+CACHE = ROOT / ".cache"
+COPY = CACHE / "mutants" / "checkout"
+TABLE = ROOT / "docs" / "mutants.md"
+STEPS = ("destroy", "create", "prepare", "converge", "idempotence", "verify")
+LIMIT_SECONDS = 480
+HEAD = """# Planted defects
+
+`make mutants` plants each defect in a copy of the checkout and runs the role's scenario on fresh hosts. A defect is
+caught when a step of the scenario fails.
+
+| scenario | defect | file | caught by |
+|---|---|---|---|
+"""
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One defect: a piece of one file, and what stands there instead."""
+
+    scenario: str
+    name: str
+    file: str
+    find: str
+    replace: str
+
+
+class MutantError(Exception):
+    """A list of defects that cannot be planted."""
+
+
+def read_mutants(scenario: str, entries: object) -> list[Mutant]:
+    """The defects of a scenario, each complete and with a name of its own."""
+    if not isinstance(entries, list):
+        raise MutantError(
+            f"mutants: list of {scenario}: found {type(entries).__name__}, need a list. Mend mutants.yml."
+        )
+    mutants = []
+    for number, entry in enumerate(entries, start=1):
+        missing = sorted({"name", "file", "find", "replace"} - set(entry))
+        if missing:
+            raise MutantError(
+                f"mutants: defect {number} of {scenario}: found no {', '.join(missing)}, "
+                "need name, file, find and replace. Add what is missing."
+            )
+        mutants.append(Mutant(scenario, *(str(entry[key]) for key in ("name", "file", "find", "replace"))))
+    return mutants
+
+
+def plant(mutant: Mutant, text: str) -> str:
+    """The file's text with the defect in it."""
+    found = text.count(mutant.find)
+    if found != 1:
+        raise MutantError(
+            f"mutants: place of {mutant.name} in {mutant.file}: found it {found} times, need it once. Mend find."
+        )
+    return text.replace(mutant.find, mutant.replace)
+
+
+def copy_checkout() -> None:
+    """Copy what git tracks or would track, so that nothing is planted in the checkout itself."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    shutil.rmtree(COPY, ignore_errors=True)
+    for name in filter(None, listed.split("\0")):
+        source, target = ROOT / name, COPY / name
+        if source.is_file() or source.is_symlink():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, target, follow_symlinks=False)
+    for name in ("lab", "venv", "images"):
+        if (CACHE / name).exists():
+            (COPY / ".cache").mkdir(exist_ok=True)
+            (COPY / ".cache" / name).symlink_to(CACHE / name)
+
+
+def molecule(scenario: str, step: str, log: Path) -> bool:
+    """Run one step of a scenario in the copy; true when it is green."""
+    beside = Path(sys.executable).with_name("molecule")
+    program = CACHE / "venv" / "bin" / "molecule"
+    first = next((str(path) for path in (program, beside) if path.exists()), "molecule")
+    env = {
+        **os.environ,
+        "PATH": os.pathsep.join([str(Path(first).parent), "/usr/bin", os.environ.get("PATH", "")]),
+        "ANSIBLE_CONFIG": str(COPY / "ansible.cfg"),
+        "MOLECULE_EPHEMERAL_DIRECTORY": str(CACHE / "mutants" / "molecule" / scenario),
+    }
+    with log.open("a", encoding="utf-8") as output:
+        try:
+            asked = subprocess.run(
+                [first, "-c", "molecule/config.yml", step, "-s", scenario],
+                cwd=COPY,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                timeout=LIMIT_SECONDS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return False
+    return asked.returncode == 0
+
+
+def first_red(scenario: str, log: Path) -> str:
+    """The step of a scenario that fails first; empty when all are green. What cannot be set up is an error."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.unlink(missing_ok=True)
+    try:
+        for step in STEPS:
+            if not molecule(scenario, step, log):
+                if step in {"destroy", "create", "prepare"}:
+                    raise MutantError(f"mutants: {step} of {scenario}: found it failed, need hosts. See {log.name}.")
+                return step
+    finally:
+        molecule(scenario, "destroy", log)
+    return ""
+
+
+def try_mutant(mutant: Mutant) -> str:
+    """Plant a defect, say which step it turns red, and take it out again."""
+    path = COPY / mutant.file
+    text = path.read_text(encoding="utf-8")
+    path.write_text(plant(mutant, text), encoding="utf-8")
+    try:
+        return first_red(mutant.scenario, CACHE / "mutants" / f"{mutant.scenario}-{mutant.name}.log".replace(" ", "-"))
+    finally:
+        path.write_text(text, encoding="utf-8")
+
+
+def write_table(rows: dict[Mutant, str], scenarios: list[str]) -> None:
+    """Write the table, with the rows of scenarios that did not run kept as they were."""
+    kept = []
+    if TABLE.exists():
+        lines = TABLE.read_text(encoding="utf-8").splitlines()
+        kept = [line for line in lines if line.startswith("| ") and line.split("|")[1].strip() not in scenarios]
+        kept = [line for line in kept if not line.startswith("| scenario ")]
+    new = [f"| {one.scenario} | {one.name} | `{one.file}` | {step or '**nothing**'} |" for one, step in rows.items()]
+    TABLE.write_text(HEAD + "\n".join(sorted([*kept, *new])) + "\n", encoding="utf-8")
+
+
+def load(options: argparse.Namespace) -> list[Mutant]:
+    """Read every list, and see that each defect can be planted before a host is made."""
+    import yaml
+
+    mutants: list[Mutant] = []
+    for path in sorted((ROOT / "molecule").glob("*/mutants.yml")):
+        if not options.scenario or path.parent.name in options.scenario:
+            mutants += read_mutants(path.parent.name, yaml.safe_load(path.read_text(encoding="utf-8")))
+    for mutant in mutants:
+        plant(mutant, (ROOT / mutant.file).read_text(encoding="utf-8"))
+    return [mutant for mutant in mutants if not options.name or mutant.name in options.name]
+
+
+def run(mutants: list[Mutant]) -> int:
+    """Run each scenario unchanged and then with each defect; the number of defects nothing caught."""
+    copy_checkout()
+    rows: dict[Mutant, str] = {}
+    scenarios = sorted({mutant.scenario for mutant in mutants})
+    for scenario in scenarios:
+        red = first_red(scenario, CACHE / "mutants" / f"{scenario}-unchanged.log")
+        if red:
+            raise MutantError(f"mutants: scenario {scenario} unchanged: found {red} red, need it green. Mend it first.")
+        for mutant in [one for one in mutants if one.scenario == scenario]:
+            began = time.monotonic()
+            rows[mutant] = try_mutant(mutant)
+            word = f"caught by {rows[mutant]}" if rows[mutant] else "NOT CAUGHT"
+            print(f"{scenario}: {mutant.name}: {word} in {time.monotonic() - began:.0f} s", flush=True)
+    write_table(rows, scenarios)
+    return sum(not step for step in rows.values())
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--scenario", action="append", help="the defects of this scenario only; may be repeated")
+    parser.add_argument("--name", action="append", help="the defect of this name only; may be repeated")
+    parser.add_argument("--list", action="store_true", help="see that each defect can be planted, and run none")
+    options = parser.parse_args(arguments)
+    try:
+        mutants = load(options)
+        if options.list:
+            for mutant in mutants:
+                print(f"{mutant.scenario}: {mutant.name} in {mutant.file}")
+            return 0
+        missed = run(mutants)
+    except MutantError as exc:
+        print(exc, file=sys.stderr)
+        return 2
+    print(f"{len(mutants) - missed} of {len(mutants)} defects caught")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,127 @@
+# Copyright (c) 2026, The Evenkeel authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.evenkeel.platform.tests import run as runner
+
+JUNIT = """<testsuites><testsuite>
+<testcase classname="a" name="good"/>
+<testcase classname="a" name="bad"><failure message="x"/></testcase>
+<testcase classname="a" name="broken"><error message="x"/></testcase>
+<testcase classname="a" name="left"><skipped message="no engine"/></testcase>
+</testsuite></testsuites>"""
+GREEN = """INFO     [web > create] Executed: Successful
+INFO     [web > check] Executed: Successful
+INFO     [web > converge] Executed: Successful
+INFO     [web > idempotence] Executed: Successful
+INFO     [web > side_effect] Executed: Missing (Remove from test_sequence to suppress)
+INFO     [web > verify] Executed: Successful
+"""
+
+
+@pytest.fixture(autouse=True)
+def logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(runner, "LOGS", tmp_path)
+    return tmp_path
+
+
+def check(counter=runner.count_one, argv=("true",), limit=10) -> runner.Check:
+    return runner.Check("stage", "name", list(argv), limit, counter)
+
+
+def test_junit_is_counted_with_the_reason_of_each_skip(logs: Path) -> None:
+    check().junit.write_text(JUNIT, encoding="utf-8")
+    count = runner.count_junit(check(), 1, "")
+    assert str(count) == "1 passed, 2 failed, 1 skipped"
+    assert count.skips == ["stage name: a::left: no engine"]
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        pytest.param(2, "0 passed, 1 failed, 0 skipped", id="red"),
+        pytest.param(0, "0 passed, 0 failed, 1 skipped", id="green"),
+    ],
+)
+def test_a_missing_report_is_never_a_pass(code: int, expected: str) -> None:
+    assert str(runner.count_junit(check(), code, "")) == expected
+
+
+def test_a_red_command_with_a_green_report_has_failed() -> None:
+    check().junit.write_text('<testsuite><testcase name="good"/></testsuite>', encoding="utf-8")
+    assert str(runner.count_junit(check(), 3, "")) == "1 passed, 1 failed, 0 skipped"
+
+
+def test_a_scenario_counts_three_steps_and_its_tests() -> None:
+    check().junit.write_text(
+        '<testsuite><testcase name="good"/><testcase name="better"/></testsuite>', encoding="utf-8"
+    )
+    assert str(runner.count_molecule(check(), 0, GREEN)) == "5 passed, 0 failed, 0 skipped"
+
+
+def test_a_scenario_that_verifies_nothing_has_failed() -> None:
+    assert str(runner.count_molecule(check(), 0, GREEN)) == "3 passed, 1 failed, 0 skipped"
+
+
+def test_a_scenario_names_the_step_that_failed() -> None:
+    output = GREEN.splitlines()[1] + "\nERROR    [web > converge] Executed: Failed\n"
+    count = runner.count_molecule(check(), 1, output)
+    assert (count.passed, count.failures) == (1, ["stage name: converge"])
+
+
+def test_a_scenario_that_never_began_has_failed() -> None:
+    assert runner.count_molecule(check(), 1, "").failures == ["stage name: ended with code 1 after no step"]
+
+
+def test_a_check_beyond_its_limit_ends_and_fails(capsys: pytest.CaptureFixture[str]) -> None:
+    began = time.monotonic()
+    count = runner.run(check(argv=("sleep", "60")), 0.2)
+    assert count.failures[-1] == "stage name: not finished within 0 s"
+    assert time.monotonic() - began < 30
+
+
+def test_a_check_without_budget_fails_unrun() -> None:
+    assert runner.run(check(argv=("false",)), 0).failures == ["stage name: not run, the budget is spent"]
+
+
+def test_a_program_that_is_not_there_fails() -> None:
+    assert len(runner.run(check(argv=("/no/such/program",)), 5).failures) == 1
+
+
+def test_the_output_of_a_failure_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    runner.run(check(argv=("sh", "-c", "echo what went wrong; exit 1")), 5)
+    assert "what went wrong" in capsys.readouterr().out
+
+
+def test_a_red_stage_stops_no_other_and_the_last_line_is_the_sum(monkeypatch, capsys) -> None:
+    stages = {
+        "one": lambda: iter([runner.Check("one", "one", ["false"], 5, runner.count_one)]),
+        "two": lambda: iter([runner.Check("two", "two", ["true"], 5, runner.count_one)]),
+    }
+    monkeypatch.setattr(runner, "STAGES", stages)
+    monkeypatch.setattr(runner, "DEFAULT_STAGES", tuple(stages))
+    monkeypatch.setattr(runner.Before, "seen", classmethod(lambda cls: cls(frozenset(), True, True)))
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    assert runner.main([]) == 1
+    assert capsys.readouterr().out.splitlines()[-1] == "1 passed, 1 failed, 0 skipped"
+
+
+def test_only_the_engine_of_the_pidfile_is_ended(tmp_path: Path) -> None:
+    other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    (tmp_path / "dockerd.pid").write_text(str(other.pid), encoding="ascii")
+    try:
+        runner.end_engine(tmp_path / "dockerd.pid")
+        assert other.poll() is None
+    finally:
+        other.kill()
+        other.wait()
