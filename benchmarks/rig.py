@@ -287,6 +287,22 @@ def bot_overlaps() -> dict[str, Any]:
     return stats
 
 
+def proxy_retries() -> dict[str, int]:
+    """How often the edges tried a server again, and how often another one, as their own counters say."""
+    script = (
+        'python3 -c \'import socket; c = socket.socket(socket.AF_UNIX); c.connect("/run/haproxy/admin.sock");'
+        ' c.sendall(b"show stat json" + bytes([10])); print(b"".join(iter(lambda: c.recv(65536), b"")).decode())\''
+    )
+    found = {"retries": 0, "redispatches": 0}
+    for text in on_hosts("edge", script).values():
+        for fields in json.loads(text):
+            row = {field["field"]["name"]: field["value"]["value"] for field in fields}
+            if row.get("svname") == "BACKEND":
+                found["retries"] += int(row.get("wretr") or 0)
+                found["redispatches"] += int(row.get("wredis") or 0)
+    return found
+
+
 # Load
 
 

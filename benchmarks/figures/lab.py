@@ -1,0 +1,72 @@
+# Copyright (c) 2026, The Evenkeel authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""How long the lab and the whole main job take, on a lab of their own beside the one in use."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from ansible_collections.evenkeel.platform.benchmarks import rig
+from ansible_collections.evenkeel.platform.benchmarks.result import Measured, NotMeasured
+
+OWN_LAB = "7"
+LIMIT_SECONDS = 1500
+UP, DOWN = "lab/up.yml", "lab/down.yml"
+
+
+@contextlib.contextmanager
+def own_lab(folder: Path) -> Iterator[rig.Play]:
+    """A lab with no machine, network, key or registry content from before; images of machines are those built."""
+    before = os.environ.get("EVENKEEL_LAB_ID")
+    os.environ["EVENKEEL_LAB_ID"] = OWN_LAB
+    try:
+        checked(rig.play(DOWN, folder=folder, limit_seconds=LIMIT_SECONDS))
+        yield checked(rig.play(UP, folder=folder, limit_seconds=LIMIT_SECONDS))
+    finally:
+        rig.play(DOWN, folder=folder, limit_seconds=LIMIT_SECONDS)
+        if before is None:
+            del os.environ["EVENKEEL_LAB_ID"]
+        else:
+            os.environ["EVENKEEL_LAB_ID"] = before
+
+
+def checked(run: rig.Play) -> rig.Play:
+    if run.code != 0:
+        raise NotMeasured(f"{run.command} ended with code {run.code}: {run.tail(5)}")
+    return run
+
+
+def lab_time(folder: Path) -> Measured:
+    with own_lab(folder) as cold:
+        warm = checked(rig.play(UP, folder=folder, limit_seconds=LIMIT_SECONDS))
+    return Measured(
+        results={
+            "cold_seconds": round(cold.seconds, 1),
+            "cold_means": "machines, network, keys and registry new; images of the machines built before",
+            "warm_seconds": round(warm.seconds, 1),
+            "machines": 4,
+        },
+        bar=[{"of": "results.cold_seconds", "at_most": 720}],
+    )
+
+
+def site_time(folder: Path) -> Measured:
+    with own_lab(folder):
+        cold = checked(rig.play("site.yml", folder=folder, limit_seconds=LIMIT_SECONDS))
+        warm = checked(rig.play("site.yml", folder=folder, limit_seconds=LIMIT_SECONDS))
+    return Measured(
+        results={
+            "cold_seconds": round(cold.seconds, 1),
+            "warm_seconds": round(warm.seconds, 1),
+            "hosts": len(cold.recap),
+            "cold_changed": sum(cold.changed.values()),
+            "second_run_changed": sum(warm.changed.values()),
+            "second_run_changed_tasks": warm.changed_tasks,
+        },
+        bar=[{"of": "results.second_run_changed", "at_most": 0}],
+    )
