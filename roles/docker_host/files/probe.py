@@ -2,7 +2,7 @@
 """Say in JSON what preflight has to know of a host. Reads only.
 
 Arguments: the engine's data folder, the folder with what the engine has read,
-the unit's drop-in, daemon.json.
+the unit's drop-in, daemon.json, the folder with the role's records.
 """
 
 import json
@@ -109,7 +109,7 @@ def networks():
 
 
 def main():
-    data_root, kept, dropin, daemon = sys.argv[1:5]
+    data_root, kept, dropin, daemon, records = sys.argv[1:6]
     print(
         json.dumps(
             {
@@ -117,6 +117,9 @@ def main():
                 "overlay": overlay(),
                 "free_bytes": free_bytes(data_root),
                 "packages": packages(),
+                "group": any(line.startswith("docker:") for line in (read("/etc/group") or "").splitlines()),
+                "before": parsed(os.path.join(records, "before.json")),
+                "installed": parsed(os.path.join(records, "installed.json")),
                 "snaps": snaps(),
                 "networks": networks(),
                 "gateways": gateways(),

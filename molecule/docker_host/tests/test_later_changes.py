@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What later runs with other options do to a running engine."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+testinfra_hosts = ["ansible://docker_hosts"]
+pytestmark = pytest.mark.usefixtures("webs")
+STAGES = "docker_host_configure,docker_host_service"
+
+
+def state(host):
+    pid = host.check_output("systemctl show docker --property MainPID --value")
+    containers = host.check_output("docker ps --quiet | sort | xargs docker inspect --format '{{.Name}} {{.State.Pid}}'")
+    return pid, containers, host.file("/etc/docker/daemon.json").content_string
+
+
+def info(host):
+    return json.loads(host.check_output("docker info --format json"))
+
+
+def test_change_the_engine_can_learn_restarts_nothing(host, run_role):
+    pid, containers, _ = state(host)
+    answer = run_role({"docker_host_daemon": {"debug": True, "labels": ["rack=7"]}}, tags=STAGES)
+    assert answer.returncode == 0, answer.stdout
+    assert state(host)[:2] == (pid, containers)
+    assert (info(host)["Debug"], info(host)["Labels"]) == (True, ["rack=7"])
+
+
+def test_run_that_broke_off_before_the_restart_is_mended(host, run_role):
+    pid, containers, _ = state(host)
+    wanted = {"docker_host_daemon": {"log_max_size": "11m"}}
+    answer = run_role(wanted, tags="docker_host_configure")
+    assert answer.returncode == 0, answer.stdout
+    assert state(host)[0] == pid
+    answer = run_role(wanted, tags=STAGES)
+    assert answer.returncode == 0, answer.stdout
+    assert state(host)[0] != pid
+    assert state(host)[1] == containers
+    assert info(host)["Debug"] is False
+
+
+def test_key_the_engine_does_not_know_is_refused(host, run_role):
+    before = state(host)
+    answer = run_role({"docker_host_daemon_extra": {"no-such-key": 1}}, tags=STAGES)
+    assert answer.returncode != 0
+    assert "docker_host: daemon.json of docker-host: found" in answer.stdout
+    assert "no-such-key" in answer.stdout
+    assert state(host) == before
+
+
+def test_configuration_the_engine_does_not_start_with_is_put_back(host, run_role):
+    pid, containers, daemon = state(host)
+    answer = run_role({"docker_host_daemon_extra": {"cgroup-parent": "x", "storage-driver": "vfs9"}}, tags=STAGES)
+    assert answer.returncode != 0
+    assert "need one it starts with" in answer.stdout
+    now = state(host)
+    assert now[1] == containers
+    assert json.loads(now[2]) == json.loads(daemon)
+    assert host.service("docker").is_running
+
+
+def test_every_problem_is_named_at_once(host, run_role):
+    before = state(host)
+    answer = run_role(
+        {
+            "docker_host_prot": 1,
+            "docker_host_minimum_free_gb": 1000000,
+            "docker_host_daemon": {"default_address_pools": [{"base": "10.232.0.0/16", "size": 24}]},
+            "docker_host_firewall_allow": [{"name": "web", "ports": ["90-80"], "from": ["10.0.0.1/8"]}],
+        },
+        tags="docker_host_preflight",
+    )
+    assert answer.returncode != 0
+    for sentence in (
+        "unknown option on docker_host_prot",
+        "docker_host: free space below",
+        "docker_host: address pool 10.232.0.0/16: found 10.232.0.0/24 in use",
+        "docker_host: rule web of docker_host_firewall_allow: found port 90-80",
+    ):
+        assert sentence in answer.stdout
+    assert state(host) == before
