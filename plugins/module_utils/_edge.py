@@ -145,18 +145,6 @@ def map_text(table: dict[str, str]) -> str:
     return "".join(f"{key} {value}\n" for key, value in table.items())
 
 
-def map_memory(answer: str) -> dict[str, str] | None:
-    """What ``show map`` answered, or nothing when the worker does not know the map."""
-    table = {}
-    for line in answer.splitlines():
-        if line.startswith("Unknown map"):
-            return None
-        words = line.split(maxsplit=2)
-        if len(words) == 3 and words[0].startswith("0x"):
-            table[words[1]] = words[2].strip()
-    return table
-
-
 def refusal(output: str, stage: str, config_dir: str) -> str:
     """The line in which HAProxy says why it refuses, with the paths it will have."""
     lines = [line.strip() for line in output.splitlines() if "ALERT" in line]

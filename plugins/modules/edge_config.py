@@ -113,14 +113,13 @@ import hashlib
 import json
 import os
 import shutil
-import socket
 import tempfile
 import typing as t
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.evenkeel.platform.plugins.module_utils import _edge, _file
+from ansible_collections.evenkeel.platform.plugins.module_utils import _edge, _file, _haproxy
 from ansible_collections.evenkeel.platform.plugins.module_utils._failure import Failure, sentence
 
 ARGUMENT_SPEC = {
@@ -146,6 +145,7 @@ class Edge:
         self.config_dir = Path(module.params["config_dir"])
         self.state_dir = Path(module.params["state_dir"])
         self.records = module.params["records"]
+        self.master = _haproxy.Master(module.params["master_socket"], 5, "edge_config")
         self.actions: list[str] = []
         self.diff: list[dict[str, str]] = []
         self.checked = False
@@ -266,24 +266,12 @@ class Edge:
 
     # -- the process ----------------------------------------------------------
 
-    def ask(self, command: str) -> str:
-        with socket.socket(socket.AF_UNIX) as client:
-            client.settimeout(5)
-            client.connect(self.module.params["master_socket"])
-            client.sendall(command.encode() + b"\n")
-            client.shutdown(socket.SHUT_WR)
-            parts = []
-            while part := client.recv(65536):
-                parts.append(part)
-        return b"".join(parts).decode(errors="replace")
-
-    def workers(self) -> list[int]:
-        """Every worker, those of former reloads as well."""
+    def workers(self) -> list[_haproxy.Worker]:
+        """Every worker, those of former reloads as well; none where HAProxy is not running."""
         try:
-            lines = self.ask("show proc").splitlines()
-        except OSError:
+            return self.master.workers()
+        except _haproxy.Unreachable:
             return []
-        return [int(words[0]) for words in map(str.split, lines) if len(words) > 2 and words[1] == "worker"]
 
     def running(self) -> bool:
         unit = self.module.params["service"]
@@ -300,25 +288,30 @@ class Edge:
                 for colour in _edge.COLOURS:
                     path = self.state_dir / record["app"] / f"routes-{colour}.map"
                     table = _edge.routes(record, colour)
-                    memory = _edge.map_memory(self.ask(f"@!{worker} show map {path}"))
-                    if memory is None or memory == table:
-                        continue
-                    self.actions.append(f"moved the {colour} routes of {record['app']} in worker {worker}")
-                    if write:
-                        self.commit(worker, path, table)
+                    try:
+                        memory = self.master.read_map(worker, str(path))
+                        if memory is None or memory == table:
+                            # A worker of before this app came does not know the map.
+                            continue
+                        self.actions.append(f"moved the {colour} routes of {record['app']} in worker {worker.pid}")
+                        if write:
+                            self.commit(worker, path, table)
+                    except _haproxy.WorkerGone:
+                        break
 
-    def commit(self, worker: int, path: Path, table: dict[str, str]) -> None:
-        answer = self.ask(f"@!{worker} prepare map {path}")
+    def commit(self, worker: _haproxy.Worker, path: Path, table: dict[str, str]) -> None:
+        """Exchange a map in memory: the new entries come in at one point, and all together."""
+        answer = self.master.worker(worker, f"prepare map {path}")
         version = answer.rpartition(":")[2].strip()
         for key, value in table.items():
-            answer += self.ask(f"@!{worker} add map @{version} {path} {key} {value}")
-        answer += self.ask(f"@!{worker} commit map @{version} {path}")
-        if _edge.map_memory(self.ask(f"@!{worker} show map {path}")) != table:
+            answer += self.master.worker(worker, f"add map @{version} {path} {key} {value}")
+        answer += self.master.worker(worker, f"commit map @{version} {path}")
+        if self.master.read_map(worker, str(path)) != table:
             raise Failure(
                 sentence(
                     "edge_config",
                     "the routes in memory",
-                    f"worker {worker} of HAProxy",
+                    f"worker {worker.pid} of HAProxy",
                     f"others than those written ({' '.join(answer.split())})",
                     f"what {path} holds",
                     "Run this again; 'systemctl reload haproxy' reads the file",

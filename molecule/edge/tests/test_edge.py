@@ -1,0 +1,388 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What clients, operators and intruders see of an edge."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import time
+import typing as t
+
+import pytest
+
+testinfra_hosts = ["ansible://edge"]
+
+LIVE = "/var/lib/evenkeel/shop/live.map"
+MAINTENANCE = "/var/lib/evenkeel/shop/maintenance.map"
+
+
+class Answer(t.NamedTuple):
+    status: int
+    headers: dict[str, str]
+    body: str
+
+    @property
+    def json(self) -> dict[str, t.Any]:
+        return json.loads(self.body)
+
+
+def fetch(host, url: str, *options: str, source: str = "127.0.0.1") -> Answer:
+    """Ask the edge from one of its own addresses."""
+    names = ["shop.lab.test", "www.shop.lab.test", "unknown.lab.test"]
+    words = ["curl", "-sk", "-D", "-", "--http1.1", "--max-time", "20", "--interface", source]
+    for name in names:
+        for port in (80, 443):
+            words += ["--resolve", f"{name}:{port}:127.0.0.1"]
+    done = host.run(shlex.join([*words, *options, url]))
+    assert done.rc == 0, f"curl {url}: {done.rc} {done.stderr} {done.stdout}"
+    head, _, body = done.stdout.partition("\r\n\r\n")
+    while head.split()[1] == "100":
+        head, _, body = body.partition("\r\n\r\n")
+    lines = head.split("\r\n")
+    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
+    return Answer(int(lines[0].split()[1]), headers, body)
+
+
+def ask(host, command: str) -> str:
+    done = host.run(f"/usr/local/bin/ask.py {shlex.quote(command)}")
+    assert done.rc == 0, done.stderr
+    return done.stdout
+
+
+def private_address(host) -> str:
+    return host.check_output("hostname -I").split()[0]
+
+
+def memory(host, path: str) -> str:
+    for line in ask(host, f"@current show map {path}").splitlines():
+        if line.startswith("0x"):
+            return line.split(maxsplit=2)[2]
+    return ""
+
+
+def set_memory(host, path: str, value: str) -> None:
+    ask(host, f"@current set map {path} shop {value}")
+    assert memory(host, path) == value
+
+
+def settled(condition: t.Callable[[], bool], seconds: float = 12) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.2)
+    return False
+
+
+def servers(host) -> dict[str, str]:
+    rows = [row.split(",") for row in ask(host, "@current show stat").splitlines() if row]
+    column = rows[0].index("status")
+    return {f"{row[0].lstrip('# ')}/{row[1]}": row[column] for row in rows[1:]}
+
+
+@pytest.fixture(autouse=True)
+def on_blue(host):
+    """Each test starts with blue live, no maintenance, all replicas up."""
+    for path, value in ((LIVE, "blue:0:1.0:1.1"), (MAINTENANCE, "off")):
+        if memory(host, path) != value:
+            ask(host, f"@current set map {path} shop {value}")
+    up = ("shop_blue_api/backend_1", "shop_blue_api/backend_2", "shop_green_api/backend_1")
+    assert settled(lambda: all(servers(host)[name] == "UP" for name in up)), servers(host)
+
+
+# -- routing -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "service"),
+    [
+        ("/api", "api"),
+        ("/api/", "api"),
+        ("/api/orders?x=1", "api"),
+        ("/api?x=/y", "api"),
+        ("/apix", "web"),
+        ("/", "web"),
+        ("/x/api/", "web"),
+    ],
+)
+def test_path_leads_to_its_service(host, path, service):
+    answer = fetch(host, f"https://shop.lab.test{path}")
+    assert answer.status == 200
+    assert answer.json["service"] == service
+    assert answer.json["path"] == path
+
+
+def test_star_route_holds_for_every_public_name_and_others_do_not(host):
+    assert fetch(host, "https://www.shop.lab.test/").json["service"] == "web"
+    # /api is a route of shop.lab.test alone.
+    assert fetch(host, "https://www.shop.lab.test/api").json["service"] == "web"
+
+
+def test_name_of_a_host_is_read_without_case_port_and_trailing_dot(host):
+    for name in ("SHOP.lab.test", "shop.lab.test:443", "shop.lab.test."):
+        assert fetch(host, "https://shop.lab.test/", "-H", f"Host: {name}").status == 200, name
+
+
+def test_unknown_name_is_not_found(host):
+    assert fetch(host, "https://unknown.lab.test/").status == 404
+    assert fetch(host, "http://unknown.lab.test/").status == 404
+
+
+def test_one_runtime_write_moves_every_service(host):
+    set_memory(host, LIVE, "green:0:1.1:1.0")
+    assert {fetch(host, f"https://shop.lab.test{path}").json["release"] for path in ("/", "/api")} == {"1.1"}
+
+
+def test_weight_draws_a_share_for_the_other_side(host):
+    set_memory(host, LIVE, "blue:50:1.0:1.1")
+    answers = host.check_output(
+        "for i in $(seq 60); do curl -sk https://127.0.0.1/ -H 'Host: shop.lab.test'; echo; done"
+    ).splitlines()
+    releases = [json.loads(answer)["release"] for answer in answers]
+    assert 10 <= releases.count("1.1") <= 50
+    set_memory(host, LIVE, "blue:100:1.0:1.1")
+    assert fetch(host, "https://shop.lab.test/").json["release"] == "1.1"
+
+
+@pytest.mark.parametrize("entry", ["none:0::", "purple:0:1.0:", "blue"])
+def test_entry_without_release_or_colour_is_never_guessed(host, entry):
+    set_memory(host, LIVE, entry)
+    answer = fetch(host, "https://shop.lab.test/")
+    if entry == "blue":
+        # A weight that is missing is no weight.
+        assert answer.json["release"] == "1.0"
+    else:
+        assert answer.status == 503
+        assert int(answer.headers["retry-after"]) > 0
+
+
+def test_preview_shows_the_other_side(host):
+    url = f"http://{private_address(host)}:8081/api"
+    assert fetch(host, url, "-H", "Host: shop.lab.test", source="127.0.0.1").json["release"] == "1.1"
+    set_memory(host, LIVE, "green:0:1.1:1.0")
+    assert fetch(host, url, "-H", "Host: shop.lab.test").json["release"] == "1.0"
+    set_memory(host, LIVE, "none:0::")
+    assert fetch(host, url, "-H", "Host: shop.lab.test").json["release"] == "1.0"
+
+
+# -- status --------------------------------------------------------------------
+
+
+def test_status_tells_the_entry_from_memory(host):
+    address = private_address(host)
+    set_memory(host, LIVE, "green:5:1.1:1.0")
+    assert fetch(host, f"http://{address}:8405/live/shop").body == "green:5:1.1:1.0\n"
+    assert fetch(host, f"http://{address}:8405/live/nothing").status == 404
+    assert fetch(host, f"http://{address}:8405/healthz").status == 200
+    assert "haproxy_server_status{" in fetch(host, f"http://{address}:8405/metrics").body
+    assert fetch(host, f"http://{address}:8405/healthz", "-X", "POST").status == 405
+
+
+def test_private_listeners_answer_only_the_internal_ranges(host):
+    address = private_address(host)
+    for port, path in ((8405, "/metrics"), (8405, "/live/shop"), (8081, "/")):
+        assert fetch(host, f"http://{address}:{port}{path}", source="127.0.0.9").status == 403
+    listening = host.check_output("ss -Hltn")
+    for port in (8405, 8081):
+        assert f"{address}:{port}" in listening
+        assert f"0.0.0.0:{port}" not in listening
+        assert f"*:{port}" not in listening
+
+
+def test_runtime_sockets_are_roots_alone(host):
+    for path in ("/run/haproxy-master.sock", "/run/haproxy/admin.sock"):
+        socket = host.file(path)
+        assert (socket.user, socket.mode) == ("root", 0o600), path
+    assert host.run("runuser -u nobody -- /usr/local/bin/ask.py show proc").rc != 0
+    for path in ("/etc/haproxy/certs/default.pem", "/var/lib/evenkeel/shop/edge.json"):
+        assert host.run(f"runuser -u nobody -- cat {path}").rc != 0
+        assert host.file(path).mode == 0o600
+    assert host.file("/etc/haproxy/certs").mode == 0o700
+
+
+# -- TLS, headers, limits ------------------------------------------------------
+
+
+def test_http_leads_to_https_and_keeps_the_method(host):
+    answer = fetch(host, "http://shop.lab.test/a/b?c=d")
+    assert answer.status == 308
+    assert answer.headers["location"] == "https://shop.lab.test/a/b?c=d"
+
+
+def test_old_tls_is_refused(host):
+    def tries(option):
+        return host.run(f"curl -sk -o /dev/null {option} https://127.0.0.1/ -H 'Host: shop.lab.test'").rc
+
+    assert tries("--tlsv1.2 --tls-max 1.2") == 0
+    assert tries("--tlsv1.3") == 0
+    assert tries("--tlsv1.1 --tls-max 1.1 --ciphers DEFAULT@SECLEVEL=0") != 0
+
+
+def test_answers_carry_security_headers_and_hide_the_server(host):
+    answer = fetch(host, "https://shop.lab.test/")
+    assert answer.headers["strict-transport-security"] == "max-age=31536000"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["x-frame-options"] == "SAMEORIGIN"
+    assert answer.headers["referrer-policy"] == "strict-origin-when-cross-origin"
+    assert "server" not in answer.headers
+    assert "x-powered-by" not in answer.headers
+    assert "strict-transport-security" not in fetch(host, "http://shop.lab.test/").headers
+    # Answers of the edge itself carry them as well.
+    assert "x-content-type-options" in fetch(host, "https://unknown.lab.test/").headers
+
+
+def test_body_over_the_limit_is_refused(host):
+    body = ("--data-binary", "x" * 1000)
+    assert fetch(host, "https://shop.lab.test/api/x", *body).json["length"] == 1000
+    assert fetch(host, "https://shop.lab.test/api/x", "--data-binary", "x" * 1001).status == 413
+
+
+@pytest.mark.parametrize("version", ["--http1.1", "--http2"])
+def test_body_that_hides_its_length_is_refused(host, version):
+    done = host.run(
+        f"head -c 5000 /dev/zero | curl -sk {version} -o /dev/null -w '%{{http_code}}' -T - -X POST "
+        "-H 'Host: shop.lab.test' https://127.0.0.1/api/x"
+    )
+    assert done.stdout == "411", done
+    empty = host.run(f"curl -sk {version} -o /dev/null -w '%{{http_code}}' -X POST -H 'Host: shop.lab.test' https://127.0.0.1/api/x")
+    assert empty.stdout == "200", empty
+
+
+def test_too_many_requests_are_refused_by_client(host):
+    codes = host.check_output(
+        "for i in $(seq 60); do curl -sk --interface 127.0.0.20 -o /dev/null -w '%{http_code}\\n' "
+        "https://127.0.0.1/ -H 'Host: shop.lab.test'; done"
+    ).split()
+    assert codes[:40] == ["200"] * 40
+    assert codes[-1] == "429"
+    answer = fetch(host, "https://shop.lab.test/", source="127.0.0.20")
+    assert (answer.status, answer.headers["retry-after"]) == (429, "10")
+    assert fetch(host, "https://shop.lab.test/", source="127.0.0.21").status == 200
+
+
+def test_client_address_is_believed_only_from_trusted_proxies(host):
+    forged = ("-H", "X-Forwarded-For: 192.0.2.66", "-H", "X-Forwarded-Proto: gopher", "-H", "X-Real-IP: 192.0.2.66",
+              "-H", "Forwarded: for=192.0.2.66", "-H", "X-Forwarded-Host: evil.test")
+    seen = fetch(host, "https://shop.lab.test/", *forged).json["headers"]
+    assert seen["x-forwarded-for"] == "127.0.0.1"
+    assert seen["x-real-ip"] == "127.0.0.1"
+    assert seen["x-forwarded-proto"] == "https"
+    assert seen["x-forwarded-host"] == "shop.lab.test"
+    assert "forwarded" not in seen
+    told = ("-H", "X-Forwarded-For: 192.0.2.66, 192.0.2.77")
+    seen = fetch(host, "https://shop.lab.test/", *told, source="127.0.0.5").json["headers"]
+    assert seen["x-forwarded-for"] == "192.0.2.77"
+    # A chain of trusted proxies leads back to the first address that is none.
+    told = ("-H", "X-Forwarded-For: 192.0.2.66, 127.0.0.5")
+    seen = fetch(host, "https://shop.lab.test/", *told, source="127.0.0.5").json["headers"]
+    assert seen["x-forwarded-for"] == "192.0.2.66"
+    # TLS that ended before us counts.
+    done = fetch(host, "http://shop.lab.test/", "-H", "X-Forwarded-Proto: https", source="127.0.0.5")
+    assert done.json["headers"]["x-forwarded-proto"] == "https"
+    assert fetch(host, "http://shop.lab.test/", "-H", "X-Forwarded-Proto: https").status == 308
+
+
+# -- streams -------------------------------------------------------------------
+
+
+def test_event_stream_outlives_the_timeout_of_a_request(host):
+    # Server and client time out after 2 s; the stream is silent for 4.
+    answer = fetch(host, "https://shop.lab.test/stream?4", "-H", "Accept: text/event-stream")
+    assert "last" in answer.body
+    assert fetch(host, "https://shop.lab.test/slow?4").status == 504
+
+
+def test_websocket_outlives_the_timeout_of_a_request(host):
+    done = host.run("""python3 - <<'PYTHON'
+import socket, ssl, time
+link = ssl._create_unverified_context().wrap_socket(socket.create_connection(("127.0.0.1", 443)))
+link.sendall(b"GET /ws HTTP/1.1\\r\\nHost: shop.lab.test\\r\\nUpgrade: websocket\\r\\nConnection: Upgrade\\r\\n"
+             b"Sec-WebSocket-Version: 13\\r\\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\\r\\n\\r\\n")
+assert b" 101 " in link.recv(4096)
+time.sleep(4)
+link.sendall(b"still here")
+assert link.recv(100) == b"still here"
+PYTHON""")
+    assert done.rc == 0, done.stderr
+
+
+# -- maintenance ---------------------------------------------------------------
+
+
+def test_maintenance_page_and_those_who_pass_it(host):
+    set_memory(host, MAINTENANCE, "on")
+    answer = fetch(host, "https://shop.lab.test/")
+    assert answer.status == 503
+    assert "maintenance" in answer.body
+    assert answer.headers["retry-after"] == "60"
+    assert fetch(host, "https://shop.lab.test/", source="127.0.0.6").json["release"] == "1.0"
+    # The side that is not live can be looked at all the same.
+    assert fetch(host, f"http://{private_address(host)}:8081/", "-H", "Host: shop.lab.test").status == 200
+    set_memory(host, MAINTENANCE, "off")
+    assert fetch(host, "https://shop.lab.test/").status == 200
+
+
+# -- memory over reload, restart and stop ---------------------------------------
+
+
+@pytest.mark.parametrize("verb", ["reload", "restart"])
+def test_memory_survives(host, verb):
+    """A move that only memory knows, and a server in maintenance, come through."""
+    set_memory(host, LIVE, "green:0:1.1:1.0")
+    set_memory(host, MAINTENANCE, "on")
+    ask(host, "@current set server shop_green_api/backend_1 state maint")
+    assert "blue" in host.file(LIVE).content_string
+    done = host.run(f"systemctl {verb} haproxy")
+    assert done.rc == 0, host.run("journalctl -u haproxy -n 20 --no-pager").stdout
+    try:
+        assert memory(host, LIVE) == "green:0:1.1:1.0"
+        assert memory(host, MAINTENANCE) == "on"
+        assert host.file(LIVE).content_string == "shop green:0:1.1:1.0\n"
+        assert servers(host)["shop_green_api/backend_1"] == "MAINT"
+    finally:
+        ask(host, "@current set server shop_green_api/backend_1 state ready")
+
+
+def test_kill_of_the_master_keeps_what_is_in_the_files(host):
+    assert host.run("systemctl reload haproxy").rc == 0
+    host.check_output("kill -9 $(systemctl show -P MainPID haproxy)")
+    assert settled(lambda: host.run("/usr/local/bin/ask.py show proc").rc == 0)
+    assert settled(lambda: memory(host, LIVE) == "blue:0:1.0:1.1")
+
+
+def test_broken_configuration_is_not_loaded(host):
+    before = ask(host, "show proc").split("# workers\n")[1].split()[0]
+    host.check_output("echo 'nonsense here' > /etc/haproxy/conf.d/90-broken.cfg")
+    try:
+        assert host.run("systemctl reload haproxy").rc != 0
+        assert "90-broken.cfg" in host.check_output("journalctl -u haproxy -n 8 --no-pager -o cat")
+    finally:
+        host.check_output("rm /etc/haproxy/conf.d/90-broken.cfg")
+    assert ask(host, "show proc").split("# workers\n")[1].split()[0] == before
+    assert fetch(host, "https://shop.lab.test/").status == 200
+
+
+def test_reloads_under_load_lose_nothing(host):
+    done = host.run(
+        "/usr/local/bin/load.py 6 150 > /run/load.json & "
+        "for i in 1 2 3; do sleep 1.2; systemctl reload haproxy || exit 1; done; wait; cat /run/load.json"
+    )
+    assert done.rc == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["failed"] == 0, result
+    assert result["ok"] > 800, result
+
+
+def test_reload_waits_for_the_edge_wide_lock(host):
+    done = host.run(
+        "flock /run/lock/evenkeel-edge.lock sleep 2 & sleep 0.3; "
+        "start=$(date +%s%N); systemctl reload haproxy; echo $((($(date +%s%N) - start) / 1000000)); wait"
+    )
+    assert int(done.stdout) > 1300, done
+
+
+# -- replicas ------------------------------------------------------------------
+
+
+def test_slot_without_a_replica_is_down(host):
+    assert settled(lambda: servers(host)["shop_green_api/backend_2"] == "DOWN")
