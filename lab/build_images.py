@@ -6,7 +6,8 @@ An image carries the hash of everything it was made from in a label. The hash
 covers the build context, the arguments and the hash of every image of ours it
 is built upon, so a changed base rebuilds what stands on it and nothing else.
 
-    build_images.py [--proxy URL] [--push HOST:PORT --docker-config DIR] [--pushed-only] [NAME[:TAG] ...]
+build_images.py [--proxy URL] [--push HOST:PORT --docker-config DIR] [--pushed-only] [NAME[:TAG] ...]
+build_images.py --untag HOST:PORT | --remove
 """
 
 from __future__ import annotations
@@ -24,9 +25,10 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Iterable
+from typing import Any
 
 import yaml
 from debian_mirror import Mirror, MirrorError, machine_mirror
@@ -124,7 +126,7 @@ def context_hash(folder: Path) -> str:
         if {"__pycache__", ".git"} & set(path.parts) or path.is_dir():
             continue
         total.update(f"{path.relative_to(folder)}\0{path.lstat().st_mode & 0o111:o}\0".encode())
-        total.update(os.readlink(path).encode() if path.is_symlink() else path.read_bytes())
+        total.update(str(path.readlink()).encode() if path.is_symlink() else path.read_bytes())
         total.update(b"\0")
     return total.hexdigest()
 
@@ -174,16 +176,26 @@ class Engine:
         return answer.stdout.strip() if answer.returncode == 0 else ""
 
     def identity(self, ref: str) -> str:
-        """Return the engine's id of an image."""
+        """Return the engine's id of an image, empty if there is none."""
         return subprocess.run(
             [*self.command, "image", "inspect", "--format", "{{.Id}}", ref],
             capture_output=True,
             text=True,
-            check=True,
+            check=False,
         ).stdout.strip()
 
+    def remove(self, ref: str) -> bool:
+        """Take a tag off, and the image with its last one; one in use stays."""
+        return not subprocess.run([*self.command, "image", "rm", ref], capture_output=True, check=False).returncode
+
     def build(self, image: Image, inputs: str) -> None:
-        """Build one image, or import its root file system."""
+        """Build one image, or import its root file system; drop the one before."""
+        before = self.identity(image.ref)
+        self._build(image, inputs)
+        if before and before != self.identity(image.ref):
+            self.remove(before)
+
+    def _build(self, image: Image, inputs: str) -> None:
         environment = dict(os.environ, EVENKEEL_DOCKER=docker_command())
         if image.suite:
             if self.mirror.proxy:
@@ -254,17 +266,28 @@ def main() -> int:
     parser.add_argument("--proxy", default="", help="package cache for the builds")
     parser.add_argument("--push", default="", metavar="HOST:PORT")
     parser.add_argument("--pushed-only", action="store_true", help="only what belongs into the registry")
+    parser.add_argument("--untag", default="", metavar="HOST:PORT", help="forget what was pushed there")
+    parser.add_argument("--remove", action="store_true", help="remove every declared image")
     parser.add_argument("--docker-config", default="", help="folder with the registry's login")
     options = parser.parse_args()
     CACHE.mkdir(exist_ok=True)
-    with open(CACHE / "images.lock", "w", encoding="utf-8") as lock:
+    with (CACHE / "images.lock").open("w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         try:
-            work(options)
+            (clean if options.remove or options.untag else work)(options)
         except (BuildError, MirrorError) as error:
             print(error, file=sys.stderr)
             return 1
     return 0
+
+
+def clean(options: argparse.Namespace) -> None:
+    """Remove what is declared and nothing that was built upon it."""
+    engine = Engine(Mirror("", ""), "", "")
+    for image in reversed(declared(options.file)):
+        ref = f"{options.untag}/{image.ref}" if options.untag else image.ref
+        if engine.identity(ref) and engine.remove(ref):
+            print(f"removed {ref}", flush=True)
 
 
 def work(options: argparse.Namespace) -> None:

@@ -13,9 +13,9 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Iterator
 
 APT = Path("/etc/apt")
 SUITES = re.compile(r"^(?:bullseye|bookworm|trixie|forky|sid|stable|testing|unstable)(?:[-/].*)?$")

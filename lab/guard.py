@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Watch that the lab leaves the machine as it found it.
 
-    guard.py record [--unless-recorded] FILE    note clock, free disk and kernel settings
-    guard.py compare FILE                       say what changed since, fail if anything did
-    guard.py isolation CONTAINER ...            fail if a machine of the lab has a way out
+guard.py record [--unless-recorded] FILE    note clock, free disk and kernel settings
+guard.py compare FILE                       say what changed since, fail if anything did
+guard.py isolation CONTAINER ...            fail if a machine of the lab has a way out
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any
 
 from build_images import docker_command
 
@@ -66,6 +67,11 @@ def snapshot() -> dict[str, Any]:
     }
 
 
+def recorded_boot(file: Path) -> str:
+    """Return the boot a file was recorded in, empty if there is none."""
+    return str(json.loads(file.read_text(encoding="utf-8"))["boot"]) if file.exists() else ""
+
+
 def differences(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     """Return one sentence for each thing that moved."""
     if before["boot"] != after["boot"]:
@@ -89,9 +95,7 @@ def ways_out(container: str) -> list[str]:
     """Return one sentence for each way out a machine of the lab has."""
 
     def inside(*argv: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [docker_command(), "exec", container, *argv], capture_output=True, text=True, check=False
-        )
+        return subprocess.run([docker_command(), "exec", container, *argv], capture_output=True, text=True, check=False)
 
     found = []
     for family in ("-4", "-6"):
@@ -129,9 +133,8 @@ def main() -> int:
         found = differences(json.loads(options.file.read_text(encoding="utf-8")), now)
     else:
         found = []
-        if options.unless_recorded and options.file.exists():
-            if json.loads(options.file.read_text(encoding="utf-8"))["boot"] == now["boot"]:
-                return 0
+        if options.unless_recorded and recorded_boot(options.file) == now["boot"]:
+            return 0
         options.file.parent.mkdir(parents=True, exist_ok=True)
         options.file.write_text(json.dumps(now, indent=1), encoding="utf-8")
         print(f"recorded {options.file}")

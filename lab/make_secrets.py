@@ -25,9 +25,7 @@ DAYS = "3650"
 
 def run(*argv: str | Path, feed: str = "") -> str:
     """Run a tool that makes keys and return what it says."""
-    answer = subprocess.run(
-        [str(part) for part in argv], input=feed, capture_output=True, text=True, check=False
-    )
+    answer = subprocess.run([str(part) for part in argv], input=feed, capture_output=True, text=True, check=False)
     if answer.returncode:
         sys.exit(f"lab: {argv[0]} failed with status {answer.returncode}: {answer.stderr.strip()}")
     return answer.stdout
