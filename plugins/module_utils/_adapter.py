@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-import os
 import typing as t
+from pathlib import Path
 
 from ansible_collections.evenkeel.platform.plugins.module_utils import _entry, _file, _haproxy
 from ansible_collections.evenkeel.platform.plugins.module_utils._failure import Failure, sentence
@@ -96,7 +96,7 @@ class HaproxyAdapter(Adapter):
                 )
             )
         self.master = _haproxy.Master(socket, float(self.options.get("timeout_seconds") or 5), self.module)
-        self.map = os.path.join(self.folder, "live.map")
+        self.map = str(Path(self.folder, "live.map"))
 
     def prefix(self, colour: str) -> str:
         return f"{self.app}_{colour}_"

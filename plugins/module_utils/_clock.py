@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import time
+from pathlib import Path
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,8 +23,7 @@ class Instant:
 
 def now() -> Instant:
     try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as handle:
-            boot = handle.read().strip()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:
         boot = ""
     return Instant(wall=time.time(), monotonic=time.clock_gettime(time.CLOCK_MONOTONIC), boot=boot)
@@ -35,4 +35,4 @@ def iso(wall: float) -> str:
 
 
 def parse(text: str) -> float:
-    return datetime.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
+    return datetime.datetime.fromisoformat(text).timestamp()

@@ -12,6 +12,7 @@ import os
 import tempfile
 import time
 import typing as t
+from pathlib import Path
 
 from ansible_collections.evenkeel.platform.plugins.module_utils._failure import Failure, sentence
 
@@ -26,48 +27,47 @@ def fsync_folder(path: str) -> None:
 
 def ensure_folder(path: str, mode: int = 0o700) -> None:
     """Create the folder, and its parents, when it is absent; an existing one keeps its mode."""
-    if os.path.isdir(path):
+    folder = Path(path)
+    if folder.is_dir():
         return
-    parent = os.path.dirname(path.rstrip("/"))
-    if parent and not os.path.isdir(parent):
-        ensure_folder(parent, mode)
+    if not folder.parent.is_dir():
+        ensure_folder(str(folder.parent), mode)
     with contextlib.suppress(FileExistsError):
-        os.mkdir(path, mode)
-        fsync_folder(parent or ".")
+        folder.mkdir(mode)
+        fsync_folder(str(folder.parent))
 
 
 def read_text(path: str) -> str | None:
     try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as handle:
-            return handle.read()
+        return Path(path).read_text(encoding="utf-8", errors="surrogateescape")
     except FileNotFoundError:
         return None
 
 
 def write_atomic(path: str, text: str, mode: int = 0o600) -> None:
     """Replace the file so that a crash at any point leaves the old or the new content, whole."""
-    folder = os.path.dirname(path)
+    folder = str(Path(path).parent)
     ensure_folder(folder)
-    handle, temporary = tempfile.mkstemp(prefix="." + os.path.basename(path) + ".", dir=folder)
+    handle, temporary = tempfile.mkstemp(prefix=f".{Path(path).name}.", dir=folder)
     try:
         with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape") as stream:
             os.fchmod(stream.fileno(), mode)
             stream.write(text)
             stream.flush()
             os.fsync(stream.fileno())
-        os.rename(temporary, path)
+        Path(temporary).rename(path)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
+            Path(temporary).unlink()
         raise
     fsync_folder(folder)
 
 
 def append_line(path: str, line: str, mode: int = 0o600) -> None:
     """Append one line with one write and wait until it is on the disk."""
-    folder = os.path.dirname(path)
+    folder = str(Path(path).parent)
     ensure_folder(folder)
-    fresh = not os.path.exists(path)
+    fresh = not Path(path).exists()
     handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, mode)
     try:
         data = (line.rstrip("\n") + "\n").encode("utf-8", "surrogateescape")
@@ -90,15 +90,15 @@ def broken_name(path: str) -> str:
 
 def set_aside(path: str) -> str:
     target = broken_name(path)
-    os.rename(path, target)
-    fsync_folder(os.path.dirname(path))
+    Path(path).rename(target)
+    fsync_folder(str(Path(path).parent))
     return target
 
 
 @contextlib.contextmanager
 def lock(path: str, wait_seconds: float, module: str) -> t.Iterator[None]:
     """Hold an exclusive flock; it ends with the process, so a crash never leaves it behind."""
-    ensure_folder(os.path.dirname(path), 0o755)
+    ensure_folder(str(Path(path).parent), 0o755)
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         deadline = time.monotonic() + wait_seconds

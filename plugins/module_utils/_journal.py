@@ -16,7 +16,23 @@ from ansible_collections.evenkeel.platform.plugins.module_utils._failure import 
 
 Line = dict[str, t.Any]
 MODULE = "release_journal"
-BOUNDARIES = ["leased", "recorded", "fetched", "migrating", "migrated", "started", "gated", "intended", "moved", "confirmed", "handed_over", "drained", "baked", "warm", "sealed"]
+BOUNDARIES = [
+    "leased",
+    "recorded",
+    "fetched",
+    "migrating",
+    "migrated",
+    "started",
+    "gated",
+    "intended",
+    "moved",
+    "confirmed",
+    "handed_over",
+    "drained",
+    "baked",
+    "warm",
+    "sealed",
+]
 KINDS = ("deploy", "rollback", "contract")
 
 
@@ -76,10 +92,9 @@ def reached(run: list[Line]) -> str:
     """Return the boundary the run stands at; a restart or a resume moves it back."""
     boundary = "leased"
     for line in run:
+        boundary = line["boundary"]
         if line.get("opened"):
-            boundary = (line.get("resume") or {}).get("boundary") or "leased"
-        else:
-            boundary = line["boundary"]
+            boundary = (line.get("resume") or {}).get("boundary") or boundary
     return boundary
 
 
@@ -126,7 +141,8 @@ def resume(run: list[Line], live: Entry, content: dict[str, t.Any], app: str, re
     if at == "fetched":
         return _resume("fetched", run, "the images are on every host")
     if at == "migrating":
-        steps = [step for step in content.get("migration") or [] if step.get("phase", "expand") == "expand"]
+        phase = "contract" if opened.get("kind") == "contract" else "expand"
+        steps = [step for step in content.get("migration") or [] if step.get("phase", "expand") == phase]
         if all(step.get("idempotent") for step in steps):
             return _resume("fetched", run, "the migration was started with unknown outcome and is declared idempotent")
         if retry in (identity, opened.get("release")) and retry:
@@ -162,7 +178,7 @@ def resume(run: list[Line], live: Entry, content: dict[str, t.Any], app: str, re
     return _resume(at, run, f"{at} was reached and the edges still serve {identity}")
 
 
-def refuse_held(app: str, identity: str, release: str, rows: list[Line], retry: str) -> Line | None:
+def refuse_held(identity: str, release: str, rows: list[Line], retry: str) -> Line | None:
     """Return the row that holds the release, or None; refusing is the caller's."""
     row = _ledger.held(rows).get(identity)
     if row is None or retry in (identity, release):

@@ -69,24 +69,22 @@ def taken(
     if lease and lease.get("run") == run and not lease.get("freed_at") and highest(lease) >= known:
         return dict(lease, **_renewal(now, ttl))
     broken = None
-    if held(lease, now):
-        assert lease is not None
-        if lease.get("run") != run:
-            if not preempt:
-                raise Failure(
-                    sentence(
-                        "release_lease",
-                        "another run holds the lease",
-                        app,
-                        f"run {lease['run']} of {lease['owner']} ({lease.get('reason') or 'no reason given'}), "
-                        f"since {lease['taken_at']}, expiring at {lease['expires_at']}",
-                        "it free",
-                        "Wait for that run (wait_seconds), or break its lease with state=broken and a reason",
-                    ),
-                    lease=public(lease),
-                    token=highest(lease),
-                )
-            broken = _broken(lease, now, owner, run, reason)
+    if lease is not None and held(lease, now) and lease.get("run") != run:
+        if not preempt:
+            raise Failure(
+                sentence(
+                    "release_lease",
+                    "another run holds the lease",
+                    app,
+                    f"run {lease['run']} of {lease['owner']} ({lease.get('reason') or 'no reason given'}), "
+                    f"since {lease['taken_at']}, expiring at {lease['expires_at']}",
+                    "it free",
+                    "Wait for that run (wait_seconds), or break its lease with state=broken and a reason",
+                ),
+                lease=public(lease),
+                token=highest(lease),
+            )
+        broken = _broken(lease, now, owner, run, reason)
     return {
         "token": known + 1,
         "owner": owner,

@@ -6,18 +6,19 @@
 
 from __future__ import annotations
 
-import os
 import typing as t
+from pathlib import Path
 
 from ansible_collections.evenkeel.platform.plugins.module_utils._state import RELEASE, Records
 
 
 def names(records: Records) -> set[str]:
     """Return every identity a file stands for, those set aside included."""
-    folder = records.path("releases")
-    if not os.path.isdir(folder):
+    folder = Path(records.path("releases"))
+    if not folder.is_dir():
         return set()
-    return {name.split(".json")[0] for name in os.listdir(folder) if ".json" in name and not name.startswith(".")}
+    found = [path.name for path in folder.iterdir()]
+    return {name.split(".json")[0] for name in found if ".json" in name and not name.startswith(".")}
 
 
 def read(records: Records, read_only: bool = False) -> dict[str, dict[str, t.Any]]:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import os
 import re
 import typing as t
+from pathlib import Path
 
 from ansible_collections.evenkeel.platform.plugins.module_utils import _file
 from ansible_collections.evenkeel.platform.plugins.module_utils._failure import Failure, sentence
@@ -78,10 +78,10 @@ class Records:
 
     @property
     def folder(self) -> str:
-        return os.path.join(self.state_dir, self.app)
+        return str(Path(self.state_dir, self.app))
 
     def path(self, *names: str) -> str:
-        return os.path.join(self.folder, *names)
+        return str(Path(self.folder, *names))
 
     @contextlib.contextmanager
     def locked(self, edge: bool = False) -> t.Iterator[None]:
@@ -90,10 +90,10 @@ class Records:
             if not self.check_mode:
                 if edge:
                     stack.enter_context(
-                        _file.lock(os.path.join(self.lock_dir, "evenkeel-edge.lock"), self.lock_seconds, self.module)
+                        _file.lock(str(Path(self.lock_dir, "evenkeel-edge.lock")), self.lock_seconds, self.module)
                     )
                 stack.enter_context(
-                    _file.lock(os.path.join(self.lock_dir, f"evenkeel-{self.app}.lock"), self.lock_seconds, self.module)
+                    _file.lock(str(Path(self.lock_dir, f"evenkeel-{self.app}.lock")), self.lock_seconds, self.module)
                 )
             yield
 

@@ -311,8 +311,14 @@ class Move:
             return True
         if not self.params["cold_ok"]:
             raise Failure(
-                sentence(MODULE, "nothing is warm", self.records.app, "no side to go back to at once",
-                         "the release before to be running still", "Run playbooks/rollback.yml, which starts it again")
+                sentence(
+                    MODULE,
+                    "nothing is warm",
+                    self.records.app,
+                    "no side to go back to at once",
+                    "the release before to be running still",
+                    "Run playbooks/rollback.yml, which starts it again",
+                )
             )
         _workers, served = self.read()
         entry = str(_entry.parse(served, MODULE, self.records.app))
@@ -323,8 +329,14 @@ class Move:
         """A run that came between the first look and the lock may be making the warm side anew."""
         if self.warm and state.get("warm") != self.warm:
             raise Failure(
-                sentence(MODULE, "the warm side was taken", self.records.app, "another run at work on it",
-                         "it to be left alone", "Run playbooks/status.yml, then try again")
+                sentence(
+                    MODULE,
+                    "the warm side was taken",
+                    self.records.app,
+                    "another run at work on it",
+                    "it to be left alone",
+                    "Run playbooks/status.yml, then try again",
+                )
             )
 
     def act(self, text: str) -> None:
@@ -394,6 +406,17 @@ class Move:
 
     def run(self) -> None:
         if self.params["state"] == "prepared":
+            if self.params["colour"] == "previous":
+                raise Failure(
+                    sentence(
+                        MODULE,
+                        "a warm colour is not prepared",
+                        self.records.app,
+                        "previous",
+                        "blue or green",
+                        "Set colour",
+                    )
+                )
             with self.records.locked(edge=True):
                 self.prepare()
             return
@@ -460,6 +483,7 @@ class Move:
         records, app = self.records, self.records.app
         state = records.read("state.json") or {}
         self.refuse_changed_warmth(state)
+        self.warm_before = state.get("warm") or {}
         token = self.token(int(state.get("token", 0)))
         workers, served = self.read()
         before = _entry.parse(served, MODULE, app)
@@ -543,7 +567,11 @@ class Move:
             self.adapter.save(raw)
             state = self.records.read("state.json") or {}
             state.update(
-                app=self.records.app, entry=raw or "", moved_at=_clock.iso(time.time()), previous=self.result["after"]
+                app=self.records.app,
+                entry=raw or "",
+                moved_at=_clock.iso(time.time()),
+                previous=self.result["after"],
+                warm=self.warm_before,
             )
             self.records.write(state, "state.json")
         except (Failure, OSError) as exc:

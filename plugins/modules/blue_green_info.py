@@ -68,7 +68,9 @@ backends:
   description: For each colour and service the servers, with sessions summed over all workers.
   returned: always
   type: dict
-  sample: {"blue": {"api": [{"server": "app1_1", "status": "UP", "check": "L7OK", "healthy": true, "sessions": 0}]}, "green": {}}
+  sample:
+    blue: {"api": [{"server": "app1_1", "status": "UP", "check": "L7OK", "healthy": true, "sessions": 0}]}
+    green: {}
 sessions:
   description: The current sessions of each colour over all workers.
   returned: always

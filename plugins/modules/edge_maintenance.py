@@ -51,7 +51,6 @@ running:
   sample: true
 """
 
-import os
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
@@ -70,7 +69,7 @@ MODULE = "edge_maintenance"
 
 def switch(module: AnsibleModule, records: Records, result: dict[str, t.Any]) -> None:
     adapter = _adapter.HaproxyAdapter(MODULE, records.app, records.folder, module.params["adapter_options"])
-    path = os.path.join(records.folder, "maintenance.map")
+    path = records.path("maintenance.map")
     wanted = module.params["state"]
     saved = _entry.parse_file(_file.read_text(path), records.app)
     try:

@@ -214,7 +214,7 @@ def gate(params: dict[str, t.Any]) -> dict[str, t.Any]:
     with concurrent.futures.ThreadPoolExecutor(max_workers=max(1, min(32, len(targets)))) as pool:
         jobs = [
             pool.submit(probe, params, given, target, started, over)
-            for given, target in zip(params["targets"], targets)
+            for given, target in zip(params["targets"], targets, strict=True)
         ]
         for job in jobs:
             job.result()

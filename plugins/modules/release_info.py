@@ -54,7 +54,7 @@ held:
   returned: always
   type: list
   elements: dict
-  sample: [{"identity": "1.1", "result": "refused", "at": "2026-11-21T10:00:00.000Z", "reason": "gate", "owner": "alice"}]
+  sample: [{"identity": "1.1", "result": "refused", "at": "2026-11-21T10:00:00.000Z", "reason": "", "owner": "al"}]
 pending_contract:
   description: The contract migrations of the live release that have not run.
   returned: always

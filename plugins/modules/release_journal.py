@@ -225,14 +225,21 @@ ledger_row:
 
 import hashlib
 import hmac
-import os
 import secrets
 import time
 import typing as t
+from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.evenkeel.platform.plugins.module_utils import _clock, _entry, _file, _journal, _ledger, _releases
+from ansible_collections.evenkeel.platform.plugins.module_utils import (
+    _clock,
+    _entry,
+    _file,
+    _journal,
+    _ledger,
+    _releases,
+)
 from ansible_collections.evenkeel.platform.plugins.module_utils._failure import Failure, sentence
 from ansible_collections.evenkeel.platform.plugins.module_utils._state import RELEASE, STATE_ARGUMENTS, Records
 
@@ -299,7 +306,7 @@ def with_secret_versions(records: Records, params: dict[str, t.Any], writing: bo
     content = dict(params["content"])
     if not params["secrets"]:
         return content
-    path = os.path.join(records.state_dir, "hash.key")
+    path = str(Path(records.state_dir, "hash.key"))
     key = (_file.read_text(path) or "").strip()
     if not key:
         key = secrets.token_hex(32)
@@ -335,13 +342,12 @@ def opening(records: Records, params: dict[str, t.Any], writing: bool) -> dict[s
     digest = _journal.content_hash(content)
     known = {identity: record["hash"] for identity, record in kept.items()}
     identity = _journal.identity_of(release, digest, known, _releases.names(records))
-    result = dict(empty(), identity=identity, hash=digest,
-                  migrated=bool((kept.get(identity) or {}).get("migrated_at")))
+    result = dict(empty(), identity=identity, hash=digest, migrated=bool((kept.get(identity) or {}).get("migrated_at")))
     run = _journal.unfinished(lines)
     result["from"], result["to"] = _journal.colours(live)
     if not run and live.serves and live.release == identity and live.weight == 0 and kind != "contract":
         return dict(result, unchanged=True)
-    held = _journal.refuse_held(records.app, identity, release, rows, retry)
+    held = _journal.refuse_held(identity, release, rows, retry)
     if held is not None and kind != "contract":
         text = _journal.held_sentence(records.app, identity, held)
         result.update(held=True, held_reason=text)
@@ -427,24 +433,44 @@ def appending(records: Records, params: dict[str, t.Any]) -> dict[str, t.Any]:
     if not run and records.check_mode:
         return dict(empty(), changed=True, boundary=boundaries[-1])
     if "sealed" in boundaries:
-        raise Failure(sentence(MODULE, "a run is not closed by a boundary", records.app, "boundary sealed",
-                               "state sealed with a result", "Set state to sealed"))
+        raise Failure(
+            sentence(
+                MODULE,
+                "a run is not closed by a boundary",
+                records.app,
+                "boundary sealed",
+                "state sealed with a result",
+                "Set state to sealed",
+            )
+        )
     opened = _journal.latest(run) if run else {}
     changed = False
     for boundary in boundaries:
         if not _journal.appended(run, boundary, token, params["restart"], records.app):
             continue
         changed = True
-        line = {"at": _clock.iso(time.time()), "boundary": boundary, "token": token,
-                "run": params["run"] or opened.get("run"), "identity": opened["identity"], "detail": params["detail"]}
+        line = {
+            "at": _clock.iso(time.time()),
+            "boundary": boundary,
+            "token": token,
+            "run": params["run"] or opened.get("run"),
+            "identity": opened["identity"],
+            "detail": params["detail"],
+        }
         records.append(line, "journal.jsonl")
         run.append(line)
         if boundary == "migrated" and opened.get("kind") == "deploy":
             record = records.read("releases", opened["identity"] + ".json")
             if record is not None:
                 records.write(dict(record, migrated_at=line["at"]), "releases", opened["identity"] + ".json")
-    return dict(empty(), changed=changed, identity=opened["identity"], hash=opened.get("hash") or "",
-                boundary=boundaries[-1], **{"from": opened.get("from") or "", "to": opened.get("to") or ""})
+    return dict(
+        empty(),
+        changed=changed,
+        identity=opened["identity"],
+        hash=opened.get("hash") or "",
+        boundary=boundaries[-1],
+        **{"from": opened.get("from") or "", "to": opened.get("to") or ""},
+    )
 
 
 def sealing(records: Records, params: dict[str, t.Any]) -> dict[str, t.Any]:
@@ -513,7 +539,7 @@ def sealing(records: Records, params: dict[str, t.Any]) -> dict[str, t.Any]:
     gone = [name for name in gone if name not in (row["identity"], live.other_release)]
     if not records.check_mode:
         for name in gone:
-            os.unlink(records.path("releases", name + ".json"))
+            Path(records.path("releases", name + ".json")).unlink()
     opened = _journal.latest(run)
     return dict(
         empty(),

@@ -98,16 +98,56 @@ lease:
   returned: always
   type: dict
   contains:
-    token: {description: Its token., type: int, returned: always, sample: 42}
-    owner: {description: Who holds or held it., type: str, returned: always, sample: alice@ci}
-    run: {description: The run that holds or held it., type: str, returned: always, sample: run-1}
-    reason: {description: Why it was taken., type: str, returned: always, sample: Release 1.1}
-    taken_at: {description: When it was taken., type: str, returned: always, sample: "2026-11-21T10:00:00.000Z"}
-    renewed_at: {description: When it was renewed last., type: str, returned: always, sample: "2026-11-21T10:00:00.000Z"}
-    expires_at: {description: When it ends unless renewed., type: str, returned: always, sample: "2026-11-21T10:02:00.000Z"}
-    ttl_seconds: {description: How long it lasts., type: int, returned: always, sample: 120}
-    freed_at: {description: When it was freed., type: str, returned: always, sample: null}
-    broken: {description: The lease that was broken here and by whom., type: dict, returned: always, sample: null}
+    token:
+      description: Its token.
+      returned: always
+      type: int
+      sample: 42
+    owner:
+      description: Who holds or held it.
+      returned: always
+      type: str
+      sample: alice@ci
+    run:
+      description: The run that holds or held it.
+      returned: always
+      type: str
+      sample: run-1
+    reason:
+      description: Why it was taken.
+      returned: always
+      type: str
+      sample: Release 1.1
+    taken_at:
+      description: When it was taken.
+      returned: always
+      type: str
+      sample: "2026-11-21T10:00:00.000Z"
+    renewed_at:
+      description: When it was renewed last.
+      returned: always
+      type: str
+      sample: "2026-11-21T10:01:00.000Z"
+    expires_at:
+      description: When it ends unless renewed.
+      returned: always
+      type: str
+      sample: "2026-11-21T10:03:00.000Z"
+    ttl_seconds:
+      description: How long it lasts.
+      returned: always
+      type: int
+      sample: 120
+    freed_at:
+      description: When it was freed.
+      returned: always
+      type: str
+      sample: null
+    broken:
+      description: The lease that was broken here and by whom.
+      returned: always
+      type: dict
+      sample: null
 held:
   description: Whether somebody holds the lease now.
   returned: always

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from ansible_collections.evenkeel.platform.plugins.module_utils import _haproxy
 from ansible_collections.evenkeel.platform.plugins.module_utils._haproxy import Reading, Server, Worker
 

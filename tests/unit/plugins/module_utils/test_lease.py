@@ -8,11 +8,12 @@ from __future__ import annotations
 import typing as t
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from ansible_collections.evenkeel.platform.plugins.module_utils import _clock, _lease
 from ansible_collections.evenkeel.platform.plugins.module_utils._clock import Instant
 from ansible_collections.evenkeel.platform.plugins.module_utils._failure import Failure
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 START = 1_800_000_000.0
 

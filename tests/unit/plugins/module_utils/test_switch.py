@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import pytest
+
 from ansible_collections.evenkeel.platform.plugins.module_utils import _entry, _switch
 from ansible_collections.evenkeel.platform.plugins.module_utils._entry import Entry
 from ansible_collections.evenkeel.platform.plugins.module_utils._failure import Failure
@@ -54,7 +55,9 @@ def test_map_file_is_read(text: str | None, value: str | None) -> None:
         pytest.param(BLUE, "green", 0, "1.1", "", "green:0:1.1:1.0", "green", id="switch"),
         pytest.param(BLUE, "blue", 0, "", "", "blue:0:1.0:", "", id="nothing"),
         pytest.param(BLUE, "blue", 10, "", "1.1", "blue:10:1.0:1.1", "green", id="canary-starts"),
-        pytest.param(Entry("blue", 10, "1.0", "1.1"), "blue", 30, "", "", "blue:30:1.0:1.1", "green", id="canary-grows"),
+        pytest.param(
+            Entry("blue", 10, "1.0", "1.1"), "blue", 30, "", "", "blue:30:1.0:1.1", "green", id="canary-grows"
+        ),
         pytest.param(Entry("blue", 30, "1.0", "1.1"), "blue", 10, "", "", "blue:10:1.0:1.1", "", id="canary-shrinks"),
         pytest.param(Entry("blue", 30, "1.0", "1.1"), "blue", 0, "", "", "blue:0:1.0:1.1", "", id="canary-aborted"),
         pytest.param(Entry("blue", 30, "1.0", "1.1"), "green", 0, "", "", "green:0:1.1:1.0", "green", id="promoted"),
@@ -62,9 +65,7 @@ def test_map_file_is_read(text: str | None, value: str | None) -> None:
         pytest.param(Entry("green", 0, "1.1", "1.0"), "blue", 0, "", "", "blue:0:1.0:1.1", "blue", id="rollback"),
     ],
 )
-def test_target(
-    before: Entry, colour: str, weight: int, release: str, other: str, after: str, gains: str
-) -> None:
+def test_target(before: Entry, colour: str, weight: int, release: str, other: str, after: str, gains: str) -> None:
     target = _switch.target(before, "shop", colour, weight, release, other)
     assert str(target) == after
     assert _switch.gaining(before, target) == gains
@@ -98,11 +99,13 @@ def test_target_is_refused(before: Entry, colour: str, weight: int, message: str
         pytest.param({"api": []}, 0, (), 0, id="none-needed"),
     ],
 )
-def test_too_few(healthy: dict[str, list[str]], need: dict[str, int] | int, exclude: tuple[str, ...], count: int) -> None:
+def test_too_few(
+    healthy: dict[str, list[str]], need: dict[str, int] | int, exclude: tuple[str, ...], count: int
+) -> None:
     assert len(_switch.too_few("shop", "green", healthy, need, exclude)) == count
 
 
 @pytest.mark.parametrize("value", ["two", {"api": "x"}, None, [1]])
 def test_an_unusable_minimum_is_refused(value: object) -> None:
-    with pytest.raises(Failure, match="set min_servers|Set min_servers"):
+    with pytest.raises(Failure, match="Set min_servers"):
         _switch.minimum(value, "shop")

@@ -20,7 +20,6 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from ansible.module_utils import basic
 from ansible.module_utils.testing import patch_module_args
 
 PACKAGE = "ansible_collections.evenkeel.platform.plugins.modules"
@@ -37,7 +36,6 @@ def run(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> t.Callable[..., R
             params = {"app": "shop", "state_dir": str(tmp_path), "lock_dir": str(tmp_path / "lock"), **params}
         arguments = {**params, "_ansible_check_mode": _check, "_ansible_diff": _diff}
         capsys.readouterr()
-        basic._global_warnings = {}
         with patch_module_args(arguments), pytest.raises(SystemExit):
             main()
         return t.cast(Result, json.loads(capsys.readouterr().out))

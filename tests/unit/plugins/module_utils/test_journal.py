@@ -1,0 +1,199 @@
+# Copyright (c) 2026, The Evenkeel authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Identities, boundaries and where a rerun resumes, for a crash at every boundary."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.evenkeel.platform.plugins.module_utils import _clock, _journal
+from ansible_collections.evenkeel.platform.plugins.module_utils._entry import Entry
+from ansible_collections.evenkeel.platform.plugins.module_utils._failure import Failure
+
+BEFORE = Entry("blue", 0, "1.0", "")
+AFTER = Entry("green", 0, "1.1", "1.0")
+ELSEWHERE = Entry("green", 0, "1.2", "1.0")
+CONTENT: dict[str, t.Any] = {"release": "1.1", "migration": [{"phase": "expand", "idempotent": True}]}
+HUMAN: dict[str, t.Any] = {"release": "1.1", "migration": [{"phase": "expand", "idempotent": False}]}
+CONTRACT: dict[str, t.Any] = {"release": "1.1", "migration": [{"phase": "contract", "idempotent": False}]}
+
+
+def opened(identity: str = "1.1", second: int = 0, **more: t.Any) -> _journal.Line:
+    return {
+        "at": _clock.iso(1.8e9 + second),
+        "boundary": "leased",
+        "opened": True,
+        "token": 1,
+        "run": "r1",
+        "owner": "alice",
+        "identity": identity,
+        "release": identity.split("+", maxsplit=1)[0],
+        "kind": "deploy",
+        "from": "blue",
+        "to": "green",
+        "live_before": "1.0",
+        **more,
+    }
+
+
+def line(boundary: str, second: int = 1, **detail: t.Any) -> _journal.Line:
+    return {"at": _clock.iso(1.8e9 + second), "boundary": boundary, "token": 1, "run": "r1", "detail": detail}
+
+
+def until(boundary: str, **detail: t.Any) -> list[_journal.Line]:
+    """Return the journal of a run that died right after it noted the boundary."""
+    lines = [opened()]
+    for second, name in enumerate(_journal.BOUNDARIES[1:], 1):
+        if boundary == "leased":
+            break
+        lines.append(line(name, second, **(detail if name == boundary else {})))
+        if name == boundary:
+            break
+    return lines
+
+
+@pytest.mark.parametrize(
+    ("boundary", "live", "resumes"),
+    [
+        pytest.param("leased", BEFORE, "recorded", id="leased"),
+        pytest.param("recorded", BEFORE, "recorded", id="recorded"),
+        pytest.param("fetched", BEFORE, "fetched", id="fetched"),
+        pytest.param("migrating", BEFORE, "fetched", id="migrating-idempotent"),
+        pytest.param("migrated", BEFORE, "migrated", id="migrated"),
+        pytest.param("started", BEFORE, "migrated", id="started-is-made-again"),
+        pytest.param("gated", BEFORE, "started", id="gated-is-probed-again"),
+        pytest.param("intended", BEFORE, "started", id="intended-not-moved"),
+        pytest.param("intended", AFTER, "moved", id="intended-and-moved"),
+        pytest.param("moved", AFTER, "moved", id="moved"),
+        pytest.param("moved", BEFORE, "started", id="moved-and-gone-back"),
+        pytest.param("confirmed", AFTER, "confirmed", id="confirmed"),
+        pytest.param("confirmed", BEFORE, "started", id="confirmed-and-gone-back"),
+        pytest.param("handed_over", AFTER, "handed_over", id="handed-over"),
+        pytest.param("drained", AFTER, "drained", id="drained"),
+        pytest.param("baked", AFTER, "drained", id="baked-without-verdict"),
+        pytest.param("warm", AFTER, "warm", id="warm"),
+        pytest.param("gated", ELSEWHERE, "migrated", id="the-target-colour-serves-another-release"),
+        pytest.param("moved", ELSEWHERE, "migrated", id="another-release-was-moved-there"),
+        pytest.param("intended", Entry("blue", 10, "1.0", "1.1"), "started", id="canary-under-way"),
+    ],
+)
+def test_resume(boundary: str, live: Entry, resumes: str) -> None:
+    found = _journal.resume(until(boundary), live, CONTENT, "shop", "")
+    assert (found["boundary"], found["from_run"]) == (resumes, "r1")
+    assert found["reason"]
+
+
+def test_a_bake_with_a_verdict_is_not_repeated() -> None:
+    assert _journal.resume(until("baked", verdict="good"), AFTER, CONTENT, "shop", "")["boundary"] == "baked"
+
+
+def test_an_unknown_migration_waits_for_a_person() -> None:
+    with pytest.raises(Failure, match=r"set retry \(app_deploy_retry\) to 1\.1"):
+        _journal.resume(until("migrating"), BEFORE, HUMAN, "shop", "")
+    assert _journal.resume(until("migrating"), BEFORE, HUMAN, "shop", "1.1")["boundary"] == "fetched"
+    assert _journal.resume(until("migrating"), BEFORE, CONTRACT, "shop", "")["boundary"] == "fetched"
+    contracting = [opened(kind="contract"), line("migrating")]
+    with pytest.raises(Failure, match="a person to look at the database"):
+        _journal.resume(contracting, AFTER, CONTRACT, "shop", "")
+    assert _journal.resume(contracting, AFTER, HUMAN, "shop", "")["boundary"] == "fetched"
+
+
+def test_a_second_crash_resumes_from_the_resumed_boundary() -> None:
+    lines = [*until("started"), opened(second=20, run="r2", resume={"boundary": "migrated"})]
+    assert _journal.reached(lines) == "migrated"
+    again = _journal.resume(lines, BEFORE, CONTENT, "shop", "")
+    assert (again["boundary"], again["from_run"]) == ("migrated", "r2")
+
+
+@pytest.mark.parametrize(
+    ("live", "expected"),
+    [
+        pytest.param(Entry(), ("", "blue"), id="first-release"),
+        pytest.param(Entry("blue", 0, "", ""), ("", "blue"), id="entry-without-release"),
+        pytest.param(BEFORE, ("blue", "green"), id="blue-live"),
+        pytest.param(AFTER, ("green", "blue"), id="green-live"),
+    ],
+)
+def test_colours(live: Entry, expected: tuple[str, str]) -> None:
+    assert _journal.colours(live) == expected
+
+
+def test_colours_of_a_moved_run_stay() -> None:
+    assert _journal.colours_of(until("moved"), AFTER) == ("blue", "green")
+    assert _journal.colours_of(until("moved"), BEFORE) == ("blue", "green")
+    assert _journal.colours_of(until("gated"), ELSEWHERE) == ("green", "blue")
+
+
+@pytest.mark.parametrize(
+    ("known", "taken", "identity"),
+    [
+        pytest.param({}, (), "1.1", id="first-content"),
+        pytest.param({"1.1": "h"}, (), "1.1", id="same-content"),
+        pytest.param({"1.1": "x"}, (), "1.1+2", id="second-content"),
+        pytest.param({"1.1": "x", "1.1+2": "y"}, (), "1.1+3", id="third-content"),
+        pytest.param({"1.1": "x", "1.1+2": "h"}, (), "1.1+2", id="same-as-the-second"),
+        pytest.param({"1.0": "h"}, (), "1.1", id="same-hash-under-another-name"),
+        pytest.param({}, ("1.1",), "1.1+2", id="a-broken-record-keeps-its-name"),
+        pytest.param({"1.1+3": "x"}, (), "1.1", id="name-free-again"),
+    ],
+)
+def test_identity(known: dict[str, str], taken: tuple[str, ...], identity: str) -> None:
+    assert _journal.identity_of("1.1", "h", known, taken) == identity
+
+
+@given(st.dictionaries(st.text(), st.integers() | st.text() | st.lists(st.integers()), max_size=6))
+def test_the_hash_does_not_depend_on_the_order_of_keys(content: dict[str, t.Any]) -> None:
+    turned = dict(reversed(list(content.items())))
+    assert _journal.content_hash(content) == _journal.content_hash(turned)
+    assert _journal.content_hash(content) != _journal.content_hash({**content, "more": 1, "\x00": 2})
+
+
+@pytest.mark.parametrize(
+    ("lines", "identities"),
+    [
+        pytest.param([], [], id="empty"),
+        pytest.param([opened(), line("fetched")], ["1.1", None], id="open"),
+        pytest.param([opened(), line("sealed")], [], id="sealed"),
+        pytest.param([opened("1.0"), line("sealed"), opened()], ["1.1"], id="open-after-a-sealed-one"),
+        pytest.param([opened("1.0"), line("fetched"), opened()], ["1.1"], id="another-release-abandons"),
+        pytest.param([opened(), line("fetched"), opened()], ["1.1", None, "1.1"], id="resumed"),
+    ],
+)
+def test_unfinished(lines: list[_journal.Line], identities: list[str | None]) -> None:
+    assert [each.get("identity") for each in _journal.unfinished(lines)] == identities
+
+
+def test_boundaries_go_forward() -> None:
+    run = until("gated")
+    assert _journal.appended(run, "intended", 1, False, "shop")
+    assert not _journal.appended(run, "gated", 1, False, "shop")
+    assert _journal.appended(run, "gated", 2, False, "shop")
+    with pytest.raises(Failure, match="the boundary goes back on shop: found fetched after gated"):
+        _journal.appended(run, "fetched", 1, False, "shop")
+    assert _journal.appended(run, "fetched", 1, True, "shop")
+    with pytest.raises(Failure, match="no release is under way"):
+        _journal.appended([], "fetched", 1, False, "shop")
+
+
+@pytest.mark.parametrize(
+    ("kind", "result", "holds"),
+    [
+        pytest.param("deploy", "live", [], id="live"),
+        pytest.param("deploy", "refused", ["1.1"], id="refused"),
+        pytest.param("deploy", "rolled_back", ["1.1"], id="rolled-back"),
+        pytest.param("deploy", "abandoned", [], id="abandoned"),
+        pytest.param("rollback", "live", ["1.0"], id="rollback-holds-what-it-replaced"),
+    ],
+)
+def test_row(kind: str, result: str, holds: list[str]) -> None:
+    run = [opened(kind=kind), line("fetched", 3), line("warm", 8, until="2027-01-15T09:00:00Z")]
+    row = _journal.row(run, 1.8e9 + 10, result=result, token=1, live="green:0:1.1:1.0", evidence={"gate": 3})
+    assert row["hold"] == holds
+    assert (row["identity"], row["previous"], row["seconds"]) == ("1.1", "1.0", 10.0)
+    assert [(each["boundary"], each["seconds"]) for each in row["timings"]] == [("fetched", 3.0), ("warm", 5.0)]
+    assert row["warm_until"] == "2027-01-15T09:00:00Z"

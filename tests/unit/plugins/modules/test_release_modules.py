@@ -1,0 +1,319 @@
+# Copyright (c) 2026, The Evenkeel authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The records of a release through the modules, in real, check and diff mode."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+import typing as t
+from pathlib import Path
+
+import pytest
+
+Run = t.Callable[..., dict[str, t.Any]]
+LIVE = "blue:0:1.0:"
+CONTENT = {"release": "1.1", "images": {"api": "sha256:1"}, "migration": []}
+
+
+def lease(run: Run, name: str = "r1", **params: t.Any) -> dict[str, t.Any]:
+    return run("release_lease", owner="alice", run=name, **params)
+
+
+def deploy(run: Run, release: str, live: str, token: int, result: str = "live", **params: t.Any) -> dict[str, t.Any]:
+    """Take a release through the journal in one go."""
+    opened = run(
+        "release_journal",
+        state="opened",
+        token=token,
+        run=f"run {token}",
+        owner="alice",
+        content={"release": release, **params.pop("content", {})},
+        live=live,
+        **params,
+    )
+    assert not opened.get("failed"), opened
+    sealed = run(
+        "release_journal",
+        state="sealed",
+        token=token,
+        result=result,
+        live=f"{opened['to']}:0:{opened['identity']}:" if result == "live" else live,
+    )
+    assert not sealed.get("failed"), sealed
+    return sealed
+
+
+def test_lease_from_taken_to_freed(run: Run, tmp_path: Path) -> None:
+    planned = lease(run, _check=True, _diff=True)
+    assert (planned["changed"], planned["token"]) == (True, 1)
+    assert list(tmp_path.iterdir()) == []
+    taken = lease(run, _diff=True)
+    assert planned.keys() == taken.keys()
+    assert (taken["token"], taken["held"]) == (1, True)
+    assert "boot" not in taken["lease"]
+    refused = lease(run, "r2")
+    assert refused["failed"]
+    assert "run r1 of alice" in refused["msg"]
+    assert lease(run, "r2", _check=True)["failed"]
+    assert run("release_lease", state="renewed", token=1)["token"] == 1
+    assert run("release_lease", state="freed", token=1)["changed"]
+    again = run("release_lease", state="freed", token=1)
+    assert (again["changed"], again["held"]) == (False, False)
+    assert lease(run, "r2")["token"] == 2
+    stale = run("release_lease", state="renewed", token=1)
+    assert "this run stops here and changes nothing more" in stale["msg"]
+    assert stale["token"] == 2
+
+
+def test_lease_waits_for_the_holder(run: Run) -> None:
+    lease(run, ttl_seconds=1)
+    started = time.monotonic()
+    assert lease(run, "r2", wait_seconds=5)["token"] == 2
+    assert 0.5 < time.monotonic() - started < 4
+
+
+def test_lease_is_preempted_and_broken(run: Run) -> None:
+    lease(run)
+    assert lease(run, "r2", preempt=True, token_floor=7)["token"] == 8
+    assert run("release_lease", state="broken", owner="bob", reason=" ")["failed"]
+    broken = run("release_lease", state="broken", owner="bob", reason="lost")
+    assert (broken["changed"], broken["lease"]["broken"]["by"]) == (True, "bob")
+    assert not run("release_lease", state="broken", owner="bob", reason="lost")["changed"]
+    assert "it broken by bob" in run("release_lease", state="renewed", token=8)["msg"]
+
+
+def test_a_lost_lease_file_lowers_no_token(run: Run, tmp_path: Path) -> None:
+    run("release_fence", token=41)
+    (tmp_path / "shop" / "lease.json").write_text("{")
+    taken = lease(run)
+    assert taken["token"] == 42
+    assert f"it was set aside as {tmp_path}/shop/lease.json.broken-1" in str(taken["warnings"])
+
+
+def test_lease_has_one_winner(run: Run, tmp_path: Path) -> None:
+    """Twenty runs at once: one takes it, nineteen are told who has it."""
+    from ansible_collections.evenkeel.platform.plugins.module_utils._failure import Failure
+    from ansible_collections.evenkeel.platform.plugins.module_utils._state import Records
+    from ansible_collections.evenkeel.platform.plugins.modules import release_lease
+
+    outcomes: list[str] = []
+
+    def contend(name: str) -> None:
+        books = Records("release_lease", "shop", str(tmp_path), str(tmp_path / "lock"), 20, False)
+        params = {
+            "state": "taken",
+            "app": "shop",
+            "owner": name,
+            "run": name,
+            "reason": "",
+            "ttl_seconds": 60,
+            "token_floor": 0,
+            "preempt": False,
+        }
+        try:
+            release_lease.once(books, params)
+            outcomes.append("won")
+        except Failure as failure:
+            outcomes.append(failure.sentence)
+
+    threads = [threading.Thread(target=contend, args=(f"r{number}",)) for number in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert outcomes.count("won") == 1
+    assert sum("another run holds the lease" in each for each in outcomes) == 19
+
+
+def test_fence_raises_and_refuses(run: Run, tmp_path: Path) -> None:
+    state = tmp_path / "shop" / "state.json"
+    planned = run("release_fence", token=3, stage="start", _check=True, _diff=True)
+    assert (planned["changed"], planned["highest"], state.exists()) == (True, 3, False)
+    raised = run("release_fence", token=3, stage="start", _diff=True)
+    assert planned.keys() == raised.keys()
+    assert raised["diff"] == {"before": {"token": 0}, "after": {"token": 3}}
+    assert not run("release_fence", token=3, stage="drain")["changed"]
+    refused = run("release_fence", token=2)
+    assert (refused["failed"], refused["highest"]) == (True, 3)
+    kept = json.loads(state.read_text())
+    state.write_text(json.dumps({**kept, "ports": {"api": 20000}}))
+    run("release_fence", token=4)
+    assert json.loads(state.read_text())["ports"] == {"api": 20000}
+
+
+def test_journal_of_a_release(run: Run, tmp_path: Path) -> None:
+    token = lease(run)["token"]
+    opening = {"state": "opened", "token": token, "run": "r1", "owner": "alice", "content": CONTENT, "live": LIVE}
+    planned = run("release_journal", **opening, _check=True, _diff=True)
+    assert (planned["changed"], planned["identity"]) == (True, "1.1")
+    assert not (tmp_path / "shop" / "releases").exists()
+    opened = run("release_journal", **opening, _diff=True)
+    assert planned.keys() == opened.keys()
+    assert (opened["from"], opened["to"], opened["resume"]["boundary"]) == ("blue", "green", "")
+    kept = json.loads((tmp_path / "shop" / "releases" / "1.1.json").read_text())
+    assert (kept["content"], kept["hash"]) == (CONTENT, opened["hash"])
+    for boundary in ("leased", "recorded", "fetched", "migrated", "started", "gated"):
+        noted = run("release_journal", state="appended", token=token, boundary=boundary)
+        assert noted["changed"] is (boundary != "leased")
+        assert not run("release_journal", state="appended", token=token, boundary=boundary)["changed"]
+    assert "goes back" in run("release_journal", state="appended", token=token, boundary="fetched")["msg"]
+    assert run("release_journal", state="appended", token=token, boundary="sealed")["failed"]
+    resumed = run("release_journal", **{**opening, "run": "r2"})
+    assert (resumed["resume"]["boundary"], resumed["resume"]["from_run"]) == ("started", "r1")
+    sealing = {"state": "sealed", "token": token, "result": "live", "live": "green:0:1.1:1.0", "evidence": {"gate": 3}}
+    assert run("release_journal", **sealing, _check=True)["changed"]
+    sealed = run("release_journal", **sealing)
+    assert (sealed["ledger_row"]["run"], sealed["ledger_row"]["previous"]) == ("r2", "1.0")
+    assert not run("release_journal", **sealing)["changed"]
+    done = run("release_journal", **{**opening, "live": "green:0:1.1:1.0"})
+    assert (done["unchanged"], done["changed"]) == (True, False)
+    done = run("release_journal", state="planned", content=CONTENT, live="green:0:1.1:1.0")
+    assert (done["unchanged"], done["changed"]) == (True, False)
+    other = run("release_journal", state="planned", content={**CONTENT, "images": {}}, live="green:0:1.1:1.0")
+    assert (other["unchanged"], other["identity"], other["to"]) == (False, "1.1+2", "blue")
+
+
+def test_a_changed_secret_is_a_new_release_and_is_written_nowhere(run: Run, tmp_path: Path) -> None:
+    opening = {"state": "opened", "token": 1, "run": "r", "owner": "a", "content": {"release": "1.1"}, "live": LIVE}
+    first = run("release_journal", **opening, secrets={"password": "alpha-secret"})
+    run("release_journal", state="appended", token=1, boundary=["fetched", "migrating", "migrated"])
+    run("release_journal", state="sealed", token=1, result="live", live="green:0:1.1:1.0")
+    opening.update(state="planned", live="green:0:1.1:1.0")
+    same = run("release_journal", **opening, secrets={"password": "alpha-secret"})
+    assert (same["unchanged"], same["migrated"], same["hash"]) == (True, True, first["hash"])
+    other = run("release_journal", **opening, secrets={"password": "beta-secret"})
+    assert (other["unchanged"], other["migrated"], other["identity"]) == (False, False, "1.1+2")
+    written = "".join(path.read_text() for path in tmp_path.rglob("*") if path.is_file())
+    for result in (first, same, other):
+        written += json.dumps(result)
+    assert "alpha-secret" not in written
+    assert "beta-secret" not in written
+    assert (tmp_path / "hash.key").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_stale_token_writes_nothing(run: Run, tmp_path: Path) -> None:
+    lease(run)
+    lease(run, "r2", preempt=True)
+    refused = run("release_journal", state="opened", token=1, run="r1", owner="alice", content=CONTENT, live=LIVE)
+    assert "A newer run by alice took over at" in refused["msg"]
+    assert not (tmp_path / "shop" / "journal.jsonl").exists()
+
+
+def test_another_release_closes_the_unfinished_one(run: Run) -> None:
+    run("release_journal", state="opened", token=1, run="r1", owner="alice", content=CONTENT, live=LIVE)
+    run("release_journal", state="appended", token=1, boundary="fetched")
+    opened = run(
+        "release_journal", state="opened", token=2, run="r2", owner="bob", content={"release": "1.2"}, live=LIVE
+    )
+    assert (opened["abandoned"], opened["resume"]["boundary"]) == ("1.1", "")
+    info = run("release_info")
+    row = info["ledger"][0]
+    assert (row["identity"], row["result"], row["live"], row["at_boundary"]) == ("1.1", "abandoned", LIVE, "fetched")
+    assert (info["unfinished"]["identity"], info["unfinished"]["boundary"], info["held"]) == ("1.2", "leased", [])
+
+
+@pytest.mark.parametrize("result", ["refused", "rolled_back"])
+def test_a_held_release_needs_a_retry_or_other_content(run: Run, result: str) -> None:
+    deploy(run, "1.1", LIVE, 1, result=result)
+    opening = {"state": "opened", "token": 2, "run": "r2", "owner": "bob", "live": LIVE, "content": {"release": "1.1"}}
+    refused = run("release_journal", **opening)
+    assert refused["held"]
+    assert f"found it {result} at" in refused["msg"]
+    assert "app_deploy_retry=1.1" in refused["msg"]
+    tolerated = run("release_journal", **opening, held_ok=True)
+    assert (tolerated["held"], tolerated["changed"], tolerated["held_reason"]) == (True, False, refused["msg"])
+    assert run("release_info")["held"][0]["identity"] == "1.1"
+    assert run("release_journal", **opening, retry="1.1")["changed"]
+    run("release_journal", state="sealed", token=2, result="live", live="green:0:1.1:1.0")
+    assert run("release_info")["held"] == []
+    other = run("release_journal", state="planned", content={"release": "1.1", "env": 1}, live=LIVE)
+    assert (other["held"], other["identity"]) == (False, "1.1+2")
+
+
+def test_rollback_holds_what_it_replaces_and_refuses_across_a_contract(run: Run) -> None:
+    deploy(run, "1.0", "", 1)
+    deploy(run, "1.1", "blue:0:1.0:", 2, content={"migration": [{"phase": "contract", "service": "api"}]})
+    assert run("release_info")["pending_contract"][0]["identity"] == "1.1"
+    deploy(run, "1.0", "green:0:1.1:1.0", 3, kind="rollback")
+    info = run("release_info")
+    assert [each["identity"] for each in info["held"]] == ["1.1"]
+    assert [row["identity"] for row in info["ledger"]] == ["1.0", "1.1", "1.0"]
+    content = {"migration": [{"phase": "contract", "service": "api"}]}
+    deploy(run, "1.1", "blue:0:1.0:1.1", 4, retry="1.1", content=content)
+    deploy(run, "1.1", "green:0:1.1:1.0", 5, kind="contract", content=content)
+    assert run("release_info")["pending_contract"] == []
+    back = {
+        "state": "opened",
+        "token": 6,
+        "run": "r",
+        "owner": "bob",
+        "kind": "rollback",
+        "live": "green:0:1.1:1.0",
+        "content": {"release": "1.0"},
+    }
+    assert "is older than a contract migration" in run("release_journal", **back)["msg"]
+    assert run("release_journal", **back, retry="1.0")["changed"]
+
+
+def test_retention(run: Run, tmp_path: Path) -> None:
+    live = ""
+    for number in range(1, 8):
+        sealed = deploy(run, f"1.{number}", live, number, keep=5)
+        live = sealed["ledger_row"]["live"]
+    run("release_journal", state="opened", token=8, run="r", owner="a", content={"release": "2.0"}, live=live)
+    run("release_journal", state="sealed", token=8, result="refused", live=live, keep=1)
+    names = sorted(path.stem for path in (tmp_path / "shop" / "releases").iterdir())
+    assert names == ["1.6", "1.7", "2.0"]
+
+
+def test_a_broken_record_keeps_its_name_and_is_reported(run: Run, tmp_path: Path) -> None:
+    deploy(run, "1.1", LIVE, 1)
+    (tmp_path / "shop" / "releases" / "1.1.json").write_text("{")
+    seen = run("release_info")
+    assert seen["releases"] == []
+    assert f"{tmp_path}/shop/releases/1.1.json does not parse" in str(seen["warnings"])
+    opened = run("release_journal", state="opened", token=2, run="r", owner="a", content={"release": "1.1"}, live=LIVE)
+    assert opened["identity"] == "1.1+2"
+    assert f"it was set aside as {tmp_path}/shop/releases/1.1.json.broken-1" in str(opened["warnings"])
+
+
+def test_first_release_goes_to_blue(run: Run) -> None:
+    planned = run("release_journal", state="planned", content=CONTENT, live="")
+    assert (planned["from"], planned["to"], planned["changed"]) == ("", "blue", False)
+
+
+@pytest.mark.parametrize(
+    ("module", "params", "text"),
+    [
+        pytest.param("release_fence", {"app": "Shop", "token": 1}, "the name is not usable on app", id="app"),
+        pytest.param("release_fence", {"state_dir": "/a b", "token": 1}, "the folder is not usable", id="folder"),
+        pytest.param("release_info", {"app": "../x"}, "the name is not usable on app", id="traversal"),
+        pytest.param(
+            "blue_green", {"colour": "blue", "release": "a;b", "token": 1}, "release is not usable", id="release"
+        ),
+        pytest.param(
+            "blue_green", {"colour": "blue", "adapter_options": {"x": 1}}, "options of the adapter", id="options"
+        ),
+        pytest.param(
+            "release_journal", {"state": "planned", "content": {"release": "a/b"}}, "name of the release", id="name"
+        ),
+        pytest.param(
+            "release_journal", {"state": "planned", "content": CONTENT, "live": "red"}, "live entry", id="entry"
+        ),
+        pytest.param("release_lease", {"state": "taken"}, "state is taken but all of", id="required"),
+    ],
+)
+def test_bad_input_is_refused_in_one_sentence(run: Run, module: str, params: dict[str, t.Any], text: str) -> None:
+    refused = run(module, **params)
+    assert refused["failed"]
+    assert text in refused["msg"]
+
+
+def test_info_of_an_unknown_app_is_empty(run: Run, tmp_path: Path) -> None:
+    info = run("release_info")
+    assert (info["releases"], info["ledger"], info["unfinished"], info["warm"]) == ([], [], {}, {})
+    assert info["lease"]["held"] is False
+    assert list(tmp_path.iterdir()) == []
