@@ -37,7 +37,7 @@ def options_of_role(tree: Tree, role: str) -> dict[str, Any]:
 
 
 def default_differences(tree: Tree) -> Iterator[str]:
-    """Defaults and argument specs have the same keys with the same values; a required option has no default."""
+    """Defaults and specs have equal keys and values. A required option has no default, an optional one may be unset."""
     for role in tree.roles():
         options = options_of_role(tree, role)
         path = f"roles/{role}/defaults/main.yml"
@@ -47,17 +47,19 @@ def default_differences(tree: Tree) -> Iterator[str]:
         for name in sorted(defaults.keys() - options.keys()):
             yield f"{role}: {name} has a default and is not in the specs"
         for name, option in sorted(options.items()):
-            yield from _default_difference(role, name, option, defaults.get(name, ABSENT))
+            commented = re.search(rf"^# {name}:", tree.text(path), re.MULTILINE) is not None
+            yield from _default_difference(role, name, option, defaults.get(name, ABSENT), commented)
 
 
-def _default_difference(role: str, name: str, option: dict[str, Any], default: Any) -> Iterator[str]:
+def _default_difference(role: str, name: str, option: dict[str, Any], default: Any, commented: bool) -> Iterator[str]:
     if option.get("required"):
         if default is not ABSENT:
             yield f"{role}: {name} is required and has a default"
         return
     wanted = option.get("default", ABSENT)
     if wanted is ABSENT and default is ABSENT:
-        yield f"{role}: {name} is neither required nor has a default"
+        if not commented:
+            yield f"{role}: {name} is neither required nor has a default, and no comment in defaults names it"
     elif wanted is ABSENT:
         yield f"{role}: {name} has default {default!r} in defaults and none in the specs"
     elif default is ABSENT:

@@ -123,8 +123,15 @@ def test_a_planted_difference_of_defaults_is_seen(files: dict[str, str], sentenc
     assert sentence in found[0]
 
 
-def test_equal_defaults_are_left_in_peace(tmp_path: Path) -> None:
-    tree = Tree.planted(tmp_path, role("web_port: 80\n", PORT))
+@pytest.mark.parametrize(
+    "files",
+    [
+        pytest.param(role("web_port: 80\n", PORT), id="equal"),
+        pytest.param(role("# web_port: the distribution's own\n{}\n", PORT.replace(", default: 80", "")), id="unset"),
+    ],
+)
+def test_equal_defaults_are_left_in_peace(files: dict[str, str], tmp_path: Path) -> None:
+    tree = Tree.planted(tmp_path, files)
     assert not list(specs.default_differences(tree))
     assert not list(specs.untyped_options(tree))
 

@@ -1,0 +1,121 @@
+# Copyright (c) 2026, The Evenkeel authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Every playbook parses, every inventory loads, and the two that run on the controller do what they say."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[3]
+PLAYBOOKS = ["site.yml", *sorted(f"playbooks/{path.name}" for path in (ROOT / "playbooks").glob("*.yml"))]
+ENVIRONMENTS = sorted(path.parent.name for path in (ROOT / "inventories").glob("*/hosts.yml"))
+PASSWORD = "evenkeel-example"  # as inventories/README.md says
+HOSTS = "edge1=192.0.2.11/edge,app1=192.0.2.21/app,data1=192.0.2.31/data+ops"
+
+
+@pytest.fixture
+def password(tmp_path: Path) -> Path:
+    path = tmp_path / "password"
+    path.write_text(PASSWORD, encoding="utf-8")
+    return path
+
+
+def ansible(program: str, *words: str) -> subprocess.CompletedProcess[str]:
+    beside = Path(sys.executable).with_name(f"ansible-{program}")
+    env = {
+        **os.environ,
+        "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+        "ANSIBLE_NOCOLOR": "1",
+        "PATH": os.pathsep.join([str(beside.parent), os.environ["PATH"]]),
+    }
+    name = str(beside) if beside.exists() else beside.name
+    return subprocess.run([name, *words], cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+
+
+def test_every_playbook_parses() -> None:
+    asked = ansible("playbook", "-i", "edge1,", "--syntax-check", *PLAYBOOKS)
+    assert asked.returncode == 0, asked.stderr
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_inventory_loads_with_the_groups_and_addresses_of_the_contract(environment: str, password: Path) -> None:
+    asked = ansible("inventory", "-i", f"inventories/{environment}", "--vault-password-file", str(password), "--list")
+    assert asked.returncode == 0, asked.stderr
+    found = json.loads(asked.stdout)
+    assert found["edge"]["hosts"]
+    assert found["app"]["hosts"]
+    for host, variables in found["_meta"]["hostvars"].items():
+        assert "platform_address" in variables, host
+
+
+def test_no_example_environment_shares_a_secret(password: Path) -> None:
+    seen: list[str] = []
+    for environment in ENVIRONMENTS:
+        vault = ROOT / "inventories" / environment / "group_vars" / "all" / "vault.yml"
+        if vault.exists():
+            asked = ansible("vault", "view", "--vault-password-file", str(password), str(vault))
+            seen += yaml.safe_load(asked.stdout).values()
+    assert seen
+    assert len(seen) == len(set(seen))
+
+
+def new_environment(inventories: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    given = ["-e", "environment_name=fresh", "-e", f"environment_inventories={inventories}", "-e"]
+    return ansible("playbook", "-i", "localhost,", "playbooks/new_environment.yml", *given, *words)
+
+
+def test_a_new_environment_is_sealed_loads_and_is_never_overwritten(tmp_path: Path, password: Path) -> None:
+    words = (f"environment_hosts={HOSTS}", "-e", f"environment_vault_password_file={password}")
+    asked = new_environment(tmp_path, *words)
+    assert asked.returncode == 0, asked.stdout + asked.stderr
+    vault = tmp_path / "fresh" / "group_vars" / "all" / "vault.yml"
+    assert vault.read_text(encoding="utf-8").startswith("$ANSIBLE_VAULT;")
+    assert vault.stat().st_mode & 0o777 == 0o600
+    loaded = ansible("inventory", "-i", str(tmp_path / "fresh"), "--vault-password-file", str(password), "--list")
+    variables = json.loads(loaded.stdout)["_meta"]["hostvars"]
+    assert variables["app1"]["platform_address"] == "192.0.2.21"
+    assert len(variables["app1"]["vault_postgres_password"]) == 32
+    assert variables["app1"]["vault_postgres_password"] not in asked.stdout
+
+    before = vault.read_bytes()
+    again = new_environment(tmp_path, *words)
+    assert again.returncode != 0
+    assert "nothing is overwritten" in again.stdout
+    assert vault.read_bytes() == before
+
+
+def test_a_check_of_a_new_environment_writes_nothing(tmp_path: Path) -> None:
+    new_environment(tmp_path, f"environment_hosts={HOSTS}", "--check")
+    assert not (tmp_path / "fresh").exists()
+
+
+def test_every_problem_of_a_new_environment_is_named_at_once(tmp_path: Path) -> None:
+    asked = new_environment(tmp_path, "environment_hosts=edge1=192.0.2.11/web")
+    assert asked.returncode != 0
+    assert "need groups among edge, app, data, ops" in asked.stdout
+    assert not (tmp_path / "fresh").exists()
+
+
+@pytest.mark.parametrize(("name", "code"), [("prod", 2), ("lab", 0)])
+def test_an_open_vault_is_refused_outside_the_lab(name: str, code: int, tmp_path: Path) -> None:
+    asked = new_environment(tmp_path, f"environment_hosts={HOSTS}")
+    assert asked.returncode == 0, asked.stdout
+    shutil.move(tmp_path / "fresh", tmp_path / name)
+    run = ansible("playbook", "-i", str(tmp_path / name), "playbooks/sealed.yml", "--limit", "app1")
+    assert run.returncode == code, run.stdout + run.stderr
+    assert ("Run ansible-vault encrypt on it." in run.stdout) == (code != 0)
+
+
+def test_a_sealed_vault_is_let_through(password: Path) -> None:
+    run = ansible("playbook", "-i", "inventories/prod", "--vault-password-file", str(password), "playbooks/sealed.yml")
+    assert run.returncode == 0, run.stdout + run.stderr
