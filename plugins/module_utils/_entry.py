@@ -44,9 +44,10 @@ def other(colour: str) -> str:
 
 def parse(text: str | None, module: str, where: str) -> Entry:
     """Return the entry of a map value; an absent or empty one is an entry that serves nothing."""
-    if not (text or "").strip():
+    value = (text or "").strip()
+    if not value:
         return Entry()
-    match = _ENTRY.match(text.strip())  # type: ignore[union-attr]
+    match = _ENTRY.match(value)
     if not match:
         raise Failure(
             sentence(

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import typing as t
+
 import pytest
 
 from ansible_collections.evenkeel.platform.plugins.module_utils import _gate, _http
@@ -72,8 +74,8 @@ def test_the_transcript_keeps_the_last_twenty() -> None:
         pytest.param(SILENT, {}, "no answer within 2 s", id="silent"),
     ],
 )
-def test_problem(answer: Answer, expected: dict[str, object], problem: str) -> None:
-    assert _http.problem(answer, **expected) == problem  # type: ignore[arg-type]
+def test_problem(answer: Answer, expected: dict[str, t.Any], problem: str) -> None:
+    assert _http.problem(answer, **expected) == problem
 
 
 @pytest.mark.parametrize(
