@@ -1,0 +1,57 @@
+# Copyright (c) 2026, The Evenkeel authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Running the role again with other options, and asking the engine of the host."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+HERE = Path(__file__).resolve().parent.parent
+STACKS = "/opt/evenkeel/stacks"
+CANARIES = ("Canary-4711-xyzzy", "Reg1stry-Canary-Word")
+
+
+def play(options=None, check=False):
+    """Run converge.yml with other variables on the host with stacks."""
+    argv = ["ansible-playbook", "--inventory", os.environ["MOLECULE_INVENTORY_FILE"], "--limit", "stacks", "--diff"]
+    argv += ["--extra-vars", json.dumps(options or {}), str(HERE / "converge.yml")]
+    if check:
+        argv.append("--check")
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    output = " ".join(done.stdout.split()) + done.stderr
+    return SimpleNamespace(rc=done.returncode, output=output, raw=done.stdout + done.stderr)
+
+
+@pytest.fixture(scope="session")
+def run_role():
+    return play
+
+
+@pytest.fixture
+def inspect(host):
+    """Return what the engine knows of a service's container."""
+
+    def ask(service, stack="demo"):
+        ids = host.check_output(
+            "docker ps --all --quiet --filter label=com.docker.compose.project=%s "
+            "--filter label=com.docker.compose.service=%s",
+            stack,
+            service,
+        ).split()
+        return json.loads(host.check_output("docker inspect " + " ".join(ids)))[0] if ids else None
+
+    return ask
+
+
+@pytest.fixture
+def digests(inspect):
+    """Return the digest each service of a stack runs with."""
+    return lambda: {name: inspect(name)["Config"]["Image"] for name in ("web", "legacy", "database")}
