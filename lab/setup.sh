@@ -39,8 +39,6 @@ packages() {
     # Another engine than Debian's serves as well.
     if ! engine_answers && ! command -v dockerd >/dev/null; then
         missing+=(docker.io)
-        # Debian 13 keeps the client in a package of its own.
-        if apt-cache show docker-cli >/dev/null 2>&1; then missing+=(docker-cli); fi
     fi
     [[ -n $(newest_python) ]] || missing+=(python3-venv)
     [[ ${#missing[@]} -gt 0 ]] || return 0
@@ -53,23 +51,30 @@ packages() {
 # Installs without starting anything. On a machine with systemd Docker is the
 # exception: there it is meant to run as a service.
 install_packages() {
-    local policy=/usr/sbin/policy-rc.d ours=0 unit
+    local policy=/usr/sbin/policy-rc.d ours=0 status=0 allowed=none
+    local wanted=("$@")
+    as_root apt-get update -qq
+    # Debian 13 keeps Docker's client in a package of its own.
+    if [[ " $* " == *" docker.io "* ]] && apt-cache show docker-cli >/dev/null 2>&1; then
+        wanted+=(docker-cli)
+    fi
     if [[ ! -e $policy ]]; then
-        printf '#!/bin/sh\n# Written by setup of Evenkeel while it installs.\ncase $1 in docker|containerd) exit 0 ;; esac\nexit 101\n' |
-            as_root tee "$policy" >/dev/null
+        if [[ -d /run/systemd/system ]]; then allowed='docker|containerd'; fi
+        printf '#!/bin/sh\n# Written by setup of Evenkeel while it installs.\ncase $1 in %s) exit 0 ;; esac\nexit 101\n' \
+            "$allowed" | as_root tee "$policy" >/dev/null
         as_root chmod 0755 "$policy"
         ours=1
     fi
-    local status=0
-    { as_root apt-get update -qq && as_root env DEBIAN_FRONTEND=noninteractive \
-        apt-get install -y -qq --no-install-recommends "$@" >"$cache/apt.log" 2>&1; } || status=$?
-    [[ $ours == 0 ]] || as_root rm -f "$policy"
-    [[ $status == 0 ]] || { tail -20 "$cache/apt.log" >&2; die "apt failed, see $cache/apt.log"; }
-    for unit in "$@"; do
-        if [[ $unit == haproxy && -d /run/systemd/system ]]; then
-            as_root systemctl disable --quiet haproxy.service
-        fi
-    done
+    as_root env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y -qq --no-install-recommends "${wanted[@]}" >"$cache/apt.log" 2>&1 || status=$?
+    if [[ $ours == 1 ]]; then as_root rm -f "$policy"; fi
+    if [[ $status != 0 ]]; then
+        tail -20 "$cache/apt.log" >&2
+        die "apt failed, see .cache/apt.log."
+    fi
+    if [[ " $* " == *" haproxy "* && -d /run/systemd/system ]]; then
+        as_root systemctl disable --now --quiet haproxy.service
+    fi
 }
 
 # The newest supported Python that can make virtual environments.
