@@ -112,22 +112,13 @@ class HaproxyAdapter(Adapter):
         return _entry.parse_file(_file.read_text(self.map), self.app)
 
     def current(self) -> tuple[list[_haproxy.Server], dict[str, int]]:
-        for _attempt in range(5):
+        for _attempt in range(_haproxy.ATTEMPTS):
             worker = next(each for each in self.master.workers() if not each.old)
             try:
                 return self.master.stat(worker)
             except _haproxy.WorkerGone:
                 continue
-        raise _haproxy.Unreachable(
-            sentence(
-                self.module,
-                "HAProxy does not stay up",
-                self.master.path,
-                "five workers that ended at once",
-                "a current worker",
-                "See 'journalctl -u haproxy'",
-            )
-        )
+        raise _haproxy.unstable(self.master)
 
     def healthy(self, colour: str) -> dict[str, list[str]]:
         result: dict[str, list[str]] = {}

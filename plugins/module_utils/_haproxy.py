@@ -27,6 +27,7 @@ from ansible_collections.evenkeel.platform.plugins.module_utils._failure import 
 DEFAULT_MASTER = "/run/haproxy-master.sock"
 _PROC = re.compile(r"(?P<pid>\d+)\s+(?P<type>master|worker)\s+(?P<reloads>\d+)\s")
 _MAP_LINE = re.compile(r"0x[0-9a-f]+ (\S+) ?(.*)\Z")
+ATTEMPTS = 5
 _GONE = "Can't find the target PID"
 
 
@@ -221,16 +222,32 @@ class Reading:
 
 def read_key(master: Master, path: str, key: str) -> list[Reading]:
     """Return the key in every worker that is alive, the current one first."""
-    result: list[Reading] = []
-    for worker in master.workers():
-        try:
-            entries = master.read_map(worker, path)
-        except WorkerGone:
-            if worker.old:
-                continue
-            return read_key(master, path, key)
-        result.append(Reading(worker.pid, worker.old, entries is not None, (entries or {}).get(key)))
-    return result
+    for _attempt in range(ATTEMPTS):
+        result: list[Reading] = []
+        for worker in master.workers():
+            try:
+                entries = master.read_map(worker, path)
+            except WorkerGone:
+                if worker.old:
+                    continue
+                break
+            result.append(Reading(worker.pid, worker.old, entries is not None, (entries or {}).get(key)))
+        else:
+            return result
+    raise unstable(master)
+
+
+def unstable(master: Master) -> Unreachable:
+    return Unreachable(
+        sentence(
+            master.module,
+            "HAProxy does not stay up",
+            master.path,
+            f"a current worker that ended at once, {ATTEMPTS} times",
+            "one that answers",
+            "See 'journalctl -u haproxy'",
+        )
+    )
 
 
 def write_key(master: Master, path: str, key: str, value: str | None) -> list[str]:

@@ -124,6 +124,21 @@ def _resume(boundary: str, run: list[Line], reason: str) -> dict[str, t.Any]:
     return {"boundary": boundary, "from_run": latest(run).get("run") or "", "reason": reason}
 
 
+def replaced(kind: str, live: Entry, identity: str, run: list[Line], rows: list[Line]) -> str:
+    """Return the release that a rollback has moved away from before its run was opened, or an empty string.
+
+    A rollback moves first and records afterwards, so the edges may serve its target already while the
+    records still name what was live before: by an unfinished run that moved, or by the ledger's last row.
+    """
+    if kind != "rollback" or not live.serves or live.release != identity:
+        return ""
+    if run and latest(run)["identity"] != identity:
+        moved = BOUNDARIES.index(reached(run)) >= BOUNDARIES.index("intended")
+        return str(latest(run)["identity"]) if moved else ""
+    history = _ledger.live_history(rows)
+    return str(history[0]["identity"]) if history and history[0]["identity"] != identity else ""
+
+
 NO_RESUME: dict[str, t.Any] = {"boundary": "", "from_run": "", "reason": ""}
 
 

@@ -277,6 +277,10 @@ MODULE = "blue_green"
 WARM_MARGIN_SECONDS = 30
 
 
+class TooFewServers(Failure):
+    """The colour has not enough servers that passed a check, yet."""
+
+
 class Move:
     """One call: what was read, what is to be, and what was done."""
 
@@ -374,22 +378,6 @@ class Move:
             )
         return fence(MODULE, self.records.app, given, highest)
 
-    def await_servers(self) -> None:
-        """Wait, with no lock held, for servers that have passed a check; who decides is the later look."""
-        deadline = time.monotonic() + self.params["check_wait_seconds"]
-        while not self.check_mode:
-            try:
-                _workers, served = self.read()
-                before = _entry.parse(served, MODULE, self.records.app)
-                after = self.target(before)
-                if not self.result["running"] or not self.lacking(before, after):
-                    return
-            except Failure:
-                return
-            if time.monotonic() >= deadline:
-                return
-            time.sleep(0.1)
-
     def target(self, before: Entry) -> Entry:
         params = self.params
         return _switch.target(
@@ -422,9 +410,16 @@ class Move:
             return
         if not self.settle_previous():
             return
-        self.await_servers()
-        with self.records.locked(edge=True):
-            raw = self.move()
+        deadline = time.monotonic() + self.params["check_wait_seconds"]
+        while True:
+            try:
+                with self.records.locked(edge=True):
+                    raw = self.move()
+                break
+            except TooFewServers:
+                if self.check_mode or time.monotonic() >= deadline:
+                    raise
+            time.sleep(0.1)  # no lock is held while the checks go on
         self.confirm(raw)
 
     def prepare(self) -> None:
@@ -494,7 +489,7 @@ class Move:
         )
         lacking = self.lacking(before, after)
         if lacking:
-            raise Failure(" ".join(lacking), **dict(self.result, after=str(before)))
+            raise TooFewServers(" ".join(lacking), **dict(self.result, after=str(before)))
         moving = any(worker["value"] != value for worker in workers) or (not workers and served != value)
         saving = self.adapter.read_saved() != value
         recording = state.get("entry") != value
@@ -528,10 +523,7 @@ class Move:
                 )
         problems = []
         try:
-            if moving and self.result["running"]:
-                problems = self.adapter.move(value)
-            if self.result["running"]:
-                problems += self.adapter.verify(value)
+            problems = self.write(value, moving)
             if not problems:
                 if saving:
                     self.adapter.save(value)
@@ -542,6 +534,15 @@ class Move:
         if problems:
             self.back(served, "the move was not read back", problems)
         return served
+
+    def write(self, value: str, moving: bool) -> list[str]:
+        """Move and read back; a worker that came in between read the old file, so it is told once more."""
+        if not self.result["running"]:
+            return []
+        problems = (self.adapter.move(value) if moving else []) + self.adapter.verify(value)
+        if problems:
+            problems = self.adapter.move(value) + self.adapter.verify(value)
+        return problems
 
     def record(self, value: str, previous: str, token: int) -> None:
         state = self.records.read("state.json") or {}

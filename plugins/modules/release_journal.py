@@ -308,10 +308,14 @@ def with_secret_versions(records: Records, params: dict[str, t.Any], writing: bo
         return content
     path = str(Path(records.state_dir, "hash.key"))
     key = (_file.read_text(path) or "").strip()
-    if not key:
-        key = secrets.token_hex(32)
-        if writing and not records.check_mode:
-            _file.write_atomic(path, key + "\n")
+    if not key and writing and not records.check_mode:
+        # The key serves all apps, so two that are released for the first time at once must not make two.
+        with _file.lock(str(Path(records.lock_dir, "evenkeel-hash-key.lock")), records.lock_seconds, MODULE):
+            key = (_file.read_text(path) or "").strip()
+            if not key:
+                key = secrets.token_hex(32)
+                _file.write_atomic(path, key + "\n")
+    key = key or secrets.token_hex(32)
     content["secret_versions"] = {
         name: hmac.new(key.encode(), str(value).encode(), hashlib.sha256).hexdigest()[:24]
         for name, value in params["secrets"].items()
@@ -345,7 +349,10 @@ def opening(records: Records, params: dict[str, t.Any], writing: bool) -> dict[s
     result = dict(empty(), identity=identity, hash=digest, migrated=bool((kept.get(identity) or {}).get("migrated_at")))
     run = _journal.unfinished(lines)
     result["from"], result["to"] = _journal.colours(live)
-    if not run and live.serves and live.release == identity and live.weight == 0 and kind != "contract":
+    replaced = _journal.replaced(kind, live, identity, run, rows)
+    if replaced:
+        result["from"], result["to"] = _entry.other(live.colour), live.colour
+    elif not run and live.serves and live.release == identity and live.weight == 0 and kind != "contract":
         return dict(result, unchanged=True)
     held = _journal.refuse_held(identity, release, rows, retry)
     if held is not None and kind != "contract":
@@ -374,7 +381,7 @@ def opening(records: Records, params: dict[str, t.Any], writing: bool) -> dict[s
         result["resume"] = _journal.resume(run, live, content, records.app, retry)
     elif run:
         result["abandoned"] = _journal.latest(run)["identity"]
-    before = _journal.header(run).get("live_before") if resumed else live.release
+    before = _journal.header(run).get("live_before") if resumed else replaced or live.release
     result.update(changed=writing, boundary=result["resume"]["boundary"] or "leased")
     if not writing:
         return result

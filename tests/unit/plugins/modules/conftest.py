@@ -128,12 +128,12 @@ frontend public
 backend shop_blue_api
   option httpchk GET /readyz
   http-check expect status 200
-  server app1_1 127.0.0.1:{blue} check inter 100ms
+  server app1_1 127.0.0.1:{blue} check inter 300ms
 backend shop_green_api
   option httpchk GET /readyz
   http-check expect status 200
-  server app1_1 127.0.0.1:{green} check inter 100ms
-  server app2_1 127.0.0.1:{green} check inter 100ms
+  server app1_1 127.0.0.1:{green} check inter 300ms
+  server app2_1 127.0.0.1:{green} check inter 300ms
 """
 
 

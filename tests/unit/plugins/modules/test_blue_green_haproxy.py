@@ -120,12 +120,22 @@ def test_refuses_a_colour_without_passed_checks(move: Run, haproxy: Haproxy) -> 
     assert haproxy.served() == "blue:0:1.0:"
 
 
+def test_waits_for_the_first_checks(move: Run, haproxy: Haproxy) -> None:
+    haproxy.green.stop()
+    haproxy.until(lambda: haproxy.healthy("green") == 0)
+    timer = threading.Timer(0.5, haproxy.green.start)
+    timer.start()
+    moved = move("green", release="1.1", min_servers=2, check_wait_seconds=10)
+    timer.join()
+    assert moved["after"] == "green:0:1.1:1.0", moved.get("msg")
+
+
 def test_a_check_planted_by_the_state_file_is_not_believed(move: Run, haproxy: Haproxy) -> None:
     saved = haproxy.root / "servers.state"
     saved.write_text(haproxy.ask("@1 show servers state"))
     haproxy.configure(state=f"server-state-file {saved}", load="load-server-state-from-file global")
     config = haproxy.root / "haproxy.cfg"
-    config.write_text(config.read_text().replace("inter 100ms", "inter 5s"))
+    config.write_text(config.read_text().replace("inter 300ms", "inter 5s"))
     haproxy.green.stop()
     haproxy.reload()
     row = next(line for line in haproxy.ask("@1 show stat").splitlines() if line.startswith("shop_green_api,app2_1"))
@@ -177,6 +187,61 @@ def test_a_first_release_that_fails_leaves_nothing_live(move: Run, haproxy: Hapr
     haproxy.until(lambda: haproxy.healthy("green") == 2)
     moved = move("green", release="1.1", probe=probe)
     assert (moved["before"], moved["after"]) == (":0::", "green:0:1.1:")
+
+
+ENDLESS_MOVER = """
+import contextlib, io, json, sys
+from ansible.module_utils.testing import patch_module_args
+from ansible_collections.evenkeel.platform.plugins.modules import blue_green
+base = json.loads(sys.argv[1])
+for token in range(1, 100000):
+    colour = ("blue", "green")[token % 2]
+    release = {"blue": "1.0", "green": "1.1"}[colour]
+    with patch_module_args({**base, "colour": colour, "release": release, "token": token}):
+        with contextlib.redirect_stdout(io.StringIO()):
+            try:
+                blue_green.main()
+            except SystemExit:
+                pass
+    print(token, flush=True)
+"""
+
+
+def test_a_mover_killed_at_any_moment_leaves_one_entry_and_a_rerun_converges(
+    move: Run, run: Run, haproxy: Haproxy, pytestconfig: pytest.Config
+) -> None:
+    base = {
+        "app": "shop",
+        "state_dir": str(haproxy.root),
+        "lock_dir": str(haproxy.root / "lock"),
+        "adapter_options": haproxy.options,
+        "min_servers": 0,
+    }
+    drifted = 0
+    for round_number in range(6):
+        mover = subprocess.Popen(
+            [sys.executable, "-c", ENDLESS_MOVER, json.dumps(base)],
+            stdout=subprocess.PIPE,
+            text=True,
+            env={"PYTHONPATH": str(pytestconfig.rootpath / ".collection")},
+        )
+        assert mover.stdout is not None
+        mover.stdout.readline()
+        time.sleep(0.0037 * (round_number + 1))
+        mover.kill()
+        mover.communicate()
+        served = haproxy.served()
+        assert served in ("blue:0:1.0:1.1", "green:0:1.1:1.0")
+        assert haproxy.get()[0] == 200
+        assert haproxy.map.read_text() in ("shop blue:0:1.0:1.1\n", "shop green:0:1.1:1.0\n", "shop blue:0:1.0:\n")
+        drifted += bool(run("blue_green_info", adapter_options=haproxy.options)["drift"])
+        colour, _weight, release, _other = served.split(":")
+        again = move(colour, release=release, token=None, preempt=True, min_servers=0)
+        assert again["after"] == served
+        assert run("blue_green_info", adapter_options=haproxy.options)["drift"] == []
+        assert not list(haproxy.folder.glob("*.broken-*"))
+        (haproxy.folder / "state.json").unlink()  # so that tokens start again
+    print(f"killed 6 times, {drifted} of them between the memory and the records")
 
 
 def test_a_crash_before_the_file_is_repaired(move: Run, run: Run, haproxy: Haproxy) -> None:
@@ -256,7 +321,8 @@ def test_switches_under_load_lose_nothing(move: Run, haproxy: Haproxy) -> None:
     try:
         for index in range(20):
             colour = ("green", "blue")[index % 2]
-            assert move(colour, release=("1.1", "1.0")[index % 2])["changed"]
+            moved = move(colour, release=("1.1", "1.0")[index % 2])
+            assert moved["changed"], moved.get("msg")
     finally:
         over.set()
         for thread in threads:

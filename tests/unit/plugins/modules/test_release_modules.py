@@ -258,6 +258,44 @@ def test_rollback_holds_what_it_replaces_and_refuses_across_a_contract(run: Run)
     assert run("release_journal", **back, retry="1.0")["changed"]
 
 
+@pytest.mark.parametrize(
+    "crashed", [pytest.param(False, id="after-a-sealed-deploy"), pytest.param(True, id="amid-a-deploy")]
+)
+def test_records_follow_a_rollback_that_moved_first(run: Run, crashed: bool) -> None:
+    deploy(run, "1.0", "", 1)
+    if crashed:
+        run(
+            "release_journal",
+            state="opened",
+            token=2,
+            run="r2",
+            owner="a",
+            content={"release": "1.1"},
+            live="blue:0:1.0:",
+        )
+        run("release_journal", state="appended", token=2, boundary=["gated", "intended", "moved"])
+    else:
+        deploy(run, "1.1", "blue:0:1.0:", 2)
+    moved = "blue:0:1.0:1.1"
+    opened = run(
+        "release_journal",
+        state="opened",
+        token=3,
+        run="r3",
+        owner="b",
+        kind="rollback",
+        content={"release": "1.0"},
+        live=moved,
+    )
+    assert (opened["unchanged"], opened["from"], opened["to"]) == (False, "green", "blue")
+    assert opened["abandoned"] == ("1.1" if crashed else "")
+    sealed = run("release_journal", state="sealed", token=3, result="live", live=moved)
+    assert (sealed["ledger_row"]["previous"], sealed["ledger_row"]["hold"]) == ("1.1", ["1.1"])
+    again = run("release_journal", state="planned", kind="rollback", content={"release": "1.0"}, live=moved)
+    assert again["unchanged"]
+    assert run("release_journal", state="planned", content={"release": "1.1"}, live=moved)["held"]
+
+
 def test_retention(run: Run, tmp_path: Path) -> None:
     live = ""
     for number in range(1, 8):
