@@ -212,12 +212,19 @@ def molecule_stage(names: list[str] | None = None) -> Iterator[Check]:
         yield Check("molecule", name, argv, 480, count_molecule)
 
 
+def lab_check(stage: str) -> Iterator[Check]:
+    yield Check(stage, "lab", [tool("ansible-playbook"), "lab/up.yml"], 1200, count_one)
+
+
 def e2e_stage() -> Iterator[Check]:
-    yield from pytest_check("e2e", "tests/e2e", 900)
+    yield from lab_check("e2e")
+    yield from pytest_check("e2e", "tests/integration", 300, name="integration")
+    yield from pytest_check("e2e", "tests/e2e", 1200)
 
 
 def faults_stage() -> Iterator[Check]:
-    yield from pytest_check("faults", "tests/faults", 3600)
+    yield from lab_check("faults")
+    yield from pytest_check("faults", "tests/faults", 7200)
 
 
 def matrix_stage() -> Iterator[Check]:
@@ -320,6 +327,12 @@ def docker(*words: str) -> list[str]:
     return asked.stdout.split() if asked.returncode == 0 else []
 
 
+def lab_name() -> str:
+    """The name of the lab that EVENKEEL_LAB_ID picks."""
+    number = os.environ.get("EVENKEEL_LAB_ID") or "0"
+    return "evenkeel-lab" if number == "0" else f"evenkeel-lab{number}"
+
+
 @dataclass(frozen=True)
 class Before:
     """What this machine's engine ran before the tests."""
@@ -332,7 +345,7 @@ class Before:
     def seen(cls) -> Before:
         return cls(
             containers=frozenset(docker("ps", "--all", "--quiet", "--no-trunc")),
-            lab=bool(docker("ps", "--all", "--quiet", "--filter", "name=^evenkeel-lab-edge1$")),
+            lab=bool(docker("ps", "--all", "--quiet", "--filter", f"label=org.evenkeel.lab={lab_name()}")),
             engine=bool(docker("version", "--format", "{{.Server.Version}}")),
         )
 
@@ -367,7 +380,7 @@ def end_engine(pidfile: Path) -> None:
         return
     print(f"---- ending the engine that this run started, process {pid}", flush=True)
     subprocess.run([*([] if os.geteuid() == 0 else ["sudo", "-n"]), "kill", str(pid)], check=False)
-    for _ in range(60):
+    for _attempt in range(60):
         if not Path(f"/proc/{pid}").exists():
             return
         time.sleep(0.5)
