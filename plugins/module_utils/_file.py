@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import tempfile
 import time
 import typing as t
 from pathlib import Path
@@ -48,7 +47,10 @@ def write_atomic(path: str, text: str, mode: int = 0o600) -> None:
     """Replace the file so that a crash at any point leaves the old or the new content, whole."""
     folder = str(Path(path).parent)
     ensure_folder(folder)
-    handle, temporary = tempfile.mkstemp(prefix=f".{Path(path).name}.", dir=folder)
+    # One name, as there is one writer at a time: what a killed one left is overwritten by the next.
+    temporary = str(Path(folder, f".{Path(path).name}.new"))
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    handle = os.open(temporary, flags, 0o600)
     try:
         with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape") as stream:
             os.fchmod(stream.fileno(), mode)

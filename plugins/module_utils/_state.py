@@ -132,14 +132,33 @@ class Records:
         return record
 
     def write(self, record: dict[str, t.Any], *names: str) -> None:
+        text = json.dumps(dict(record, schema=SCHEMA), indent=1, sort_keys=True) + "\n"
         if not self.check_mode:
-            _file.write_atomic(
-                self.path(*names), json.dumps(dict(record, schema=SCHEMA), indent=1, sort_keys=True) + "\n"
-            )
+            with self.writing(self.path(*names)):
+                _file.write_atomic(self.path(*names), text)
 
     def append(self, record: dict[str, t.Any], *names: str) -> None:
+        text = json.dumps(dict(record, schema=SCHEMA), sort_keys=True)
         if not self.check_mode:
-            _file.append_line(self.path(*names), json.dumps(dict(record, schema=SCHEMA), sort_keys=True))
+            with self.writing(self.path(*names)):
+                _file.append_line(self.path(*names), text)
+
+    @contextlib.contextmanager
+    def writing(self, path: str) -> t.Iterator[None]:
+        """Say in one sentence what keeps a record from being written: a full disk, a read-only one."""
+        try:
+            yield
+        except OSError as exc:
+            raise Failure(
+                sentence(
+                    self.module,
+                    "the record cannot be written",
+                    path,
+                    exc.strerror or str(exc),
+                    "a disk that takes it",
+                    "Make room or mend the file system, then run it again",
+                )
+            ) from exc
 
     def read_lines(self, *names: str, read_only: bool = False) -> list[dict[str, t.Any]]:
         """Return the records of a JSONL file; a torn last line and broken lines are set aside."""

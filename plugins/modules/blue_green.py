@@ -562,25 +562,31 @@ class Move:
 
     def back(self, raw: str | None, what: str, problems: list[str]) -> t.NoReturn:
         """Put the entry back that was served before, and fail with what was seen."""
-        done = ""
+        unsaved = ""
         try:
             left = self.adapter.move(raw) + self.adapter.verify(raw)
-            self.adapter.save(raw)
-            state = self.records.read("state.json") or {}
-            state.update(
-                app=self.records.app,
-                entry=raw or "",
-                moved_at=_clock.iso(time.time()),
-                previous=self.result["after"],
-                warm=self.warm_before,
-            )
-            self.records.write(state, "state.json")
-        except (Failure, OSError) as exc:
-            left = [str(exc)]
+        except Failure as failure:
+            left = [failure.sentence]
+        if not left:
+            try:
+                self.adapter.save(raw)
+                state = self.records.read("state.json") or {}
+                state.update(
+                    app=self.records.app,
+                    entry=raw or "",
+                    moved_at=_clock.iso(time.time()),
+                    previous=self.result["after"],
+                    warm=self.warm_before,
+                )
+                self.records.write(state, "state.json")
+            except (Failure, OSError) as exc:
+                unsaved = f", but not its records ({exc}); run blue_green again once that is mended"
         if left:
             done = f"Moving back failed too ({'; '.join(left)}); run blue_green_info and move by hand"
         else:
-            done = f"The entry was moved back to {raw or 'nothing'}; see the probe and the app's log"
+            done = (
+                f"The entry was moved back to {raw or 'nothing'}{unsaved or ', see the probe and the log of the app'}"
+            )
         served = self.result["after"] if left else self.result["before"]
         raise Failure(
             sentence(MODULE, what, self.records.app, "; ".join(problems), f"the entry {self.result['after']}", done),
