@@ -31,6 +31,7 @@ RELOADABLE = frozenset(
     }
 )
 
+# Options that become log-opts, and the drivers that know them.
 LOG_KEYS = {"log_max_size": "max-size", "log_max_file": "max-file", "log_compress": "compress"}
 SIZED_DRIVERS = ("local", "json-file")
 

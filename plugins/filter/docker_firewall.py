@@ -118,7 +118,8 @@ def docker_firewall_problems(rules: Iterable[Mapping[str, Any]], option: str) ->
         for other_name, other_protocol, other_ports, other_networks in parsed:
             if name == other_name:
                 problems.append(
-                    f"docker_host: {where}: found the name twice, need a name of its own. Rename one of them in {option}."
+                    f"docker_host: {where}: found the name twice, need a name of its own. "
+                    f"Rename one of them in {option}."
                 )
             if protocol != other_protocol or bool(networks) == bool(other_networks):
                 continue

@@ -54,7 +54,7 @@ def webs(machine):
     return sorted(WEBS)
 
 
-@pytest.fixture()
+@pytest.fixture
 def addresses(machine):
     """Return the host's addresses, v4 first; a boot may have changed them."""
     found = json.loads(machine.check_output("ip -json address show eth0"))[0]["addr_info"]
@@ -64,7 +64,7 @@ def addresses(machine):
     }
 
 
-@pytest.fixture()
+@pytest.fixture
 def reaches(prober, addresses):
     """Return a function: does the neighbour get an answer from a port of the host."""
 
@@ -80,7 +80,7 @@ def reaches(prober, addresses):
 def run_role():
     """Return a function that runs the role again with other options, and gives what Ansible printed."""
 
-    def run(options, playbook="converge.yml", tags=""):
+    def run(options, playbook="again.yml", tags=""):
         argv = ["ansible-playbook", "--inventory", os.environ["MOLECULE_INVENTORY_FILE"], str(HERE.parent / playbook)]
         argv += ["--extra-vars", json.dumps(options)] + (["--tags", tags] if tags else [])
         return subprocess.run(argv, capture_output=True, text=True, check=False)

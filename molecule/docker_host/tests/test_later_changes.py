@@ -14,7 +14,9 @@ STAGES = "docker_host_configure,docker_host_service"
 
 def state(host):
     pid = host.check_output("systemctl show docker --property MainPID --value")
-    containers = host.check_output("docker ps --quiet | sort | xargs docker inspect --format '{{.Name}} {{.State.Pid}}'")
+    containers = host.check_output(
+        "docker ps --quiet | sort | xargs docker inspect --format '{{.Name}} {{.State.Pid}}'"
+    )
     return pid, containers, host.file("/etc/docker/daemon.json").content_string
 
 
@@ -53,7 +55,7 @@ def test_key_the_engine_does_not_know_is_refused(host, run_role):
 
 
 def test_configuration_the_engine_does_not_start_with_is_put_back(host, run_role):
-    pid, containers, daemon = state(host)
+    _, containers, daemon = state(host)
     answer = run_role({"docker_host_daemon_extra": {"cgroup-parent": "x", "storage-driver": "vfs9"}}, tags=STAGES)
     assert answer.returncode != 0
     assert "need one it starts with" in answer.stdout

@@ -5,108 +5,196 @@
 load           replace our table by what the files say, and nothing else
   --after FILE   run FILE first, in the same transaction
   --flush        flush everything first, in the same transaction
-  --if-changed   only where the kernel holds something else; prints loaded or unchanged
-check          say loaded or unchanged as load --if-changed would, and test the rules
+  --if-changed   only where the kernel holds something else
+check          test the rules, and say what load --if-changed would
 unload         take our table away
+forget-engine  take away bridges and rules that a stopped engine left behind
+
+load and check print `loaded` or `unchanged`. Rules of the engine that a flush
+took are put back; rules of others are not touched.
 """
+
+from __future__ import annotations
 
 import argparse
 import fcntl
-import glob
 import hashlib
 import json
-import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
-RULES = "/etc/evenkeel/firewall.nft"
-FRAGMENTS = "/etc/evenkeel/firewall.d/*.nft"
+RULES = Path("/etc/evenkeel/firewall.nft")
+FRAGMENTS = Path("/etc/evenkeel/firewall.d")
 NFT = "/usr/sbin/nft"
-LOCK = "/run/lock/evenkeel-firewall.lock"
+LOCK = Path("/run/lock/evenkeel-firewall.lock")
+INTERFACES = Path("/sys/class/net")
+FAMILIES = ("iptables", "ip6tables")
+BRIDGE = re.compile(r"docker0|docker_gwbridge|br-[0-9a-f]{12}")
+CHAIN = re.compile(r":DOCKER\S*\s|-A DOCKER\S*\s|.*\s-[jg] DOCKER\S*(\s|$)")
+# A container that reaches itself through its own published port.
+HAIRPIN = re.compile(r"-A POSTROUTING -s (\S+) -d \1 .*-j MASQUERADE$")
 
 
-def nft(arguments, text=None):
-    return subprocess.run(
-        [NFT, *arguments], input=text, stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True, check=False
-    )
+class LoadError(Exception):
+    """The kernel or a tool refused; the text is the tool's own."""
 
 
-def wanted():
+def run(argv: list[str], text: str | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(argv, input=text, capture_output=True, text=True, check=False)
+
+
+def must(argv: list[str], text: str | None = None) -> str:
+    answer = run(argv, text)
+    if answer.returncode:
+        raise LoadError(answer.stderr.strip() or f"{argv[0]} failed")
+    return answer.stdout
+
+
+def wanted() -> str:
     """Return what all files hold, in the order they are loaded."""
-    files = [RULES, *sorted(glob.glob(FRAGMENTS))]
-    texts = []
-    for name in files:
-        with open(name, encoding="utf-8") as file:
-            texts.append(file.read())
-    return "\n".join(texts)
+    return "\n".join(path.read_text(encoding="utf-8") for path in [RULES, *sorted(FRAGMENTS.glob("*.nft"))])
 
 
-def mark(text):
+def mark(text: str) -> str:
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
 
-def transaction(text, after="", flush=False):
+def transaction(text: str, after: str = "", flush: bool = False) -> str:
+    """Return the commands that replace our table; its comment tells what it was made from."""
     head = "flush ruleset\n" if flush else ""
     if after:
-        head += 'include "%s"\n' % after
-    return "%stable inet evenkeel\ndelete table inet evenkeel\ntable inet evenkeel { comment \"%s\" \n}\n%s" % (
-        head,
-        mark(text),
-        text,
-    )
+        head += f'include "{after}"\n'
+    head += "table inet evenkeel\ndelete table inet evenkeel\n"
+    return head + f'table inet evenkeel {{ comment "{mark(text)}" \n}}\n{text}'
 
 
-def loaded():
+def loaded() -> str:
     """Return the mark of what the kernel holds, empty if it holds nothing of ours."""
-    answer = nft(["--json", "--terse", "list", "table", "inet", "evenkeel"])
+    answer = run([NFT, "--json", "--terse", "list", "table", "inet", "evenkeel"])
     if answer.returncode:
         return ""
-    for item in json.loads(answer.stdout)["nftables"]:
-        if "table" in item:
-            return item["table"].get("comment", "")
-    return ""
+    tables = [item["table"] for item in json.loads(answer.stdout)["nftables"] if "table" in item]
+    return tables[0].get("comment", "") if tables else ""
 
 
-def fail(answer):
-    sys.stderr.write(answer.stderr)
-    return 1
+def of_the_engine(line: str) -> bool:
+    """Say whether a line of iptables-save is the engine's."""
+    words = line.split()
+    named = any(word in ("-i", "-o") and BRIDGE.fullmatch(words[number + 1]) for number, word in enumerate(words[:-1]))
+    return bool(CHAIN.match(line) or HAIRPIN.match(line) or named)
 
 
-def main():
+def saved(family: str) -> list[str]:
+    """Return what iptables-save says, without comments; nothing where the tool is missing."""
+    try:
+        lines = run([family + "-save"]).stdout.splitlines()
+    except OSError:
+        return []
+    return [re.sub(r"\[\d+:\d+\]", "[0:0]", line) for line in lines if line and not line.startswith("#")]
+
+
+def engine_rules() -> dict[str, list[str]]:
+    """Return the engine's lines by family, in a form iptables-restore takes."""
+    return {family: [line for line in saved(family) if line[0] in "*C" or of_the_engine(line)] for family in FAMILIES}
+
+
+def load(after: str, flush: bool) -> None:
+    """Replace our table, and put back what a flush took from the engine."""
+    text = wanted()
+    kept = engine_rules() if after or flush else {}
+    must([NFT, "-f", "-"], transaction(text, after, flush))
+    for family, lines in kept.items():
+        missing = any(map(of_the_engine, lines)) and not any(map(of_the_engine, saved(family)))
+        if missing:
+            must([family + "-restore", "--noflush"], "\n".join(lines) + "\n")
+
+
+def forget_rules(family: str) -> int:
+    """Return how many lines of the engine were taken away."""
+    before = saved(family)
+    kept = [line for line in before if not of_the_engine(line)]
+    if kept != before:
+        must([family + "-restore"], "\n".join(kept) + "\n")
+    return len(before) - len(kept)
+
+
+def forget_empty_tables() -> list[str]:
+    """Take away tables that iptables made for the engine and nobody uses."""
+    removed = []
+    answer = run([NFT, "--json", "list", "ruleset"])
+    items = json.loads(answer.stdout)["nftables"] if answer.returncode == 0 else []
+    for item in items:
+        table = item.get("table")
+        if not table or table["family"] not in ("ip", "ip6") or table["name"] not in ("filter", "nat", "raw", "mangle"):
+            continue
+        used = [
+            value
+            for other in items
+            for kind, value in other.items()
+            if (value.get("family"), value.get("table")) == (table["family"], table["name"])
+            and not (kind == "chain" and value.get("policy") == "accept")
+        ]
+        if not used and run([NFT, "delete", "table", table["family"], table["name"]]).returncode == 0:
+            removed.append(f"table {table['family']} {table['name']}")
+    return removed
+
+
+def forget_engine() -> list[str]:
+    """Return what was taken away."""
+    removed = []
+    for family in FAMILIES:
+        count = forget_rules(family)
+        if count:
+            removed.append(f"{count} lines of {family}")
+    if removed:
+        removed += forget_empty_tables()
+    for interface in sorted(INTERFACES.iterdir()):
+        if BRIDGE.fullmatch(interface.name) and (interface / "bridge").is_dir():
+            must(["ip", "link", "delete", interface.name])
+            removed.append(f"interface {interface.name}")
+    return removed
+
+
+def obey(options: argparse.Namespace) -> list[str]:
+    """Do what was asked; return the lines to print."""
+    if options.command == "unload":
+        must([NFT, "-f", "-"], "table inet evenkeel\ndelete table inet evenkeel\n")
+        return []
+    if options.command == "forget-engine":
+        return forget_engine()
+    unchanged = loaded() == mark(wanted())
+    if options.command == "check":
+        must([NFT, "-c", "-f", "-"], transaction(wanted()))
+    elif not (options.if_changed and unchanged):
+        load(options.after, options.flush)
+        return ["loaded"]
+    return ["unchanged" if unchanged else "loaded"]
+
+
+def main() -> int:
+    """Read the command line and obey it under the lock."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
-    load = commands.add_parser("load")
-    load.add_argument("--after", default="")
-    load.add_argument("--flush", action="store_true")
-    load.add_argument("--if-changed", action="store_true")
-    commands.add_parser("check")
-    commands.add_parser("unload")
+    load_command = commands.add_parser("load")
+    load_command.add_argument("--after", default="")
+    load_command.add_argument("--flush", action="store_true")
+    load_command.add_argument("--if-changed", action="store_true")
+    for name in ("check", "unload", "forget-engine"):
+        commands.add_parser(name)
     options = parser.parse_args()
-    os.makedirs(os.path.dirname(LOCK), exist_ok=True)
-    # Held from reading the files to loading them: the last loader has read all that was written before it.
-    with open(LOCK, "w", encoding="utf-8") as lock:
+    LOCK.parent.mkdir(parents=True, exist_ok=True)
+    # Held from reading the files to loading them: the last loader has read all
+    # that was written before it.
+    with LOCK.open("w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        return run(options)
-
-
-def run(options):
-    if options.command == "unload":
-        answer = nft(["-f", "-"], "table inet evenkeel\ndelete table inet evenkeel\n")
-        return fail(answer) if answer.returncode else 0
-    text = wanted()
-    if options.command == "check":
-        answer = nft(["-c", "-f", "-"], transaction(text))
-        if answer.returncode:
-            return fail(answer)
-        print("unchanged" if loaded() == mark(text) else "loaded")
-        return 0
-    if options.if_changed and loaded() == mark(text):
-        print("unchanged")
-        return 0
-    answer = nft(["-f", "-"], transaction(text, options.after, options.flush))
-    if answer.returncode:
-        return fail(answer)
-    print("loaded")
+        try:
+            lines = obey(options)
+        except (LoadError, OSError) as error:
+            print(f"evenkeel firewall: {error}", file=sys.stderr)
+            return 1
+    print("\n".join(lines))
     return 0
 
 

@@ -5,34 +5,40 @@ Arguments: the engine's data folder, the folder with what the engine has read,
 the unit's drop-in, daemon.json, the folder with the role's records.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import socket
 import struct
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 CONTROLLERS = ("cpu", "memory", "pids", "devices")
+REJECTED = 0x200
 
 
-def output(argv):
+def output(argv: list[str]) -> str:
     try:
-        return subprocess.run(
-            argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, universal_newlines=True, check=False
-        ).stdout
+        return subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False).stdout
     except OSError:
         return ""
 
 
-def read(path):
+def read(path: Path | str) -> str | None:
     try:
-        with open(path, encoding="utf-8") as file:
-            return file.read()
+        return Path(path).read_text(encoding="utf-8")
     except OSError:
         return None
 
 
-def parsed(path):
+def rows(path: str) -> list[list[str]]:
+    return [line.split() for line in (read(path) or "").splitlines()]
+
+
+def parsed(path: Path) -> Any:
     text = read(path)
     if text is None:
         return None
@@ -42,74 +48,72 @@ def parsed(path):
         return {}
 
 
-def missing_controllers():
+def missing_controllers() -> list[str]:
     """Name the controllers containers need and this kernel does not offer."""
     unified = read("/sys/fs/cgroup/cgroup.controllers")
     if unified is not None:
         # Version 2 has no devices controller: a program of the kernel does it.
         return [name for name in CONTROLLERS if name != "devices" and name not in unified.split()]
-    rows = [line.split() for line in (read("/proc/cgroups") or "").splitlines() if not line.startswith("#")]
-    enabled = {row[0] for row in rows if row[3] == "1"}
+    enabled = {row[0] for row in rows("/proc/cgroups") if row[-1] == "1"}
     return [name for name in CONTROLLERS if name not in enabled]
 
 
-def overlay():
-    if "overlay" in [line.split()[-1] for line in (read("/proc/filesystems") or "").splitlines()]:
+def overlay() -> bool:
+    """Say whether the kernel has overlay, or a module of it."""
+    if ["overlay"] in [row[-1:] for row in rows("/proc/filesystems")]:
         return True
-    # Not loaded yet: a module of the running kernel will do.
     return bool(output(["modinfo", "-F", "filename", "overlay"]).strip())
 
 
-def free_bytes(path):
-    while not os.path.exists(path):
-        path = os.path.dirname(path) or "/"
+def free_bytes(path: Path) -> int:
+    """Return the free space where a folder is, or will be."""
+    while not path.exists():
+        path = path.parent
     usage = os.statvfs(path)
     return usage.f_bavail * usage.f_frsize
 
 
-def packages():
-    rows = output(["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n"]).splitlines()
-    return sorted(row.split()[0] for row in rows if row.endswith(" installed"))
+def packages() -> list[str]:
+    found = output(["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n"]).splitlines()
+    return sorted(line.split()[0] for line in found if line.endswith(" installed"))
 
 
-def snaps():
+def snaps() -> list[str]:
     return [line.split()[0] for line in output(["snap", "list"]).splitlines()[1:] if line]
 
 
-def unit(name):
-    rows = output(["systemctl", "show", name, "-p", "MainPID", "-p", "ActiveState", "-p", "UnitFileState"])
-    state = dict(line.split("=", 1) for line in rows.splitlines() if "=" in line)
+def unit(name: str) -> dict[str, Any]:
+    """Tell of a unit's main process, and whether its program was replaced since it started."""
+    found = output(["systemctl", "show", name, "-p", "MainPID", "-p", "ActiveState"])
+    state = dict(line.split("=", 1) for line in found.splitlines() if "=" in line)
     pid = int(state.get("MainPID") or 0)
     try:
-        replaced = bool(pid) and os.readlink("/proc/%d/exe" % pid).endswith(" (deleted)")
+        replaced = pid > 0 and str(Path(f"/proc/{pid}/exe").readlink()).endswith(" (deleted)")
     except OSError:
         replaced = False
     return {"active": state.get("ActiveState") == "active", "pid": pid, "replaced": replaced}
 
 
-def gateways():
+def gateways() -> list[str]:
     """Name the interfaces with a default route."""
-    names = [line.split()[0] for line in (read("/proc/net/route") or "").splitlines()[1:] if line.split()[1] == "0" * 8]
-    for line in (read("/proc/net/ipv6_route") or "").splitlines():
-        words = line.split()
-        if words[0] == "0" * 32 and words[1] == "00" and words[-1] != "lo":
-            names.append(words[-1])
-    return sorted(set(names))
+    names = {row[0] for row in rows("/proc/net/route")[1:] if row[1] == "0" * 8}
+    names |= {row[-1] for row in rows("/proc/net/ipv6_route") if row[0] == "0" * 32 and row[1] == "00"}
+    return sorted(names - {"lo"})
 
 
-def networks():
+def networks() -> list[str]:
     """Name the networks the host has routes to, but for the engine's own."""
     found = set()
-    for line in (read("/proc/net/route") or "").splitlines()[1:]:
-        words = line.split()
-        interface, destination, flags, mask = words[0], int(words[1], 16), int(words[3], 16), int(words[7], 16)
-        if mask and not flags & 0x200 and not interface.startswith(("docker", "br-", "*")):
-            found.add("%s/%s" % tuple(socket.inet_ntoa(struct.pack("<L", word)) for word in (destination, mask)))
+    for row in rows("/proc/net/route")[1:]:
+        destination, flags, mask = (int(row[column], 16) for column in (1, 3, 7))
+        if mask and not flags & REJECTED and not row[0].startswith(("docker", "br-", "*")):
+            found.add("/".join(socket.inet_ntoa(struct.pack("<L", word)) for word in (destination, mask)))
     return sorted(found)
 
 
-def main():
-    data_root, kept, dropin, daemon, records = sys.argv[1:6]
+def main() -> None:
+    """Print what was found."""
+    data_root, kept, dropin, daemon, records = map(Path, sys.argv[1:6])
     print(
         json.dumps(
             {
@@ -117,18 +121,18 @@ def main():
                 "overlay": overlay(),
                 "free_bytes": free_bytes(data_root),
                 "packages": packages(),
-                "group": any(line.startswith("docker:") for line in (read("/etc/group") or "").splitlines()),
-                "before": parsed(os.path.join(records, "before.json")),
-                "installed": parsed(os.path.join(records, "installed.json")),
+                "group": any(row[0].startswith("docker:") for row in rows("/etc/group") if row),
+                "before": parsed(records / "before.json"),
+                "installed": parsed(records / "installed.json"),
                 "snaps": snaps(),
                 "networks": networks(),
                 "gateways": gateways(),
-                "systemd": os.path.isdir("/run/systemd/system"),
+                "systemd": Path("/run/systemd/system").is_dir(),
                 "engine": unit("docker.service"),
                 "containerd": unit("containerd.service"),
-                "started": parsed(os.path.join(kept, "started.json")),
-                "loaded": parsed(os.path.join(kept, "loaded.json")),
-                "unit_started": read(os.path.join(kept, "unit.conf")),
+                "started": parsed(kept / "started.json"),
+                "loaded": parsed(kept / "loaded.json"),
+                "unit_started": read(kept / "unit.conf"),
                 "unit": read(dropin),
                 "daemon": parsed(daemon),
             }
