@@ -34,7 +34,7 @@ NOT_CONSTANT = re.compile(r"\b(?:ansible_facts|hostvars|groups|group_names|inven
 WRITERS = frozenset({"copy", "template", "file", "lineinfile", "blockinfile", "get_url", "slurp", "assemble"})
 RUNNERS = frozenset({"command", "shell", "raw", "script", "expect"})
 PRIVATE_MODES = frozenset({"0600", "0400"})
-DRAWERS = frozenset({"util", "utils", "helper", "helpers", "common", "misc", "stuff", "tools", "lib"})
+DRAWERS = frozenset({"util", "utils", "helper", "helpers", "common", "misc", "stuff"})
 REGISTRIES = [
     "".join(parts)
     for parts in (
@@ -210,12 +210,12 @@ def main_is_stages(tree: Tree) -> Iterator[str]:
 
 
 def template_header(tree: Tree) -> Iterator[str]:
-    """A file's template begins with ansible_managed and holds no time. JSON knows no comment, .txt is for people."""
+    """A file's template begins with ansible_managed and holds no time, but for JSON and what people read."""
     for path in tree.matching("roles/*/templates/*"):
         head = "\n".join(tree.text(path).splitlines()[:3])
         if not path.endswith(".j2"):
             yield f"{path}: template without the suffix .j2"
-        if not path.endswith(".j2") or path.endswith((".json.j2", ".txt.j2")):
+        if not path.endswith(".j2") or path.endswith((".json.j2", ".txt.j2", ".html.j2")):
             continue
         if "ansible_managed" not in head:
             yield f"{path}: template without ansible_managed in its first lines"
@@ -263,15 +263,18 @@ def licence_header(tree: Tree) -> Iterator[str]:
 
 
 def exception_without_reason(tree: Tree) -> Iterator[str]:
-    """An exception to a linter stands in the line it is for, with its reason there or in a comment above."""
+    """An exception to a linter stands in the line it is for; its reason stands there or in a comment just above."""
     mark = re.compile(r"#\s*(?:noqa|type:\s*ignore|pylint:\s*disable|yamllint disable)(?P<rest>.*)")
     for path in tree.matching("*.py", "*.yml", "*.yaml", "*.j2", "*.sh"):
-        above = ""
+        apart = 2  # lines since the last comment, those with exceptions themselves not counted
         for number, line in tree.lines(path):
             found = mark.search(line)
-            if found and " - " not in found["rest"] and "#" not in found["rest"] and not above.lstrip().startswith("#"):
+            if found and " - " not in found["rest"] and "#" not in found["rest"] and apart > 1:
                 yield f"{path}:{number}: exception without a reason"
-            above = line
+            if line.lstrip().startswith("#"):
+                apart = 0
+            elif line.strip() and not found:
+                apart += 1
 
 
 def skip_list(tree: Tree) -> Iterator[str]:

@@ -156,7 +156,7 @@ PLANTED: list[tuple[house.Rule, dict[str, str], dict[str, str]]] = [
     (
         house.exception_without_reason,
         {"plugins/modules/x.py": "x = 1  # no" + "qa: E501\n"},
-        {"plugins/modules/x.py": "# the sentence is quoted\nx = 1  # no" + "qa: E501\ny = 2  # no" + "qa: E501 - so\n"},
+        {"plugins/modules/x.py": "# it comes first\nx = 1\n\ny = 1  # no" + "qa: E402\nz = 2  # no" + "qa: E402\n"},
     ),
     (
         house.skip_list,
