@@ -36,6 +36,7 @@ exec "$@"
 NAME = re.compile(r"^[a-z][a-z0-9-]{0,62}$")
 FOLDER = re.compile(r"^(\d+)-([0-9a-f]{12})$")
 _PLAIN_KEY = re.compile(r"^[A-Za-z_][A-Za-z0-9_.\-]*$")
+_UNPRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 _AMBIGUOUS = frozenset({"true", "false", "yes", "no", "on", "off", "null", "y", "n"})
 
 
@@ -48,10 +49,14 @@ class ReleaseError(Exception):
         self.evidence = evidence
 
 
+def _scalar(value: Any) -> str:
+    # A JSON scalar is a YAML scalar, but for characters that YAML wants escaped.
+    text = json.dumps(value, ensure_ascii=False)
+    return _UNPRINTABLE.sub(lambda match: f"\\u{ord(match.group()):04x}", text)
+
+
 def _key(text: str) -> str:
-    if _PLAIN_KEY.match(text) and text.lower() not in _AMBIGUOUS:
-        return text
-    return json.dumps(text, ensure_ascii=False)
+    return text if _PLAIN_KEY.match(text) and text.lower() not in _AMBIGUOUS else _scalar(text)
 
 
 def to_yaml(value: Any, depth: int = 0) -> str:
@@ -74,7 +79,7 @@ def to_yaml(value: Any, depth: int = 0) -> str:
             else:
                 lines.append(f"{pad}- {to_yaml(child)}")
         return "\n".join(lines)
-    return json.dumps(value, ensure_ascii=False)
+    return _scalar(value)
 
 
 def render(definition: dict[str, Any]) -> str:
@@ -218,7 +223,7 @@ def to_prune(folders: Iterable[str], keep: int, protected: Iterable[str | None])
 PULL_CAUSES: tuple[tuple[str, str, str], ...] = (
     (r"no space left on device", "no space left on the disk", "Free space below the engine's data folder"),
     (
-        r"401|unauthorized|authentication required|access.*denied|denied:",
+        r"401|unauthorized|no basic auth|authentication required|access.*denied|denied:",
         "a refused login",
         "Set user and password of its registry in compose_stack_registries",
     ),
