@@ -169,10 +169,12 @@ def _container(service: dict[str, t.Any], app: dict[str, t.Any], extra_env: dict
     if service["healthcheck"]:
         container["healthcheck"] = {
             "test": service["healthcheck"],
-            "interval": "2s",
+            # Often while it starts, seldom later: the edge asks every second anyway.
+            "interval": "15s",
             "timeout": "5s",
-            "retries": 15,
-            "start_period": "2s",
+            "retries": 3,
+            "start_period": f"{app['strategy']['gate']['timeout_seconds']}s",
+            "start_interval": "1s",
         }
     if "memory" in resources:
         container["mem_limit"] = resources["memory"]
