@@ -39,8 +39,12 @@ class _Loader(yaml.SafeLoader):
         return mapping
 
 
+def _scalar(loader: yaml.SafeLoader, node: Any) -> Any:
+    return loader.construct_scalar(node)
+
+
 for _tag in ("!vault", "!unsafe", "!vault-encrypted"):
-    _Loader.add_constructor(_tag, lambda loader, node: loader.construct_scalar(node))
+    _Loader.add_constructor(_tag, _scalar)
 
 
 @dataclass(frozen=True)
