@@ -79,11 +79,27 @@ def loaded() -> str:
     return tables[0].get("comment", "") if tables else ""
 
 
-def of_the_engine(line: str) -> bool:
-    """Say whether a line of iptables-save is the engine's."""
+def interfaces(line: str) -> set[str]:
+    """Name the interfaces a line of iptables-save speaks of."""
     words = line.split()
-    named = any(word in ("-i", "-o") and BRIDGE.fullmatch(words[number + 1]) for number, word in enumerate(words[:-1]))
-    return bool(CHAIN.match(line) or HAIRPIN.match(line) or named)
+    return {words[number + 1] for number, word in enumerate(words[:-1]) if word in ("-i", "-o")}
+
+
+def engine_lines(lines: list[str]) -> list[str]:
+    """Keep what is the engine's of what iptables-save says."""
+    # A bridge may have a name of its own; the engine's chains tell it. Those of
+    # the administrator name other interfaces.
+    bridges = set()
+    for line in lines:
+        if line.startswith("-A DOCKER") and not line.startswith("-A DOCKER-USER"):
+            bridges |= interfaces(line)
+    return [
+        line
+        for line in lines
+        if CHAIN.match(line)
+        or HAIRPIN.match(line)
+        or any(name in bridges or BRIDGE.fullmatch(name) for name in interfaces(line))
+    ]
 
 
 def saved(family: str) -> list[str]:
@@ -95,29 +111,25 @@ def saved(family: str) -> list[str]:
     return [re.sub(r"\[\d+:\d+\]", "[0:0]", line) for line in lines if line and not line.startswith("#")]
 
 
-def engine_rules() -> dict[str, list[str]]:
-    """Return the engine's lines by family, in a form iptables-restore takes."""
-    return {family: [line for line in saved(family) if line[0] in "*C" or of_the_engine(line)] for family in FAMILIES}
-
-
 def load(after: str, flush: bool) -> None:
     """Replace our table, and put back what a flush took from the engine."""
     text = wanted()
-    kept = engine_rules() if after or flush else {}
+    before = {family: saved(family) for family in FAMILIES} if after or flush else {}
     must([NFT, "-f", "-"], transaction(text, after, flush))
-    for family, lines in kept.items():
-        missing = any(map(of_the_engine, lines)) and not any(map(of_the_engine, saved(family)))
-        if missing:
-            must([family + "-restore", "--noflush"], "\n".join(lines) + "\n")
+    for family, lines in before.items():
+        ours = set(engine_lines(lines))
+        if ours and not engine_lines(saved(family)):
+            kept = [line for line in lines if line in ours or line[0] == "*" or line == "COMMIT"]
+            must([family + "-restore", "--noflush"], "\n".join(kept) + "\n")
 
 
 def forget_rules(family: str) -> int:
     """Return how many lines of the engine were taken away."""
-    before = saved(family)
-    kept = [line for line in before if not of_the_engine(line)]
-    if kept != before:
-        must([family + "-restore"], "\n".join(kept) + "\n")
-    return len(before) - len(kept)
+    lines = saved(family)
+    ours = set(engine_lines(lines))
+    if ours:
+        must([family + "-restore"], "\n".join(line for line in lines if line not in ours) + "\n")
+    return len(ours)
 
 
 def forget_empty_tables() -> list[str]:

@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+import yaml
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.evenkeel.platform.plugins.filter.docker_daemon import (
@@ -112,3 +115,11 @@ def test_contradiction_is_named(options, extra, source, words):
     assert len(problems) == 1
     assert words in problems[0]
     assert problems[0].startswith("docker_host: ")
+
+
+def test_defaults_of_the_role_equal_its_specs():
+    role = Path(__file__).resolve().parents[4] / "roles" / "docker_host"
+    defaults = yaml.safe_load((role / "vars" / "main.yml").read_text(encoding="utf-8"))["__docker_host_daemon_defaults"]
+    specs = yaml.safe_load((role / "meta" / "argument_specs.yml").read_text(encoding="utf-8"))
+    options = specs["argument_specs"]["main"]["options"]["docker_host_daemon"]["options"]
+    assert {name: option.get("default") for name, option in options.items()} == defaults
