@@ -27,12 +27,13 @@ options:
     description: The stage about to start; kept beside the token for people.
     type: str
     default: ""
-  forget_warm:
+  remakes:
     description:
-      - Also forget that the idle colour is warm, since its containers are about to be made anew;
-        M(evenkeel.platform.blue_green) with O(evenkeel.platform.blue_green#module:colour=previous) finds nothing then.
-    type: bool
-    default: false
+      - The idle colour whose containers are about to be made anew. The edge forgets that it is warm, so that
+        M(evenkeel.platform.blue_green) with O(evenkeel.platform.blue_green#module:colour=previous) finds nothing, and
+        the app host forgets the order to retire it.
+    type: str
+    choices: [blue, green]
 author:
   - The Evenkeel authors (@evenkeel)
 seealso:
@@ -61,6 +62,7 @@ highest:
 """
 
 import typing as t
+from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -71,7 +73,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     **STATE_ARGUMENTS,
     "token": {"type": "int", "required": True, "no_log": False},
     "stage": {"type": "str", "default": ""},
-    "forget_warm": {"type": "bool", "default": False},
+    "remakes": {"type": "str", "choices": ["blue", "green"]},
 }
 
 
@@ -86,12 +88,16 @@ def main() -> None:
             state = records.read("state.json") or {}
             before = int(state.get("token", 0))
             highest = fence("release_fence", records.app, token, before)
-            forgotten = bool(module.params["forget_warm"] and state.get("warm"))
-            if highest != before or forgotten:
+            warm = bool(module.params["remakes"]) and bool(state.get("warm"))
+            order = Path(records.path(f"retire-{module.params['remakes']}.json"))
+            forgotten = warm or order.exists()
+            if highest != before or warm:
                 state.update(app=records.app, token=highest, stage=module.params["stage"])
-                if forgotten:
+                if warm:
                     state["warm"] = {}
                 records.write(state, "state.json")
+            if not module.check_mode:
+                order.unlink(missing_ok=True)
     except Failure as failure:
         for text in warnings:
             module.warn(text)

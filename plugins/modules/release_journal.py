@@ -70,11 +70,23 @@ options:
     type: str
     default: ""
   boundary:
-    description: The boundaries that were reached, in their order. Required with O(state=appended).
+    description:
+      - The boundaries that were reached, in their order. Required with O(state=appended).
+      - With O(state=sealed) they are noted first.
     type: list
     elements: str
     choices: [leased, recorded, fetched, migrating, migrated, started, gated, intended, moved, confirmed,
               handed_over, drained, baked, warm, sealed]
+  lease_seconds:
+    description:
+      - With O(state=appended), how long the lease of the run lasts from now on. A stage that may last longer than
+        the default is announced by a longer one.
+    type: int
+    default: 120
+  free_lease:
+    description: With O(state=sealed), also free the lease of the run.
+    type: bool
+    default: false
   detail:
     description:
       - What belongs to the boundary.
@@ -237,6 +249,7 @@ from ansible_collections.evenkeel.platform.plugins.module_utils import (
     _entry,
     _file,
     _journal,
+    _lease,
     _ledger,
     _releases,
 )
@@ -254,6 +267,8 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "content": {"type": "dict"},
     "secrets": {"type": "dict", "default": {}, "no_log": True},
     "live": {"type": "str", "default": ""},
+    "lease_seconds": {"type": "int", "default": 120},
+    "free_lease": {"type": "bool", "default": False},
     "boundary": {"type": "list", "elements": "str", "choices": list(_journal.BOUNDARIES)},
     "detail": {"type": "dict", "default": {}},
     "restart": {"type": "bool", "default": False},
@@ -450,6 +465,36 @@ def appending(records: Records, params: dict[str, t.Any]) -> dict[str, t.Any]:
                 "Set state to sealed",
             )
         )
+    changed = append_all(records, params, run, boundaries, token)
+    renew_lease(records, token, params["lease_seconds"])
+    opened = _journal.latest(run)
+    return dict(
+        empty(),
+        changed=changed,
+        identity=opened["identity"],
+        hash=opened.get("hash") or "",
+        boundary=boundaries[-1],
+        **{"from": opened.get("from") or "", "to": opened.get("to") or ""},
+    )
+
+
+def renew_lease(records: Records, token: int, seconds: int, free: bool = False) -> None:
+    """Prolong or free the lease of the run that makes this entry; a run without one has nothing to prolong."""
+    lease = records.read("lease.json")
+    if not lease or int(lease.get("token") or 0) != token or lease.get("freed_at"):
+        return
+    now = _clock.now()
+    if free:
+        after = _lease.freed(lease, now, app=records.app, token=token)
+    else:
+        after = _lease.renewed(lease, now, app=records.app, token=token, ttl=seconds)
+    records.write(after, "lease.json")
+
+
+def append_all(
+    records: Records, params: dict[str, t.Any], run: list[dict[str, t.Any]], boundaries: list[str], token: int
+) -> bool:
+    """Note each boundary on the open *run*, which grows by it; tell whether any was new."""
     opened = _journal.latest(run) if run else {}
     changed = False
     for boundary in boundaries:
@@ -470,14 +515,7 @@ def appending(records: Records, params: dict[str, t.Any]) -> dict[str, t.Any]:
             record = records.read("releases", opened["identity"] + ".json")
             if record is not None:
                 records.write(dict(record, migrated_at=line["at"]), "releases", opened["identity"] + ".json")
-    return dict(
-        empty(),
-        changed=changed,
-        identity=opened["identity"],
-        hash=opened.get("hash") or "",
-        boundary=boundaries[-1],
-        **{"from": opened.get("from") or "", "to": opened.get("to") or ""},
-    )
+    return changed
 
 
 def sealing(records: Records, params: dict[str, t.Any]) -> dict[str, t.Any]:
@@ -500,6 +538,7 @@ def sealing(records: Records, params: dict[str, t.Any]) -> dict[str, t.Any]:
                 "Open the run first with state=opened",
             )
         )
+    append_all(records, params, run, params["boundary"] or [], token)
     now = _clock.now().wall
     row = _journal.row(
         run,
@@ -535,6 +574,8 @@ def sealing(records: Records, params: dict[str, t.Any]) -> dict[str, t.Any]:
         },
         "journal.jsonl",
     )
+    if params["free_lease"]:
+        renew_lease(records, token, 0, free=True)
     kept = _releases.read(records)
     live = _entry.parse(params["live"], MODULE, records.app)
     gone = _ledger.prune(
