@@ -147,7 +147,7 @@ def environment(junit: Path) -> dict[str, str]:
         "PY_COLORS": "0",
         "PYTHONUNBUFFERED": "1",
         "LC_ALL": "C.UTF-8",
-        "PYTEST_ADDOPTS": f"--junitxml={junit} -p no:cacheprovider",
+        "PYTEST_ADDOPTS": f"--junitxml={junit}",
     }
     for name in ("ANSIBLE_FORCE_COLOR", "FORCE_COLOR", "PYTHONPATH", "VIRTUAL_ENV"):
         env.pop(name, None)
