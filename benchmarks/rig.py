@@ -148,7 +148,7 @@ class Play:
                 return name
             if not running:
                 raise Silent(f"rig: {self.command}: found its end before a task {pattern!r}.\n{self.tail()}")
-            time.sleep(0.01)
+            time.sleep(0.03)
         raise Silent(f"rig: {self.command}: found no task {pattern!r} within {limit_seconds:g} s.\n{self.tail()}")
 
     def tail(self, lines: int = 60) -> str:
