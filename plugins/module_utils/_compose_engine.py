@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +17,8 @@ from typing import Any, NamedTuple
 from ansible_collections.evenkeel.platform.plugins.module_utils import _compose_guard as guard
 from ansible_collections.evenkeel.platform.plugins.module_utils import _compose_release as release
 from ansible_collections.evenkeel.platform.plugins.module_utils._compose_store import Stack
+
+PATIENCE = 15
 
 
 class Reply(NamedTuple):
@@ -173,10 +176,23 @@ class Engine:
         reply = self.commands("volume", "ls", "--quiet", "--filter", f"label=com.docker.compose.project={stack}")
         return sorted(reply.stdout.split()) if reply.rc == 0 else []
 
+    def _at_rest(self, container: dict[str, Any]) -> dict[str, Any]:
+        """Wait a moment for a container that starts again and again to fall: only then it tells its exit code."""
+        for _attempt in range(PATIENCE):
+            if not container.get("RestartCount") or not (container.get("State") or {}).get("Running"):
+                break
+            time.sleep(0.2)
+            reply = self.commands("inspect", container["Id"])
+            if reply.rc != 0:
+                break
+            container = json.loads(reply.stdout)[0]
+        return container
+
     def explain(self, stack: str, values: list[str], lines: int = 20) -> list[str]:
         """Say of each service that does not run well how it ended and what it said last."""
         found = []
-        for container in sorted(self.containers(stack), key=lambda entry: entry.get("Name") or ""):
+        for seen in sorted(self.containers(stack), key=lambda entry: entry.get("Name") or ""):
+            container = self._at_rest(seen)
             state = container.get("State") or {}
             health = state.get("Health") or {}
             status = health.get("Status") or ""

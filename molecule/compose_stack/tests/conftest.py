@@ -19,15 +19,18 @@ STACKS = "/opt/evenkeel/stacks"
 CANARIES = ("Canary-4711-xyzzy", "Reg1stry-Canary-Word")
 
 
-def play(options=None, check=False):
-    """Run converge.yml with other variables on the host with stacks."""
+def play(options=None, check=False, tags="compose_stack_service"):
+    """Run converge.yml with other variables on the host with stacks; only the stack demo unless others are given."""
+    options = {"stacks": ["{{ demo }}"], **(options or {})}
     argv = ["ansible-playbook", "--inventory", os.environ["MOLECULE_INVENTORY_FILE"], "--limit", "stacks", "--diff"]
-    argv += ["--extra-vars", json.dumps(options or {}), str(HERE / "converge.yml")]
+    argv += ["--tags", tags, "--extra-vars", json.dumps(options), str(HERE / "converge.yml")]
     if check:
         argv.append("--check")
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
-    output = " ".join(done.stdout.split()) + done.stderr
-    return SimpleNamespace(rc=done.returncode, output=output, raw=done.stdout + done.stderr)
+    plain = {**os.environ, "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1", "NO_COLOR": "1"}
+    plain.pop("PY_COLORS", None)
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, env=plain)
+    raw = done.stdout + done.stderr
+    return SimpleNamespace(rc=done.returncode, output=" ".join(raw.split()), raw=raw)
 
 
 @pytest.fixture(scope="session")
