@@ -19,6 +19,7 @@ import collections
 import contextlib
 import ipaddress
 import json
+import resource
 import signal
 import ssl
 import sys
@@ -34,7 +35,7 @@ from typing import IO, Any
 ALLOWED = [ipaddress.ip_network(text) for text in ("127.0.0.0/8", "::1/128", "10.231.0.0/16", "fd23:1::/32")]
 MOST_RATE = 1000.0
 MOST_SECONDS = 900.0
-MOST_IN_FLIGHT = 600
+MOST_IN_FLIGHT = 2000
 MOST_IDLE = 64
 DETAILS = 20
 
@@ -515,6 +516,8 @@ def main(arguments: list[str]) -> int:
     if problems:
         print("\n".join(problems), file=sys.stderr)
         return 2
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     load = asyncio.run(loaded(options, target, plan))
     if options.records_file:
         with Path(options.records_file).open("w", encoding="utf-8") as stream:

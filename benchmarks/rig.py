@@ -331,7 +331,13 @@ class Traffic:
     """A load that runs beside what is done within its `with` block; `outcome` is there after it."""
 
     def __init__(
-        self, folder: Path, rate: float, seconds: float = 600, tail_seconds: float = 2, url: str = URL
+        self,
+        folder: Path,
+        rate: float,
+        seconds: float = 900,
+        tail_seconds: float = 2,
+        url: str = URL,
+        timeout_seconds: float = 5,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.url = url
@@ -344,6 +350,7 @@ class Traffic:
             sys.executable,
             str(ROOT / "benchmarks" / "load.py"),
             *("--url", url, "--host", HOST, "--rate", str(rate), "--seconds", str(seconds)),
+            *("--timeout", str(timeout_seconds)),
             *("--summary-file", str(self.summary_file)),
             *("--records-file", str(self.records_file)),
             *("--ids-file", str(self.ids_file)),

@@ -48,7 +48,7 @@ def deployed(site: rig.Play, folder: Path) -> Moved:
     """Release 1.1 over 1.0, and another deploy that starts while the first one runs."""
     assert site.code == 0
     shop.put_live(shop.OLD, folder)
-    with rig.Traffic(folder, shop.RATE) as traffic:
+    with shop.traffic(folder) as traffic:
         options = {"app_deploy_retry": shop.NEW, "app_deploy_reason": "the first of two", "app_deploy_owner": "anna"}
         first = rig.begin(*shop.deploy_arguments(shop.NEW, **options), folder=folder)
         with rig.ended(first):
@@ -98,7 +98,7 @@ def test_status_tells_what_is_live_warm_and_last(deployed: Moved, folder: Path) 
 @pytest.fixture(scope="module")
 def rolled_back(deployed: Moved, folder: Path) -> Moved:
     assert deployed.run.code == 0
-    with rig.Traffic(folder, shop.RATE) as traffic:
+    with shop.traffic(folder) as traffic:
         run = rig.play(shop.ROLLBACK, folder=folder)
     return Moved(run, traffic.outcome)
 
@@ -140,7 +140,7 @@ def test_broken_release_is_refused_with_its_reason(release: str, reason: str, si
     live, entry = rig.live_release(), rig.live_entry()
     colour = entry.split(":")[0]
     before = rig.containers(colour)
-    with rig.Traffic(folder, shop.RATE) as traffic:
+    with shop.traffic(folder) as traffic:
         run = shop.deploy(release, folder, app_deploy_retry=release)
     assert run.code != 0
     shop.assert_says(run, r"release 1\.2-\S+ of app shop was refused")

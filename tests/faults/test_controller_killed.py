@@ -57,7 +57,7 @@ def test_next_deploy_finishes_what_a_killed_one_left(stage: str, after: float, f
     now = rig.live_release()
     target = shop.NEW if now == shop.OLD else shop.OLD
     options = {**OPTIONS, "app_deploy_retry": target}
-    with rig.Traffic(folder, shop.RATE) as traffic:
+    with shop.traffic(folder) as traffic:
         run = rig.begin(*shop.deploy_arguments(target, **options), folder=folder)
         with rig.ended(run):
             run.wait_for_task(stage)
@@ -74,7 +74,7 @@ def test_next_deploy_finishes_what_a_killed_one_left(stage: str, after: float, f
 def test_rollback_goes_back_from_a_killed_deploy_without_waiting_for_its_lease(stage: str, folder: Path) -> None:
     now = rig.live_release()
     target = shop.NEW if now == shop.OLD else shop.OLD
-    with rig.Traffic(folder, shop.RATE) as traffic:
+    with shop.traffic(folder) as traffic:
         run = rig.begin(*shop.deploy_arguments(target, app_deploy_retry=target), folder=folder)
         with rig.ended(run):
             run.wait_for_task(stage)
