@@ -26,11 +26,13 @@ POINTS = [
     (r"fetch \| ", 0.0),
     (r"fetch \| ", 1.5),
     (r"migrate \| ", 0.0),
-    (r"migrate \| ", 1.5),
+    (r"migrate \| Run it", 0.0),
+    (r"migrate \| Run it", 1.5),
     (r"start \| ", 0.0),
-    (r"start \| Start", 1.0),
-    (r"start \| Start", 4.0),
-    (r"start \| Journal", 0.3),
+    (r"start \| Raise the token", 0.5),
+    (r"start \| Tell the edges", 0.5),
+    (r"start \| Start the colour's containers", 1.0),
+    (r"start \| Start the colour's containers", 4.0),
     (r"gate \| ", 0.0),
     (r"gate \| ", 1.0),
     (r"smoke \| ", 0.3),
@@ -38,16 +40,14 @@ POINTS = [
     (r"switch \| Move", 0.0),
     (r"switch \| Move", 0.2),
     (r"switch \| Move", 0.5),
-    (r"switch \| Journal that it moved", 0.0),
-    (r"switch \| Journal that it moved", 0.6),
     (r"handover \| ", 0.0),
-    (r"handover \| ", 1.5),
-    (r"handover \| ", 3.0),
+    (r"handover \| Run the background services", 1.0),
+    (r"handover \| Run the background services", 3.0),
+    (r"handover \| Journal", 0.5),
     (r"drain \| ", 0.2),
     (r"retire \| ", 0.2),
-    (r"retire \| Journal", 0.6),
     (r"seal \| ", 0.0),
-    (r"seal \| Free", 0.0),
+    (r"seal \| ", 0.5),
 ]
 OPTIONS = {"app_deploy_lease_seconds": 10, "app_deploy_wait_seconds": 60}
 
@@ -70,7 +70,7 @@ def test_next_deploy_finishes_what_a_killed_one_left(stage: str, after: float, f
     assert rig.bot_overlaps()["overlaps"] == 0
 
 
-@pytest.mark.parametrize("stage", [r"switch \| Journal that it moved", r"handover \| ", r"drain \| ", r"seal \| "])
+@pytest.mark.parametrize("stage", [r"handover \| ", r"handover \| Run the background", r"drain \| ", r"seal \| "])
 def test_rollback_goes_back_from_a_killed_deploy_without_waiting_for_its_lease(stage: str, folder: Path) -> None:
     now = rig.live_release()
     target = shop.NEW if now == shop.OLD else shop.OLD
