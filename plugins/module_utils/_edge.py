@@ -152,4 +152,4 @@ def refusal(output: str, stage: str, config_dir: str) -> str:
     line = lines[0] if lines else output.strip().partition("\n")[0] or "no reason given"
     line = re.sub(r"^\[ALERT\]\s*\(\d+\)\s*:\s*", "", line)
     line = re.sub(r"^config\s*:\s*", "", line)
-    return line.replace(f"{stage}/etc", config_dir)
+    return line.replace(f"{stage}/etc", config_dir).rstrip(".")

@@ -170,8 +170,9 @@ class Edge:
             for name, first in (("live.map", "none:0::"), ("maintenance.map", "off")):
                 if not (folder / name).exists():
                     files[folder / name] = f"{record['app']} {first}\n"
-        if not (self.state_dir / "edge" / "servers.state").exists():
-            files[self.state_dir / "edge" / "servers.state"] = "1\n"
+        for name, first in (("servers.state", "1\n"), ("acme.map", "")):
+            if not (self.state_dir / "edge" / name).exists():
+                files[self.state_dir / "edge" / name] = first
         apps = {record["app"] for record in self.records}
         for path in sorted(self.state_dir.glob("*/edge.json")):
             if path.parent.name not in apps:
@@ -204,8 +205,10 @@ class Edge:
             *sorted((self.config_dir / "pages").glob("*.html")),
         ]
         for path in paths:
+            if not path.is_file():
+                continue
             total.update(f"{path.name}\0".encode())
-            total.update(path.read_bytes() if path.is_file() else b"")
+            total.update(path.read_bytes())
             total.update(b"\0")
         return total.hexdigest()
 
@@ -230,9 +233,8 @@ class Edge:
                 for name in ("live.map", "maintenance.map"):
                     path = self.state_dir / record["app"] / name
                     candidate.setdefault(path, _file.read_text(str(path)))
-            for name in ("acme.map",):
-                path = self.state_dir / "edge" / name
-                candidate.setdefault(path, _file.read_text(str(path)) or "")
+            path = self.state_dir / "edge" / "acme.map"
+            candidate.setdefault(path, _file.read_text(str(path)))
             for path, content in candidate.items():
                 if content is None:
                     continue

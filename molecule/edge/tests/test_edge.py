@@ -240,7 +240,7 @@ def test_body_over_the_limit_is_refused(host):
 @pytest.mark.parametrize("version", ["--http1.1", "--http2"])
 def test_body_that_hides_its_length_is_refused(host, version):
     done = host.run(
-        f"head -c 5000 /dev/zero | curl -sk {version} -o /dev/null -w '%{{http_code}}' -T - -X POST "
+        f"head -c 200 /dev/zero | curl -sk {version} -o /dev/null -w '%{{http_code}}' -T - -X POST "
         "-H 'Host: shop.lab.test' https://127.0.0.1/api/x"
     )
     assert done.stdout == "411", done
@@ -331,16 +331,30 @@ def test_memory_survives(host, verb):
     set_memory(host, LIVE, "green:0:1.1:1.0")
     set_memory(host, MAINTENANCE, "on")
     ask(host, "@current set server shop_green_api/backend_1 state maint")
-    assert "blue" in host.file(LIVE).content_string
-    done = host.run(f"systemctl {verb} haproxy")
-    assert done.rc == 0, host.run("journalctl -u haproxy -n 20 --no-pager").stdout
+    host.check_output(f"echo 'shop blue:0:1.0:1.1' > {LIVE}")
     try:
+        done = host.run(f"systemctl {verb} haproxy")
+        assert done.rc == 0, host.run("journalctl -u haproxy -n 20 --no-pager").stdout
         assert memory(host, LIVE) == "green:0:1.1:1.0"
         assert memory(host, MAINTENANCE) == "on"
         assert host.file(LIVE).content_string == "shop green:0:1.1:1.0\n"
         assert servers(host)["shop_green_api/backend_1"] == "MAINT"
     finally:
         ask(host, "@current set server shop_green_api/backend_1 state ready")
+
+
+def test_moved_server_is_found_where_the_configuration_says(host):
+    """HAProxy alone would go on asking the port of its state file."""
+    fragment = "/etc/haproxy/conf.d/50-app-shop.cfg"
+    host.check_output(f"cp {fragment} /run/fragment && sed -i 's/:20004/:20005/' {fragment}")
+    try:
+        assert host.run("systemctl reload haproxy").rc == 0
+        assert settled(lambda: fetch(host, "https://shop.lab.test/").body.count('"port": 20005') == 1)
+        assert host.run("systemctl restart haproxy").rc == 0
+        assert settled(lambda: fetch(host, "https://shop.lab.test/").body.count('"port": 20005') == 1)
+    finally:
+        host.check_output(f"cp /run/fragment {fragment} && systemctl reload haproxy")
+    assert settled(lambda: fetch(host, "https://shop.lab.test/").body.count('"port": 20004') == 1)
 
 
 def test_kill_of_the_master_keeps_what_is_in_the_files(host):
@@ -386,3 +400,46 @@ def test_reload_waits_for_the_edge_wide_lock(host):
 
 def test_slot_without_a_replica_is_down(host):
     assert settled(lambda: servers(host)["shop_green_api/backend_2"] == "DOWN")
+
+
+def test_post_is_sent_once_when_its_replica_dies(host):
+    backend = host.get_host("ansible://backend", ansible_inventory=host.backend.ansible_inventory)
+    mark = f"{host.backend.hostname}-{time.time()}"
+    answer = fetch(host, "https://shop.lab.test/api/die", "--data-binary", mark)
+    assert answer.status == 502
+    assert backend.check_output(f"cat /run/app-*.posts | grep -c {mark}") == "1"
+
+
+def test_refused_connection_goes_to_the_neighbour(host):
+    backend = host.get_host("ansible://backend", ansible_inventory=host.backend.ansible_inventory)
+    backend.check_output("systemctl stop app@20000")
+    try:
+        codes = host.check_output(
+            "for i in $(seq 30); do curl -sk -o /dev/null -w '%{http_code}\\n' --data-binary x "
+            "https://127.0.0.1/api -H 'Host: shop.lab.test'; done"
+        ).split()
+    finally:
+        backend.check_output("systemctl start app@20000")
+    assert codes == ["200"] * 30
+
+
+# -- what the role leaves alone, and what it refuses -----------------------------
+
+
+def test_role_keeps_the_live_entry_it_found_and_its_own_routes(host):
+    # prepare.yml planted both before the role ran; nothing since was a deploy.
+    assert "shop.lab.test/api/ api" in host.file("/var/lib/evenkeel/shop/routes-blue.map").content_string
+    assert "nowhere" not in host.file("/var/lib/evenkeel/shop/routes-blue.map").content_string
+    assert memory(host, LIVE).startswith("blue:0:1.0")
+
+
+def test_refused_candidate_left_nothing_behind(host):
+    # converge.yml asked for a way to balance that HAProxy does not know.
+    assert "sideways" not in host.check_output("cat /etc/haproxy/conf.d/*.cfg")
+    assert host.run("ls -d /root/.ansible/tmp/*/evenkeel-edge-* /tmp/evenkeel-edge-*").rc != 0
+
+
+def test_removed_app_leaves_nothing(host):
+    assert not host.file("/var/lib/evenkeel/gone").exists
+    assert not host.file("/etc/haproxy/conf.d/50-app-gone.cfg").exists
+    assert "gone" not in host.check_output("cat /etc/haproxy/conf.d/*.cfg")
