@@ -20,6 +20,7 @@ from ansible_collections.evenkeel.platform.benchmarks.result import Measured, No
 
 OLD, NEW = "1.0", "1.1"
 BIN_SECONDS = 0.25
+MOST_BINS = 240
 RECREATE = (
     f"cd /opt/evenkeel/stacks/{rig.APP}-%s/current && docker compose --project-name {rig.APP}-%s up"
     " --detach --force-recreate"
@@ -101,17 +102,19 @@ class Losses:
 def moving(outcome: rig.Outcome, began: float, ended: float) -> dict[str, Any]:
     """Answers in each moment by release, and failures; marks for begin and end of the command."""
     start = outcome.summary["began_at"]
-    bins = 1 + int(max(r["due"] + r["latency"] for r in outcome.records) / BIN_SECONDS)
+    whole = max(record["due"] + record["latency"] for record in outcome.records)
+    size = BIN_SECONDS * (1 + int(whole / BIN_SECONDS / MOST_BINS))
+    bins = 1 + int(whole / size)
     answers: dict[str, list[int]] = {}
     failed = [0] * bins
     for record in outcome.records:
-        moment = int((record["due"] + record["latency"]) / BIN_SECONDS)
+        moment = int((record["due"] + record["latency"]) / size)
         if record["kind"]:
             failed[moment] += 1
         else:
             answers.setdefault(record["release"], [0] * bins)[moment] += 1
     return {
-        "bin_seconds": BIN_SECONDS,
+        "bin_seconds": size,
         "rate": outcome.summary["rate"],
         "command_began": round(began - start, 2),
         "command_ended": round(ended - start, 2),
