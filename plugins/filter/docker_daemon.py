@@ -50,6 +50,10 @@ def docker_daemon(options: Mapping[str, Any], extra: Mapping[str, Any] | None = 
     for option, value in options.items():
         if value is None or value == "" or value == [] or value == {}:
             continue
+        if option == "userland_proxy" and value:
+            # The engine's default. Written out, engine 26 refuses every reload:
+            # "userland-proxy is enabled, but userland-proxy-path is not set".
+            continue
         if option in LOG_KEYS:
             if sized:
                 log_options[LOG_KEYS[option]] = str(value).lower() if isinstance(value, bool) else str(value)

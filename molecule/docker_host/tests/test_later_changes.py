@@ -32,6 +32,19 @@ def test_change_the_engine_can_learn_restarts_nothing(host, run_role):
     assert (info(host)["Debug"], info(host)["Labels"]) == (True, ["rack=7"])
 
 
+def test_change_the_engine_gives_up_is_made_by_a_restart(host, run_role):
+    # Engine 26 answers a reload with an error in its log while this key is there.
+    pid, containers, _ = state(host)
+    options = {"docker_host_daemon_extra": {"userland-proxy": True}}
+    assert run_role(options, tags=STAGES).returncode == 0
+    options["docker_host_daemon"] = {"labels": ["rack=8"]}
+    answer = run_role(options, tags=STAGES)
+    assert answer.returncode == 0, answer.stdout
+    assert info(host)["Labels"] == ["rack=8"]
+    assert state(host)[1] == containers
+    assert state(host)[0] != pid
+
+
 def test_run_that_broke_off_before_the_restart_is_mended(host, run_role):
     pid, containers, _ = state(host)
     wanted = {"docker_host_daemon": {"log_max_size": "11m"}}

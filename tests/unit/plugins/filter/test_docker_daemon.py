@@ -36,6 +36,8 @@ GOOD = {"log_driver": "local", "log_max_size": "10m", "log_max_file": 5, "live_r
         ),
         pytest.param({"bip": "", "dns": [], "mtu": None, "default_ulimits": {}}, {}, {}, id="empty-is-not-written"),
         pytest.param({"debug": False}, {}, {"debug": False}, id="false-is-written"),
+        pytest.param({"userland_proxy": True}, {}, {}, id="true-would-stop-every-reload"),
+        pytest.param({"userland_proxy": False}, {}, {"userland-proxy": False}, id="no-userland-proxy"),
         pytest.param(
             {"default_ulimits": {"nofile": {"soft": "1024", "hard": 2048}}},
             {},
