@@ -121,6 +121,7 @@ engine() {
     if [[ -d /run/systemd/system ]]; then
         as_root systemctl start docker.service
     else
+        share_of_containers
         say "starting dockerd in the background, log in .cache/dockerd.log"
         # A new session, so that it outlives this script and its terminal.
         as_root setsid "$(command -v dockerd)" --pidfile "$cache/dockerd.pid" \
@@ -133,6 +134,15 @@ engine() {
         sleep 0.5
     done
     die "Docker did not answer within 60 s. See .cache/dockerd.log or journalctl -u docker."
+}
+
+# On control groups of version 1 all containers together weigh as much as one
+# process of the machine. Machines that run a platform need more than that.
+share_of_containers() {
+    local group=/sys/fs/cgroup/cpu/docker
+    [[ -e /sys/fs/cgroup/cpu/cpu.shares ]] || return 0
+    as_root mkdir -p "$group"
+    echo 8192 | as_root tee "$group/cpu.shares" >/dev/null
 }
 
 packages
