@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -58,3 +59,18 @@ def inspect(host):
 def digests(inspect):
     """Return the digest each service of a stack runs with."""
     return lambda: {name: inspect(name)["Config"]["Image"] for name in ("web", "legacy", "database")}
+
+
+@pytest.fixture
+def reboot(host):
+    """Boot the machine anew and wait until systemd has started everything."""
+
+    def boot():
+        name = host.ansible.get_variables().get("ansible_host", "evenkeel-mol-compose-stack-stack-host")
+        subprocess.run(["docker", "restart", name], check=True, capture_output=True)
+        end = time.monotonic() + 120
+        while host.run("systemctl is-system-running").stdout.strip() not in ("running", "degraded"):
+            assert time.monotonic() < end, host.run("systemctl list-jobs").stdout
+            time.sleep(1)
+
+    return boot
