@@ -196,7 +196,8 @@ class Engine:
             state = container.get("State") or {}
             health = state.get("Health") or {}
             status = health.get("Status") or ""
-            if state.get("Running") and not state.get("Restarting") and status in ("", "healthy"):
+            fine = state.get("Running") and not state.get("Restarting") and status in ("", "healthy")
+            if fine and not container.get("RestartCount"):
                 continue
             labels = (container.get("Config") or {}).get("Labels") or {}
             service = labels.get("com.docker.compose.service") or container.get("Name") or ""

@@ -596,6 +596,7 @@ def absent(module: AnsibleModule, engine: Engine, stack: Stack) -> dict[str, Any
     there = engine.commands.available and (not module.check_mode or engine.answers())
     containers = engine.containers(stack.name) if there else []
     has = engine.volumes(stack.name) if there else []
+    evidence = engine.explain(stack.name, list(stack.secret_values().values())) if containers else []
     actions = []
     if containers:
         actions.append(f"removed {len(containers)} containers")
@@ -620,7 +621,14 @@ def absent(module: AnsibleModule, engine: Engine, stack: Stack) -> dict[str, Any
             shutil.rmtree(stack.path)
     actions += [f"kept volume {name}" for name in kept] if actions else []
     changed = any(not action.startswith("kept") for action in actions)
-    return {"changed": changed, "actions": actions, "previous": current, "current": None, "release": current}
+    return {
+        "changed": changed,
+        "actions": actions,
+        "previous": current,
+        "current": None,
+        "release": current,
+        "evidence": evidence,
+    }
 
 
 def pulled(module: AnsibleModule, engine: Engine) -> dict[str, Any]:
