@@ -55,6 +55,8 @@ MIGRATION_DEFAULTS: dict[str, t.Any] = {
     "timeout_seconds": 600,
     "revert": [],
 }
+# The limits of a service, and the rule of compose_stack that waives each.
+LIMIT_RULES = {"memory": "memory-limit", "cpus": "cpu-limit", "pids": "pids-limit"}
 MIGRATION_LABEL = "evenkeel.migration"
 MEMORY_UNITS = {"b": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
 
@@ -634,8 +636,8 @@ def _problems_of_service(
                 )
             )
     resources = service.get("resources", {})
-    for key in ("memory", "cpus", "pids"):
-        if key not in resources and not _waived(service, key):
+    for key, rule in LIMIT_RULES.items():
+        if key not in resources and not _waived(service, rule):
             found.append(
                 say
                 % (f"resources.{key}", "none", "a limit", f"Set resources.{key}, or waive it with a reason in waivers.")
