@@ -33,8 +33,9 @@ options:
     required: true
   fingerprint:
     description:
-      - What M(evenkeel.platform.edge_record_info) returned as RV(evenkeel.platform.edge_record_info#module:fingerprint).
-        When the records changed since, nothing is done and the module fails.
+      - What M(evenkeel.platform.edge_record_info) returned as
+        RV(evenkeel.platform.edge_record_info#module:fingerprint). When the records changed since, nothing is done and
+        the module fails.
     type: str
     required: true
   config_dir:
@@ -241,11 +242,12 @@ class Edge:
                 for place, staged in places:
                     if path.is_relative_to(place):
                         target = staged / path.relative_to(place)
+                text = content
                 if target.suffix == ".cfg":
                     for old, new in moved:
-                        content = content.replace(old, new)
+                        text = text.replace(old, new)
                 target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_text(content, encoding="utf-8")
+                target.write_text(text, encoding="utf-8")
             command = [haproxy, "-c", "-f", f"{stage}/etc/haproxy.cfg", "-f", f"{stage}/etc/conf.d"]
             status, out, err = self.module.run_command(command, environ_update={"LC_ALL": "C"})
             self.checked = True
@@ -365,7 +367,7 @@ class Edge:
         )
 
     def lock(self) -> t.ContextManager[None]:
-        return _file.lock(os.path.join(self.module.params["lock_dir"], "evenkeel-edge.lock"), 60, "edge_config")
+        return _file.lock(f"{self.module.params['lock_dir']}/evenkeel-edge.lock", 60, "edge_config")
 
     def fenced(self) -> None:
         """Refuse to go on from records that are no longer those on the edge."""

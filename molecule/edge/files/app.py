@@ -23,7 +23,7 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_version = "SecretServer/9"
 
-    def do_GET(self):
+    def do_GET(self) -> None:
         path, _, query = self.path.partition("?")
         if path == "/readyz":
             broken = Path(f"/run/app-{PORT}.broken").exists()
@@ -35,12 +35,16 @@ class Handler(BaseHTTPRequestHandler):
         if self.headers.get("Upgrade", "").lower() == "websocket":
             return self.websocket()
         about = {
-            "service": SERVICE, "release": RELEASE, "port": PORT, "path": self.path,
-            "client": self.client_address[0], "headers": dict(self.headers.items()),
+            "service": SERVICE,
+            "release": RELEASE,
+            "port": PORT,
+            "path": self.path,
+            "client": self.client_address[0],
+            "headers": dict(self.headers.items()),
         }
         return self.answer(200, json.dumps(about).encode())
 
-    def do_POST(self):
+    def do_POST(self) -> None:
         length = int(self.headers.get("Content-Length", 0))
         body = self.rfile.read(length)
         with SEEN.open("a") as seen:
@@ -49,7 +53,7 @@ class Handler(BaseHTTPRequestHandler):
             os._exit(1)
         return self.answer(200, json.dumps({"release": RELEASE, "length": length}).encode())
 
-    def answer(self, status, body):
+    def answer(self, status: int, body: bytes) -> None:
         self.send_response(status)
         self.send_header("X-Powered-By", "molecule")
         self.send_header("Content-Type", "application/json")
@@ -57,7 +61,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def stream(self, seconds):
+    def stream(self, seconds: int) -> None:
         """Send one event, be silent, send another."""
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
@@ -69,7 +73,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(b"data: last\n\n")
         self.close_connection = True
 
-    def websocket(self):
+    def websocket(self) -> None:
         """Shake hands, then return every byte as it came."""
         key = self.headers["Sec-WebSocket-Key"] + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
         self.send_response(101)
@@ -81,7 +85,7 @@ class Handler(BaseHTTPRequestHandler):
             self.connection.sendall(data)
         self.close_connection = True
 
-    def log_message(self, *_):
+    def log_message(self, *_: object) -> None:
         pass
 
 

@@ -6,7 +6,7 @@ import socket
 import sys
 
 
-def ask(command):
+def ask(command: str) -> str:
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(5)
         client.connect("/run/haproxy-master.sock")

@@ -20,11 +20,11 @@ results = {"ok": 0, "failed": 0, "reasons": {}, "releases": {}}
 lock = threading.Lock()
 
 
-def connection():
+def connection() -> http.client.HTTPSConnection:
     return http.client.HTTPSConnection("127.0.0.1", 443, timeout=5, context=context)
 
 
-def client(number):
+def client(number: int) -> None:
     kept = connection() if number % 2 else None
     start = time.monotonic() + number / RATE
     count = 0
@@ -40,7 +40,7 @@ def client(number):
             body = answer.read()
             reason = None if answer.status == 200 else str(answer.status)
             release = json.loads(body)["release"] if reason is None else ""
-        except Exception as exc:
+        except (OSError, http.client.HTTPException, ValueError) as exc:
             reason, release = repr(exc), ""
             if kept:
                 kept = connection()

@@ -28,7 +28,7 @@ class Answer(t.NamedTuple):
 
 def fetch(host, url: str, *options: str, source: str = "127.0.0.1") -> Answer:
     """Ask the edge from one of its own addresses."""
-    names = ["shop.lab.test", "www.shop.lab.test", "unknown.lab.test"]
+    names = ["shop.lab.test", "www.shop.lab.test", "unknown.lab.test", "acme.lab.test"]
     words = ["curl", "-sk", "-D", "-", "--http1.1", "--max-time", "20", "--interface", source]
     for name in names:
         for port in (80, 443):
@@ -244,7 +244,9 @@ def test_body_that_hides_its_length_is_refused(host, version):
         "-H 'Host: shop.lab.test' https://127.0.0.1/api/x"
     )
     assert done.stdout == "411", done
-    empty = host.run(f"curl -sk {version} -o /dev/null -w '%{{http_code}}' -X POST -H 'Host: shop.lab.test' https://127.0.0.1/api/x")
+    empty = host.run(
+        f"curl -sk {version} -o /dev/null -w '%{{http_code}}' -X POST -H 'Host: shop.lab.test' https://127.0.0.1/api/x"
+    )
     assert empty.stdout == "200", empty
 
 
@@ -261,8 +263,18 @@ def test_too_many_requests_are_refused_by_client(host):
 
 
 def test_client_address_is_believed_only_from_trusted_proxies(host):
-    forged = ("-H", "X-Forwarded-For: 192.0.2.66", "-H", "X-Forwarded-Proto: gopher", "-H", "X-Real-IP: 192.0.2.66",
-              "-H", "Forwarded: for=192.0.2.66", "-H", "X-Forwarded-Host: evil.test")
+    forged = (
+        "-H",
+        "X-Forwarded-For: 192.0.2.66",
+        "-H",
+        "X-Forwarded-Proto: gopher",
+        "-H",
+        "X-Real-IP: 192.0.2.66",
+        "-H",
+        "Forwarded: for=192.0.2.66",
+        "-H",
+        "X-Forwarded-Host: evil.test",
+    )
     seen = fetch(host, "https://shop.lab.test/", *forged).json["headers"]
     assert seen["x-forwarded-for"] == "127.0.0.1"
     assert seen["x-real-ip"] == "127.0.0.1"
@@ -320,6 +332,53 @@ def test_maintenance_page_and_those_who_pass_it(host):
     assert fetch(host, f"http://{private_address(host)}:8081/", "-H", "Host: shop.lab.test").status == 200
     set_memory(host, MAINTENANCE, "off")
     assert fetch(host, "https://shop.lab.test/").status == 200
+
+
+# -- certificates --------------------------------------------------------------
+
+
+def certificate(host, name: str) -> str:
+    return host.check_output(
+        f"echo | openssl s_client -connect 127.0.0.1:443 -servername {name} 2>/dev/null "
+        "| openssl x509 -noout -issuer -serial -ext subjectAltName"
+    )
+
+
+def test_self_signed_certificate_carries_its_names(host):
+    shown = certificate(host, "shop.lab.test")
+    assert "DNS:shop.lab.test, DNS:www.shop.lab.test" in shown
+    assert "Pebble" not in shown
+
+
+def test_authority_issued_although_it_asks_one_edge_alone(host):
+    """The name leads to edge12; edge13 has a certificate because edge12 asked it for the answer."""
+    shown = certificate(host, "acme.lab.test")
+    assert "Pebble" in shown
+    assert "DNS:acme.lab.test" in shown
+    assert host.file("/var/lib/evenkeel/edge/acme.map").content_string == ""
+    assert host.file("/etc/haproxy/certs/issued.pem").mode == 0o600
+
+
+def test_timer_renews_without_a_reload(host):
+    assert host.service("evenkeel-acme.timer").is_enabled
+    assert host.service("evenkeel-acme.timer").is_running
+    before = certificate(host, "acme.lab.test")
+    worker = ask(host, "show proc").split("# workers\n")[1].split()[0]
+    # As if 100 days were left: more than the authority gives.
+    host.check_output("sed -i.kept 's/^RENEW_DAYS=.*/RENEW_DAYS=100/' /etc/evenkeel/acme/config")
+    try:
+        done = host.run("systemctl start evenkeel-acme.service")
+        assert done.rc == 0, host.run("journalctl -u evenkeel-acme -n 20 --no-pager -o cat").stdout
+    finally:
+        host.check_output("mv /etc/evenkeel/acme/config.kept /etc/evenkeel/acme/config")
+    after = certificate(host, "acme.lab.test")
+    assert "Pebble" in after
+    assert after != before
+    assert ask(host, "show proc").split("# workers\n")[1].split()[0] == worker
+
+
+def test_unknown_challenge_is_not_found(host):
+    assert fetch(host, "http://acme.lab.test/.well-known/acme-challenge/nothing").status == 404
 
 
 # -- memory over reload, restart and stop ---------------------------------------
