@@ -219,7 +219,7 @@ def lab_check(stage: str) -> Iterator[Check]:
 def e2e_stage() -> Iterator[Check]:
     yield from lab_check("e2e")
     yield from pytest_check("e2e", "tests/integration", 300, name="integration")
-    yield from pytest_check("e2e", "tests/e2e", 1200)
+    yield from pytest_check("e2e", "tests/e2e", 2400)
 
 
 def faults_stage() -> Iterator[Check]:
