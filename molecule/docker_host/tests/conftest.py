@@ -83,7 +83,10 @@ def run_role():
     def run(options, playbook="again.yml", tags=""):
         argv = ["ansible-playbook", "--inventory", os.environ["MOLECULE_INVENTORY_FILE"], str(HERE.parent / playbook)]
         argv += ["--extra-vars", json.dumps(options)] + (["--tags", tags] if tags else [])
-        return subprocess.run(argv, capture_output=True, text=True, check=False)
+        answer = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+        # Long sentences are folded when they are printed.
+        answer.stdout = " ".join(answer.stdout.split())
+        return answer
 
     return run
 
