@@ -16,7 +16,7 @@ def test_deploy_that_was_killed_again_and_again_is_finished_by_the_next_one(fold
     shop.put_live(shop.OLD, folder)
     options = {"app_deploy_retry": shop.NEW, "app_deploy_lease_seconds": 10, "app_deploy_wait_seconds": 60}
     with shop.traffic(folder) as traffic:
-        for stage in (r"start \| Start", r"switch \| Move", r"handover \| Run the background services"):
+        for stage in (r"start \| Start", r"switch \| Move", r"compose \| background \| Run the background services"):
             run = rig.begin(*shop.deploy_arguments(shop.NEW, **options), folder=folder)
             with rig.ended(run):
                 run.wait_for_task(stage)

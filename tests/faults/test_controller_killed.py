@@ -26,13 +26,13 @@ POINTS = [
     (r"fetch \| ", 0.0),
     (r"fetch \| ", 1.5),
     (r"migrate \| ", 0.0),
-    (r"migrate \| Run it", 0.0),
-    (r"migrate \| Run it", 1.5),
+    (r"compose \| migrate \| Run it", 0.0),
+    (r"compose \| migrate \| Run it", 1.5),
     (r"start \| ", 0.0),
     (r"start \| Raise the token", 0.5),
-    (r"start \| Tell the edges", 0.5),
-    (r"start \| Start the colour's containers", 1.0),
-    (r"start \| Start the colour's containers", 4.0),
+    (r"compose \| edge \| Tell the edges", 0.5),
+    (r"compose \| start \| Start the colour's containers", 1.0),
+    (r"compose \| start \| Start the colour's containers", 4.0),
     (r"gate \| ", 0.0),
     (r"gate \| ", 1.0),
     (r"smoke \| ", 0.3),
@@ -41,8 +41,8 @@ POINTS = [
     (r"switch \| Move", 0.2),
     (r"switch \| Move", 0.5),
     (r"handover \| ", 0.0),
-    (r"handover \| Run the background services", 1.0),
-    (r"handover \| Run the background services", 3.0),
+    (r"compose \| background \| Run the background services", 1.0),
+    (r"compose \| background \| Run the background services", 3.0),
     (r"handover \| Journal", 0.5),
     (r"drain \| ", 0.2),
     (r"retire \| ", 0.2),
@@ -70,7 +70,9 @@ def test_next_deploy_finishes_what_a_killed_one_left(stage: str, after: float, f
     assert rig.bot_overlaps()["overlaps"] == 0
 
 
-@pytest.mark.parametrize("stage", [r"handover \| ", r"handover \| Run the background", r"drain \| ", r"seal \| "])
+@pytest.mark.parametrize(
+    "stage", [r"handover \| ", r"compose \| background \| Run the background", r"drain \| ", r"seal \| "]
+)
 def test_rollback_goes_back_from_a_killed_deploy_without_waiting_for_its_lease(stage: str, folder: Path) -> None:
     now = rig.live_release()
     target = shop.NEW if now == shop.OLD else shop.OLD
