@@ -147,7 +147,7 @@ def docker_firewall_connection(
     allowed = [{"name": "ssh", "ports": [ssh_port], "from": list(ssh_from)}, *rules]
     for rule in allowed:
         try:
-            _, protocol, ports, networks = _parse(rule)
+            _name, protocol, ports, networks = _parse(rule)
         except RuleError:
             continue
         if protocol != "tcp" or not any(low <= port <= high for low, high in ports):

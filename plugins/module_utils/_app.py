@@ -447,7 +447,8 @@ def choice_problems(apps: list[dict[str, t.Any]], only: str = "", release: str =
         return [f"app_deploy: app_deploy_only: found {only}, need one of {names}. Set it to an app of app_deploy_apps."]
     if release and not only and len(apps) > 1:
         return [
-            f"app_deploy: app_deploy_release: found {release} for {len(apps)} apps ({names}), need one. Set app_deploy_only."
+            f"app_deploy: app_deploy_release: found {release} for {len(apps)} apps ({names}), need one. "
+            "Set app_deploy_only."
         ]
     if release == "latest":
         return ["app_deploy: app_deploy_release: found latest, need a fixed tag. Set it to the tag to deploy."]
@@ -473,8 +474,8 @@ def with_secrets(kept: dict[str, t.Any], apps: list[dict[str, t.Any]]) -> dict[s
             secret["value"] = today.get(key, "")
     if missing:
         raise ValueError(
-            f"app_deploy: secrets of release {app['release']} of app {app['name']}: found no value for {', '.join(missing)}, "
-            "need one each. Put them back into app_deploy_apps."
+            f"app_deploy: secrets of release {app['release']} of app {app['name']}: found no value for "
+            f"{', '.join(missing)}, need one each. Put them back into app_deploy_apps."
         )
     return app
 
@@ -504,11 +505,13 @@ def problems(apps: list[dict[str, t.Any]], hosts: dict[str, dict[str, t.Any]], e
     full = [complete(app) for app in apps]
     if full and not edges:
         found.append(
-            "app_deploy: edge hosts: found none, need at least one. Put a host into the group that app_deploy_edge_group names."
+            "app_deploy: edge hosts: found none, need at least one. "
+            "Put a host into the group that app_deploy_edge_group names."
         )
     if full and not hosts:
         found.append(
-            "app_deploy: app hosts: found none, need at least one. Put a host into the group that app_deploy_app_group names."
+            "app_deploy: app hosts: found none, need at least one. "
+            "Put a host into the group that app_deploy_app_group names."
         )
     for host, facts in hosts.items():
         if not facts.get("address"):
@@ -680,7 +683,8 @@ def _overlaps(apps: list[dict[str, t.Any]]) -> list[str]:
                     owner = f"{app['name']}/{service['name']}"
                     if key in routes and routes[key] != owner:
                         found.append(
-                            f"app_deploy: route {host}{key[1]}: found services {routes[key]} and {owner}, need one. Change path or host of one."
+                            f"app_deploy: route {host}{key[1]}: found services {routes[key]} and {owner}, need one. "
+                            "Change path or host of one."
                         )
                     routes.setdefault(key, owner)
     owners: dict[str, str] = {}
@@ -688,7 +692,8 @@ def _overlaps(apps: list[dict[str, t.Any]]) -> list[str]:
         for host in app["hosts"]:
             if owners.setdefault(host, app["name"]) != app["name"]:
                 found.append(
-                    f"app_deploy: public name {host}: found apps {owners[host]} and {app['name']}, need one. Take it from one of them."
+                    f"app_deploy: public name {host}: found apps {owners[host]} and {app['name']}, need one. "
+                    "Take it from one of them."
                 )
     return found
 
@@ -711,8 +716,9 @@ def _capacity(apps: list[dict[str, t.Any]], hosts: dict[str, dict[str, t.Any]]) 
                 need += size * service["replicas"] * (2 if service["kind"] == "web" else 1)
         if need > facts["memory_bytes"]:
             found.append(
-                f"app_deploy: memory of host {host}: found {facts['memory_bytes'] // 1024**2} MiB, need {need // 1024**2} MiB for both "
-                "colours, the background services and the other stacks. Lower resources.memory or replicas, or give the host more."
+                f"app_deploy: memory of host {host}: found {facts['memory_bytes'] // 1024**2} MiB, "
+                f"need {need // 1024**2} MiB for both colours, the background services and the other stacks. "
+                "Lower resources.memory or replicas, or give the host more."
             )
     for app in apps:
         database = app.get("database")
@@ -727,7 +733,8 @@ def _capacity(apps: list[dict[str, t.Any]], hosts: dict[str, dict[str, t.Any]]) 
         room = database["max_connections"] - database.get("reserved", 5)
         if need > room:
             found.append(
-                f"app_deploy: database connections of app {app['name']}: found room for {room}, need {need} with both colours up. "
-                "Raise max_connections of the database and database.max_connections, or lower connections or replicas."
+                f"app_deploy: database connections of app {app['name']}: found room for {room}, need {need} with both "
+                "colours up. Raise max_connections of the database and database.max_connections, "
+                "or lower connections or replicas."
             )
     return found

@@ -489,7 +489,7 @@ class Move:
         )
         lacking = self.lacking(before, after)
         if lacking:
-            raise TooFewServers(" ".join(lacking), **dict(self.result, after=str(before)))
+            raise TooFewServers(" ".join(lacking), **{**self.result, "after": str(before)})
         moving = any(worker["value"] != value for worker in workers) or (not workers and served != value)
         saving = self.adapter.read_saved() != value
         recording = state.get("entry") != value
@@ -519,7 +519,7 @@ class Move:
                         "each excluded server in maint",
                         "See 'systemctl status haproxy'",
                     ),
-                    **dict(self.result, after=str(before), changed=bool(changed)),
+                    **{**self.result, "after": str(before), "changed": bool(changed)},
                 )
         problems = []
         try:
@@ -590,7 +590,7 @@ class Move:
         served = self.result["after"] if left else self.result["before"]
         raise Failure(
             sentence(MODULE, what, self.records.app, "; ".join(problems), f"the entry {self.result['after']}", done),
-            **dict(self.result, after=served, moved_back=not left, changed=bool(left)),
+            **{**self.result, "after": served, "moved_back": not left, "changed": bool(left)},
         )
 
     def confirm(self, raw: str | None) -> None:

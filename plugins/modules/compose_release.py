@@ -9,7 +9,7 @@ DOCUMENTATION = r"""
 module: compose_release
 short_description: Keep the releases of a compose stack
 version_added: 0.1.0
-author: The Evenkeel authors
+author: The Evenkeel authors (@evenkeel)
 description:
   - Writes each version of a stack to a folder that never changes again, with its images pinned to digests,
     and lets the pointer C(current) name the one that was seen to run.

@@ -9,7 +9,7 @@ DOCUMENTATION = r"""
 module: compose_secrets
 short_description: Keep the secrets of a compose stack in files of their own
 version_added: 0.1.0
-author: The Evenkeel authors
+author: The Evenkeel authors (@evenkeel)
 description:
   - Writes each secret to a file C(0400) that belongs to the numeric user of its service,
     in a folder that nobody else can list, and that never changes again.

@@ -41,7 +41,7 @@ attributes:
 
 EXAMPLES = r"""
 - name: Read the records of this edge
-  evenkeel.platform.edge_record_info:
+  evenkeel.platform.edge_record_info: {}
   register: edge_records
 """
 

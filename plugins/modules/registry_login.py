@@ -9,7 +9,7 @@ DOCUMENTATION = r"""
 module: registry_login
 short_description: Log the engine's command line in to an image registry
 version_added: 0.1.0
-author: The Evenkeel authors
+author: The Evenkeel authors (@evenkeel)
 description:
   - Asks the registry whether it takes the login, every time, so that a refused one is named before anything moves.
   - Needs nothing on the host but Docker's command line. The password reaches it through standard input.

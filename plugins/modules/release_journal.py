@@ -361,7 +361,12 @@ def opening(records: Records, params: dict[str, t.Any], writing: bool) -> dict[s
     digest = _journal.content_hash(content)
     known = {identity: record["hash"] for identity, record in kept.items()}
     identity = _journal.identity_of(release, digest, known, _releases.names(records))
-    result = dict(empty(), identity=identity, hash=digest, migrated=bool((kept.get(identity) or {}).get("migrated_at")))
+    result = {
+        **empty(),
+        "identity": identity,
+        "hash": digest,
+        "migrated": bool((kept.get(identity) or {}).get("migrated_at")),
+    }
     run = _journal.unfinished(lines)
     result["from"], result["to"] = _journal.colours(live)
     replaced = _journal.replaced(kind, live, identity, run, rows)

@@ -165,11 +165,11 @@ def test_ports_are_open_on_loopback_only() -> None:
         for places in json.loads(line).values()
         for place in places or []
     ]
-    assert {ip for ip, _ in bound} == {"127.0.0.1"}
-    assert {port - SHIFT for _, port in bound} == {2211, 2221, 2222, 5001, 8080, 8443}
+    assert {ip for ip, _port in bound} == {"127.0.0.1"}
+    assert {port - SHIFT for _ip, port in bound} == {2211, 2221, 2222, 5001, 8080, 8443}
     own = run("hostname", "-I").stdout.split()
     for address in (ip for ip in own if ":" not in ip and not ip.startswith(("127.", "10.231.", "10.232."))):
-        for _, port in bound:
+        for _ip, port in bound:
             with socket.socket() as probe:
                 probe.settimeout(1)
                 assert probe.connect_ex((address, port)) != 0, f"{address}:{port} answers"

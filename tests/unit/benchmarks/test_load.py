@@ -89,7 +89,7 @@ def test_release_is_the_one_the_app_names_in_its_body() -> None:
     def answer(number: int, order: str) -> bytes:
         return good(number, order, "1.0" if number <= 10 else "1.1", "X-Release: none\r\n")
 
-    one, _ = run(answer, PLAN)
+    one, _shop = run(answer, PLAN)
     releases = one.summary()["releases"]
     assert {name: seen["answers"] for name, seen in releases.items()} == {"1.0": 10, "1.1": 30}
     assert releases["1.0"]["first"] <= releases["1.0"]["last"] <= releases["1.1"]["last"]
@@ -120,7 +120,7 @@ def test_failure_is_counted_by_its_kind_and_never_tried_again(answer: bytes | No
 
 
 def test_answer_to_another_order_is_none() -> None:
-    one, _ = run(lambda number, order: good(number, order and "another"), PLAN)
+    one, _shop = run(lambda number, order: good(number, order and "another"), PLAN)
     assert one.summary()["by_kind"] == {"bad_answer": one.summary()["posts"]}
 
 

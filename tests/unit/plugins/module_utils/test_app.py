@@ -7,11 +7,15 @@ from __future__ import annotations
 import copy
 
 import pytest
-from ansible_collections.evenkeel.platform.plugins.module_utils import _app
 from hypothesis import given
 from hypothesis import strategies as st
 
-HOSTS = {"app1": {"address": "10.0.0.21", "memory_bytes": 2**31}, "app2": {"address": "10.0.0.22", "memory_bytes": 2**31}}
+from ansible_collections.evenkeel.platform.plugins.module_utils import _app
+
+HOSTS = {
+    "app1": {"address": "10.0.0.21", "memory_bytes": 2**31},
+    "app2": {"address": "10.0.0.22", "memory_bytes": 2**31},
+}
 
 
 def service(name="api", **options):
@@ -28,7 +32,14 @@ def service(name="api", **options):
 
 
 def app(*services, **options):
-    return {"name": "shop", "release": "1.0", "hosts": ["shop.test"], "port_base": 20000, "services": list(services) or [service()], **options}
+    return {
+        "name": "shop",
+        "release": "1.0",
+        "hosts": ["shop.test"],
+        "port_base": 20000,
+        "services": list(services) or [service()],
+        **options,
+    }
 
 
 def test_a_sound_app_has_no_problem():
@@ -41,21 +52,63 @@ def test_a_sound_app_has_no_problem():
         pytest.param([app(release="latest")], "release of app shop: found latest", id="latest"),
         pytest.param([app(release="")], "release of app shop: found none", id="no release"),
         pytest.param([app(service(image="registry.test/api:1.0"))], "need a name without a tag", id="tag in image"),
-        pytest.param([app(service(image="registry.test:5000/api")), app(service("x"), name="other", hosts=["o.test"])], "need ranges that do not overlap", id="ports"),
-        pytest.param([app(service("a", routes=[{"path": "/x"}]), service("b", routes=[{"path": "/x/"}]))], "found services shop/a and shop/b", id="routes"),
-        pytest.param([app(service(), service("bot", kind="singleton", replicas=2))], "found 2, need 1, since a singleton", id="singleton twice"),
-        pytest.param([app(service(healthcheck=[]))], "healthcheck of service shop/api: found none", id="no healthcheck"),
-        pytest.param([app(service(resources={"cpus": 1, "pids": 5}))], "resources.memory of service shop/api: found none", id="no memory limit"),
-        pytest.param([app(service(resources={"memory": "4g", "cpus": 1, "pids": 5}))], "memory of host app1: found 2048 MiB, need 8192 MiB", id="memory"),
-        pytest.param([app(service(connections=30), database={"max_connections": 100})], "found room for 95, need 120", id="connections"),
-        pytest.param([app(service(secrets=[{"name": "k", "value": "$ANSIBLE_VAULT;1.1;AES256"}]))], "found a sealed vault text", id="sealed vault"),
+        pytest.param(
+            [app(service(image="registry.test:5000/api")), app(service("x"), name="other", hosts=["o.test"])],
+            "need ranges that do not overlap",
+            id="ports",
+        ),
+        pytest.param(
+            [app(service("a", routes=[{"path": "/x"}]), service("b", routes=[{"path": "/x/"}]))],
+            "found services shop/a and shop/b",
+            id="routes",
+        ),
+        pytest.param(
+            [app(service(), service("bot", kind="singleton", replicas=2))],
+            "found 2, need 1, since a singleton",
+            id="singleton twice",
+        ),
+        pytest.param(
+            [app(service(healthcheck=[]))], "healthcheck of service shop/api: found none", id="no healthcheck"
+        ),
+        pytest.param(
+            [app(service(resources={"cpus": 1, "pids": 5}))],
+            "resources.memory of service shop/api: found none",
+            id="no memory limit",
+        ),
+        pytest.param(
+            [app(service(resources={"memory": "4g", "cpus": 1, "pids": 5}))],
+            "memory of host app1: found 2048 MiB, need 8192 MiB",
+            id="memory",
+        ),
+        pytest.param(
+            [app(service(connections=30), database={"max_connections": 100})],
+            "found room for 95, need 120",
+            id="connections",
+        ),
+        pytest.param(
+            [app(service(secrets=[{"name": "k", "value": "$ANSIBLE_VAULT;1.1;AES256"}]))],
+            "found a sealed vault text",
+            id="sealed vault",
+        ),
         pytest.param([app(service(secrets_as="environment"))], "environment without a reason", id="environment"),
         pytest.param([app(service(user="www-data"))], "need a numeric user id", id="user"),
-        pytest.param([app(service(), service("job", kind="scheduled"))], "schedule of service shop/job: found none", id="schedule"),
-        pytest.param([app(service(), service("bot", kind="singleton", host="gone"))], "found gone, need one of app1, app2", id="home"),
+        pytest.param(
+            [app(service(), service("job", kind="scheduled"))],
+            "schedule of service shop/job: found none",
+            id="schedule",
+        ),
+        pytest.param(
+            [app(service(), service("bot", kind="singleton", host="gone"))],
+            "found gone, need one of app1, app2",
+            id="home",
+        ),
         pytest.param([app(strategy={"type": "canary"})], "found canary steps or a bake", id="canary"),
         pytest.param([app(migration=[{"service": "gone", "command": ["x"]}])], "found service 'gone'", id="migration"),
-        pytest.param([app(), app(name="two", port_base=30000)], "public name shop.test: found apps shop and two", id="public name"),
+        pytest.param(
+            [app(), app(name="two", port_base=30000)],
+            "public name shop.test: found apps shop and two",
+            id="public name",
+        ),
     ],
 )
 def test_each_problem_is_named(apps, says):
@@ -131,7 +184,9 @@ def test_the_colour_stack_publishes_on_the_private_address_only():
 
 
 def test_a_singleton_is_at_home_on_one_host_only():
-    full = _app.complete(app(service(), service("bot", kind="singleton", host="app2"), service("worker", kind="worker")))
+    full = _app.complete(
+        app(service(), service("bot", kind="singleton", host="app2"), service("worker", kind="worker"))
+    )
     homes = {host: list(_app.background_stack(full, host, ["app1", "app2"])["services"]) for host in ("app1", "app2")}
     assert homes == {"app1": ["worker"], "app2": ["bot", "worker"]}
 

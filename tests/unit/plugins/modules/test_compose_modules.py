@@ -13,6 +13,7 @@ import os
 import stat
 import sys
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
@@ -97,7 +98,7 @@ def image(number, repository="registry.example.com/shop/app", **config):
     }
 
 
-SERVICE = {
+SERVICE: dict[str, Any] = {
     "image": "registry.example.com/shop/app:1.0",
     "user": str(os.getuid() or 10001),
     "read_only": True,
@@ -112,7 +113,7 @@ SERVICE = {
     "volumes": [{"type": "volume", "source": "data", "target": "/data"}],
 }
 UID = int(SERVICE["user"])
-DEFINITION = {"services": {"web": SERVICE}, "volumes": {"data": {}}}
+DEFINITION: dict[str, Any] = {"services": {"web": SERVICE}, "volumes": {"data": {}}}
 
 
 def changed_definition(**changes):
