@@ -16,6 +16,7 @@ import pytest
 SHOP = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(SHOP / "app"))
 
+# The app is found through the path that was just set.
 from shop import build, faults, health, metrics, migrate, orders, settings, trace  # noqa: E402
 
 _spec = importlib.util.spec_from_file_location("shop_bot_upstream", SHOP / "bot-upstream" / "upstream.py")

@@ -16,6 +16,7 @@ import urllib.parse
 
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 
+# The imports take seconds, and a stop must be obeyed meanwhile.
 from shop import build, health, logs, metrics, settings, trace  # noqa: E402
 
 

@@ -18,6 +18,7 @@ import time
 
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 
+# The imports take seconds, and a stop must be obeyed meanwhile.
 import asyncpg  # noqa: E402
 import redis.exceptions  # noqa: E402
 
