@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import typing as t
 from pathlib import Path
 
 from ansible import context
@@ -18,7 +19,8 @@ name: changes
 type: notification
 short_description: Note which tasks reported a change
 description:
-  - Writes C(changes-check.json) or C(changes-converge.json) into molecule's folder of the scenario, at the first run of each.
+  - Writes C(changes-check.json) or C(changes-converge.json) into molecule's folder of the scenario,
+    at the first run of each.
 """
 
 
@@ -34,14 +36,14 @@ class CallbackModule(CallbackBase):
         self.changes: set[tuple[str, str]] = set()
         self.wanted = False
 
-    def v2_playbook_on_start(self, playbook) -> None:
+    def v2_playbook_on_start(self, playbook: t.Any) -> None:
         self.wanted = Path(playbook._file_name).name == "converge.yml"
 
-    def v2_runner_on_ok(self, result) -> None:
+    def v2_runner_on_ok(self, result: t.Any) -> None:
         if result.is_changed():
             self.changes.add((result.task.get_name().strip(), result.host.get_name()))
 
-    def v2_playbook_on_stats(self, stats) -> None:
+    def v2_playbook_on_stats(self, stats: t.Any) -> None:
         folder = os.environ.get("MOLECULE_EPHEMERAL_DIRECTORY")
         mode = "check" if context.CLIARGS.get("check") else "converge"
         if self.wanted and folder and not stats.failures:

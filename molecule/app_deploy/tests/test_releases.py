@@ -34,7 +34,7 @@ def memory(edge):
         "import socket; s = socket.socket(socket.AF_UNIX); s.connect('/run/haproxy-master.sock'); "
         "s.sendall(b'@1 show map /var/lib/evenkeel/demo/live.map\\n'); s.shutdown(1); print(s.makefile().read())"
     )
-    lines = [line for line in edge.check_output('python3 -c "%s"' % program).splitlines() if line.startswith("0x")]
+    lines = [line for line in edge.check_output(f'python3 -c "{program}"').splitlines() if line.startswith("0x")]
     return [line.split(maxsplit=1)[1] for line in lines]
 
 
