@@ -18,7 +18,7 @@ RETIRE = "/usr/local/lib/evenkeel/evenkeel-retire"
 
 # What a dry run of a first release cannot tell, and why. Names of tasks without their role.
 ONLY_CONVERGE = {
-    "migrate | Run it": "a command; a dry run migrates nothing",
+    "compose | migrate | Run it": "a command; a dry run migrates nothing",
     "stack | Start the containers": "there is no folder of the release yet to start them from",
     "stack | Have the stack started at boot": "it follows the start",
     "stack | Let the pointer name the release": "it follows the start",
