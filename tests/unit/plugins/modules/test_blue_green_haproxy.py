@@ -77,7 +77,7 @@ def test_previous_is_the_warm_side_while_it_lasts(move: Run, run: Run, haproxy: 
     move("green", token=9, warm_seconds=29)
     assert move("previous", cold_ok=True, token=9)["cold"], "the last 30 seconds are not warm"
     move("blue", token=9, warm_seconds=600)
-    run("release_fence", token=10, forget_warm=True)
+    run("release_fence", token=10, remakes="green")
     assert move("previous", cold_ok=True, token=10)["cold"], "what is made anew is not warm"
 
 
