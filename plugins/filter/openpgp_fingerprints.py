@@ -14,7 +14,8 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 
 PUBLIC_KEY = 6
-BEGIN, END = "-----BEGIN PGP PUBLIC KEY BLOCK-----", "-----END PGP PUBLIC KEY BLOCK-----"
+BEGIN = "-----BEGIN PGP PUBLIC KEY BLOCK-----"
+END = "-----END PGP PUBLIC KEY BLOCK-----"
 
 
 def _blocks(text: str) -> Iterator[bytes]:
