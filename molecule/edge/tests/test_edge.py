@@ -87,6 +87,7 @@ def on_blue(host):
         if memory(host, path) != value:
             ask(host, f"@current set map {path} shop {value}")
     up = ("shop_blue_api/backend_1", "shop_blue_api/backend_2", "shop_green_api/backend_1")
+    ask(host, "@current set server shop_green_api/backend_1 state ready")
     assert settled(lambda: all(servers(host)[name] == "UP" for name in up)), servers(host)
 
 
