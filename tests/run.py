@@ -221,7 +221,7 @@ def molecule_stage(names: list[str] | None = None) -> Iterator[Check]:
             yield Check("molecule", name, ["true"], 10, count_left_out)
             continue
         argv = [tool("molecule"), "-c", "molecule/config.yml", "test", "--destroy=always", "-s", name]
-        yield Check("molecule", name, argv, 600, count_molecule)
+        yield Check("molecule", name, argv, 900, count_molecule)
 
 
 def lab_check(stage: str) -> Iterator[Check]:

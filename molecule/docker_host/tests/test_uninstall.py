@@ -39,7 +39,7 @@ def test_nothing_is_left_but_the_data(host, webs, reaches, run_role):
     assert answer.returncode == 0, answer.stdout
     assert [place for place in PLACES if host.file(place).exists] == []
     assert host.run("getent group docker").rc == 2
-    assert host.run("pgrep -f containerd-shim").rc == 1
+    assert host.run("pgrep -x containerd-shim").rc == 1
     assert host.check_output("nft list ruleset | grep -ci -e docker -e evenkeel || true") == "0"
     assert "STRANGER" in host.check_output("nft list table ip nat")
     assert host.run("ip link show docker0").rc != 0
