@@ -5,7 +5,7 @@
 #   make_source.sh FOLDER SUITE
 set -euo pipefail
 root=$1 suite=$2
-export GNUPGHOME=/root/source-key
+export GNUPGHOME=~/source-key
 install -d -m 0700 "$GNUPGHOME"
 gpg --batch --quiet --passphrase '' --quick-generate-key docker@example.org ed25519 sign never
 

@@ -41,7 +41,7 @@ options:
   config_dir:
     description: Folder of the command line's C(config.json).
     type: path
-    default: /root/.docker
+    default: ~/.docker
 """
 
 EXAMPLES = r"""
@@ -72,7 +72,7 @@ ARGUMENT_SPEC = {
     "host": {"type": "str", "required": True},
     "user": {"type": "str", "required": True},
     "password": {"type": "str", "required": True, "no_log": True},
-    "config_dir": {"type": "path", "default": "/root/.docker"},
+    "config_dir": {"type": "path", "default": "~/.docker"},
 }
 
 CAUSES = (

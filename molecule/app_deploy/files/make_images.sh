@@ -2,7 +2,8 @@
 # Makes small images from busybox, puts them into the registry and forgets them. 1.2 never gets ready.
 set -euo pipefail
 registry=127.0.0.1:5000
-root=/root/image
+root=$(mktemp -d)
+chmod 0755 "$root"  # it becomes the root folder of an image
 mkdir -p "$root"/{bin,tmp,run,www/cgi-bin}
 cp /bin/busybox "$root/bin/"
 for applet in sh cat sleep true echo httpd; do ln -sf busybox "$root/bin/$applet"; done

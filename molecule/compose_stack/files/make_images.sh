@@ -2,7 +2,8 @@
 # Makes small images from busybox, puts them into the registry and forgets them.
 set -euo pipefail
 registry=127.0.0.1:5000
-root=/root/image
+root=$(mktemp -d)
+chmod 0755 "$root"  # it becomes the root folder of an image
 mkdir -p "$root"/{bin,tmp,data,run}
 cp /bin/busybox "$root/bin/"
 for applet in sh cat sleep echo env ls wget id httpd dd; do ln -sf busybox "$root/bin/$applet"; done

@@ -126,7 +126,7 @@ def test_changed_secret_is_a_new_release_and_the_old_stays_readable(host, run_ro
 
 
 def test_registry_login_is_kept_from_others(host):
-    assert host.check_output("stat -c '%a %U' /root/.docker/config.json") == "600 root"
+    assert host.check_output("stat -c '%a %U' ~root/.docker/config.json") == "600 root"
 
 
 def test_refused_login_is_named_before_anything_moves(host, run_role):

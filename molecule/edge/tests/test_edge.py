@@ -496,7 +496,7 @@ def test_role_keeps_the_live_entry_it_found_and_its_own_routes(host):
 def test_refused_candidate_left_nothing_behind(host):
     # converge.yml asked for a way to balance that HAProxy does not know.
     assert "sideways" not in host.check_output("cat /etc/haproxy/conf.d/*.cfg")
-    assert host.run("ls -d /root/.ansible/tmp/*/evenkeel-edge-* /tmp/evenkeel-edge-*").rc != 0
+    assert host.run("ls -d ~root/.ansible/tmp/*/evenkeel-edge-* /tmp/evenkeel-edge-*").rc != 0
 
 
 def test_removed_app_leaves_nothing(host):
