@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Writes docs/reference from the specs of roles and the documentation of modules and filters.
+"""Writes docs/reference from the specs of roles and the documentation of modules and filters, and the runbooks' index.
 
 With --check it writes nothing, names each page that is not current, and fails if there is one.
 """
@@ -24,6 +24,8 @@ import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "docs" / "reference"
+RUNBOOKS = ROOT / "docs" / "runbooks"
+RULES = ROOT / "roles" / "monitoring" / "files" / "rules"
 COLLECTION = "evenkeel.platform"
 KINDS = ("module", "filter", "lookup", "callback")
 HEAD = "<!-- Written by `make docs` from the specs. Change those, not this page. -->\n"
@@ -169,6 +171,31 @@ def pages() -> dict[str, str]:
     return found
 
 
+def runbooks_index() -> str:
+    """The pages of the alerts by pack, each with its severity and its first sentence."""
+    lines = [HEAD.replace("specs", "rules and the pages"), "# Runbooks", "", "One page for each alert."]
+    listed = {"README"}
+    for path in sorted(RULES.glob("*.yml")):
+        lines += ["", f"## {path.stem.capitalize()}", "", "| alert | severity | owner | means |", "|---|---|---|---|"]
+        for group in yaml.safe_load(path.read_text(encoding="utf-8"))["groups"]:
+            for rule in group["rules"]:
+                if "alert" in rule:
+                    listed.add(rule["alert"])
+                    labels = rule["labels"]
+                    lines.append(runbook_row(rule["alert"], f"{labels['severity']} | {labels['owner']}"))
+    others = sorted(path.stem for path in RUNBOOKS.glob("*.md") if path.stem not in listed)
+    lines += ["", "## SLOs", "", "| alert | severity | owner | means |", "|---|---|---|---|"]
+    lines += [runbook_row(name, "by SLO | by SLO") for name in others]
+    return "\n".join(lines) + "\n"
+
+
+def runbook_row(alert: str, labels: str) -> str:
+    page = RUNBOOKS / f"{alert}.md"
+    text = page.read_text(encoding="utf-8").split("\n\n")[1] if page.exists() else ""
+    first = re.split(r"(?<=[.:]) ", " ".join(text.split()), maxsplit=1)[0].rstrip(":")
+    return f"| [{alert}]({alert}.md) | {labels} | {cell(first)} |"
+
+
 def stale(wanted: dict[str, str], folder: Path) -> list[str]:
     """The pages that are missing, differ or are not wanted."""
     there = {str(path.relative_to(folder)) for path in folder.rglob("*.md")} if folder.exists() else set()
@@ -193,8 +220,13 @@ def main(arguments: list[str]) -> int:
     found = stale(wanted, REFERENCE)
     for name in found:
         print(f"docs/reference/{name}: {'not current, run make docs' if options.check else 'written'}")
+    index = runbooks_index()
+    if not (RUNBOOKS / "README.md").exists() or (RUNBOOKS / "README.md").read_text(encoding="utf-8") != index:
+        found.append("runbooks")
+        print(f"docs/runbooks/README.md: {'not current, run make docs' if options.check else 'written'}")
     if not options.check:
         write(wanted, REFERENCE)
+        (RUNBOOKS / "README.md").write_text(index, encoding="utf-8")
     return 1 if options.check and found else 0
 
 
