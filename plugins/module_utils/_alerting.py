@@ -1,0 +1,267 @@
+# Copyright (c) 2026, The Evenkeel authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Receivers and routes made into the settings of Alertmanager. PRIVATE to the collection.
+
+Pure functions over plain data. A secret is always the content of a file; no setting holds one.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+SECRETS = "/run/secrets"
+DEADMAN = "deadman"
+TEST_LABEL = "evenkeel_test"
+
+
+class Kind(t.NamedTuple):
+    """How a kind of receiver is said in Alertmanager's words."""
+
+    section: str
+    secret: str
+    needs: tuple[str, ...]
+
+
+KINDS = {
+    "slack": Kind("slack_configs", "api_url_file", ("channel",)),
+    "email": Kind("email_configs", "auth_password_file", ("to", "from", "smarthost")),
+    "pagerduty": Kind("pagerduty_configs", "routing_key_file", ()),
+    "telegram": Kind("telegram_configs", "bot_token_file", ("chat_id",)),
+    "webhook": Kind("webhook_configs", "url_file", ()),
+}
+# Fields of Alertmanager that hold a secret in the open. Each has a sister that names a file.
+PLAINTEXT = frozenset(
+    [
+        "api_key",
+        "api_secret",
+        "api_url",
+        "auth_password",
+        "auth_secret",
+        "bearer_token",
+        "bot_token",
+        "client_secret",
+        "credentials",
+        "password",
+        "routing_key",
+        "service_key",
+        "slack_api_url",
+        "smtp_auth_password",
+        "smtp_auth_secret",
+        "token",
+        "user_key",
+        "webhook_url",
+    ]
+)
+)
+
+
+def secret_name(receiver: str) -> str:
+    """The file of a receiver's secret."""
+    return f"receiver-{receiver}"
+
+
+# -- what cannot be meant ----------------------------------------------------
+
+
+def problems(
+    receivers: list[dict[str, t.Any]], default: str, routes: list[dict[str, t.Any]], deadman: bool = False
+) -> list[str]:
+    """Return one sentence for each receiver or route that cannot work."""
+    found = []
+    names = [str(receiver.get("name", "")) for receiver in receivers]
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        found.append(_sentence("name", f"receiver {name}", f"it {names.count(name)} times", "it once", "Rename one"))
+    for receiver in receivers:
+        found += _receiver_problems(receiver)
+    known = " or ".join(sorted(set(names))) or "a receiver in monitoring_receivers"
+    if default and default not in names:
+        found.append(_sentence("monitoring_receiver", "the routes", default, known, "Set it to one of them"))
+    if receivers and not default:
+        found.append(
+            _sentence("monitoring_receiver", "the routes", "none", known, "Set it: who gets what no route takes")
+        )
+    for route in routes:
+        if route.get("receiver") not in names:
+            found.append(
+                _sentence(
+                    "receiver", "a route of monitoring_routes", str(route.get("receiver")), known, "Name one of them"
+                )
+            )
+        if not route.get("matchers"):
+            where = f"the route to {route.get('receiver')}"
+            found.append(_sentence("matchers", where, "none", "at least one", "Set matchers, or leave the route out"))
+    if deadman and DEADMAN in names:
+        found.append(
+            _sentence("name", f"receiver {DEADMAN}", "it", "another name beside monitoring_deadman_url", "Rename it")
+        )
+    return found
+
+
+def _receiver_problems(receiver: dict[str, t.Any]) -> t.Iterator[str]:
+    where = f"receiver {receiver.get('name')}"
+    kind = KINDS.get(str(receiver.get("kind")))
+    if kind is None:
+        yield _sentence("kind", where, str(receiver.get("kind")), "one of " + ", ".join(sorted(KINDS)), "Set kind")
+        return
+    settings = receiver.get("settings") or {}
+    for key in kind.needs:
+        if not settings.get(key):
+            yield _sentence(f"settings.{key}", where, "none", f"one for kind {receiver['kind']}", f"Set settings.{key}")
+    if not str(receiver.get("secret") or "").strip() and not (
+        receiver["kind"] == "email" and not settings.get("auth_username")
+    ):
+        yield _sentence("secret", where, "none", f"what belongs into {kind.secret}", "Set secret, from your vault")
+    for path in sorted(plaintext(settings)):
+        yield _sentence(
+            f"settings.{path}",
+            where,
+            "a secret in the open",
+            f"{path}_file, or secret",
+            "Set secret, which becomes a file only Alertmanager reads",
+        )
+
+
+def plaintext(settings: t.Any, prefix: str = "") -> t.Iterator[str]:
+    """The paths within settings that hold a secret in the open."""
+    if isinstance(settings, dict):
+        for key, value in settings.items():
+            # A webhook's own url is one; further down it is a link that people follow.
+            if (key in PLAINTEXT or (key == "url" and not prefix)) and value not in (None, ""):
+                yield prefix + key
+            else:
+                yield from plaintext(value, f"{prefix}{key}.")
+    elif isinstance(settings, list):
+        for number, value in enumerate(settings):
+            yield from plaintext(value, f"{prefix}{number}.")
+
+
+def _sentence(what: str, where: str, found: str, need: str, remedy: str) -> str:
+    return f"monitoring: {what} on {where}: found {found}, need {need}. {remedy}."
+
+
+# -- the settings ------------------------------------------------------------
+
+
+def settings(
+    receivers: list[dict[str, t.Any]],
+    default: str,
+    routes: list[dict[str, t.Any]],
+    waits: dict[str, t.Any],
+    deadman: bool = False,
+    factor: float = 1.0,
+) -> dict[str, t.Any]:
+    """Return what Alertmanager reads."""
+    nobody = "nobody"
+    group = _seconds(waits["group_seconds"], factor)
+    interval = _seconds(waits["interval_seconds"], factor)
+    tree: list[dict[str, t.Any]] = []
+    if deadman:
+        tree.append(
+            {
+                "receiver": DEADMAN,
+                "matchers": ['alertname="Watchdog"'],
+                "group_wait": "0s",
+                "group_interval": _seconds(60, factor),
+                "repeat_interval": _seconds(60, factor),
+            }
+        )
+    tree.append({"receiver": nobody, "matchers": ['alertname="Watchdog"']})
+    for receiver in receivers:
+        test = f'{TEST_LABEL}="{receiver["name"]}"'
+        tree.append({"receiver": receiver["name"], "matchers": [test], "group_wait": "0s", "group_by": [TEST_LABEL]})
+    tree += [
+        {
+            "receiver": route["receiver"],
+            "matchers": list(route["matchers"]),
+            "continue": bool(route.get("continue", False)),
+        }
+        for route in routes
+    ]
+    made = [{"name": nobody}, *[_receiver(receiver) for receiver in receivers]]
+    if deadman:
+        made.append(
+            {
+                "name": DEADMAN,
+                "webhook_configs": [{"url_file": f"{SECRETS}/{secret_name(DEADMAN)}", "send_resolved": False}],
+            }
+        )
+    return {
+        "route": {
+            "receiver": default or nobody,
+            "group_by": ["alertname", "app", "instance"],
+            "group_wait": group,
+            "group_interval": interval,
+            "repeat_interval": f"{int(waits['repeat_hours'])}h",
+            "routes": tree,
+        },
+        "inhibit_rules": INHIBITIONS,
+        "receivers": made,
+    }
+
+
+INHIBITIONS: list[dict[str, t.Any]] = [
+    # What is worse hides what is less bad of the same thing.
+    {
+        "source_matchers": ['severity="critical"'],
+        "target_matchers": ['severity="warning"'],
+        "equal": ["pack", "instance", "app", "service", "slo"],
+    },
+    # What is measured on a host that is gone is no news.
+    {
+        "source_matchers": ['alertname="HostDown"'],
+        "target_matchers": ['alertname!="HostDown"', 'pack=~"host|docker|edge|monitoring"'],
+        "equal": ["instance"],
+    },
+    {
+        "source_matchers": ['alertname="NoBotsRunning"'],
+        "target_matchers": ['alertname="TelegramBotsDown"'],
+        "equal": ["app"],
+    },
+]
+
+
+def _receiver(receiver: dict[str, t.Any]) -> dict[str, t.Any]:
+    kind = KINDS[receiver["kind"]]
+    made = {"send_resolved": True, **(receiver.get("settings") or {})}
+    if str(receiver.get("secret") or "").strip():
+        made[kind.secret] = f"{SECRETS}/{secret_name(receiver['name'])}"
+    return {"name": receiver["name"], kind.section: [made]}
+
+
+def secrets(receivers: list[dict[str, t.Any]], deadman_url: str, service: str, uid: int) -> list[dict[str, t.Any]]:
+    """Return the secrets as compose_stack takes them."""
+    wanted = [(secret_name(receiver["name"]), receiver.get("secret")) for receiver in receivers]
+    wanted.append((secret_name(DEADMAN), deadman_url))
+    return [
+        {"name": name, "service": service, "uid": uid, "value": value}
+        for name, value in wanted
+        if str(value or "").strip()
+    ]
+
+
+def _seconds(value: t.Any, factor: float) -> str:
+    return f"{max(1, round(float(value) * factor))}s"
+
+
+# -- the waits of rules ------------------------------------------------------
+
+
+def scaled(rules: dict[str, t.Any], factor: float) -> dict[str, t.Any]:
+    """Return a rule file with every C(for) shortened or lengthened by one factor."""
+    if factor == 1:
+        return rules
+    groups = []
+    for group in rules["groups"]:
+        made = [
+            {**rule, "for": _seconds(duration(rule["for"]), factor)} if "for" in rule else dict(rule)
+            for rule in group["rules"]
+        ]
+        groups.append({**group, "rules": made})
+    return {"groups": groups}
+
+
+def duration(text: str) -> int:
+    """Seconds of a duration as Prometheus writes it, of one unit."""
+    return int(text[:-1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[text[-1]]
