@@ -54,7 +54,6 @@ PLAINTEXT = frozenset(
         "webhook_url",
     ]
 )
-)
 
 
 def secret_name(receiver: str) -> str:

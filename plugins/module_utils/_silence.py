@@ -1,0 +1,52 @@
+# Copyright (c) 2026, The Evenkeel authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Silences of Alertmanager, found again by their name. PRIVATE to the collection. Pure."""
+
+from __future__ import annotations
+
+import datetime
+import typing as t
+
+AUTHOR = "evenkeel"
+
+
+def key(name: str) -> str:
+    """What the comment of a silence of this name begins with."""
+    return f"{AUTHOR}:{name}:"
+
+
+def matchers(labels: t.Mapping[str, str]) -> list[dict[str, t.Any]]:
+    return [
+        {"name": name, "value": str(value), "isRegex": False, "isEqual": True} for name, value in sorted(labels.items())
+    ]
+
+
+def ours(silences: t.Iterable[dict[str, t.Any]], name: str) -> list[dict[str, t.Any]]:
+    """The silences of this name that hide something now or will."""
+    return [
+        silence
+        for silence in silences
+        if silence.get("status", {}).get("state") in ("active", "pending")
+        and silence.get("createdBy") == AUTHOR
+        and str(silence.get("comment", "")).startswith(key(name))
+    ]
+
+
+def body(
+    name: str, labels: t.Mapping[str, str], reason: str, now: datetime.datetime, seconds: int, identity: str = ""
+) -> dict[str, t.Any]:
+    """What is sent to open a silence, or to move the end of one that is there."""
+    made: dict[str, t.Any] = {
+        "matchers": matchers(labels),
+        "startsAt": stamp(now),
+        "endsAt": stamp(now + datetime.timedelta(seconds=seconds)),
+        "createdBy": AUTHOR,
+        "comment": f"{key(name)} {reason}".rstrip(),
+    }
+    return {**made, "id": identity} if identity else made
+
+
+def stamp(moment: datetime.datetime) -> str:
+    return moment.astimezone(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")

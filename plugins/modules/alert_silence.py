@@ -1,0 +1,181 @@
+#!/usr/bin/python
+# Copyright (c) 2026, The Evenkeel authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: alert_silence
+short_description: Hide alerts for a while, and show them again
+version_added: 0.1.0
+description:
+  - Opens or closes a silence of Alertmanager. It is found again by its name; there is one of a name at most.
+  - It always has an end, so a run that breaks off hides nothing for ever.
+extends_documentation_fragment:
+  - evenkeel.platform.attributes
+options:
+  name:
+    description: The name, as V(deploy-shop).
+    type: str
+    required: true
+  state:
+    description:
+      - V(open) hides the alerts; if they are hidden already by this name, the end is moved.
+      - V(closed) shows them again.
+    type: str
+    choices: [open, closed]
+    default: open
+  labels:
+    description: Labels with their values that an alert must have to be hidden. Needed for V(open).
+    type: dict
+    default: {}
+  seconds:
+    description: How long it lasts at most.
+    type: int
+    default: 1800
+  reason:
+    description: Why, for people who read it.
+    type: str
+    default: ""
+  url:
+    description: Address of Alertmanager.
+    type: str
+    default: http://127.0.0.1:9093
+  timeout_seconds:
+    description: How long to wait for an answer.
+    type: int
+    default: 5
+attributes:
+  idempotent:
+    description: Running it again with the same options changes nothing.
+    support: partial
+    details: [V(open) moves the end each time.]
+author:
+  - The Evenkeel authors (@evenkeel)
+"""
+
+EXAMPLES = r"""
+- name: Hide what a release may raise
+  evenkeel.platform.alert_silence:
+    name: deploy-shop
+    labels: {app: shop, quiet: deploy}
+    reason: release 1.1
+
+- name: Show it again
+  evenkeel.platform.alert_silence:
+    name: deploy-shop
+    state: closed
+"""
+
+RETURN = r"""
+silences:
+  description: The identities of the silences that were opened, moved or closed.
+  returned: always
+  type: list
+  elements: str
+  sample: [d1b2c6f4-6a0e-4f5e-9f0c-1c1b1a7a2f11]
+before:
+  description: Whether one of this name hid something before.
+  returned: always
+  type: bool
+  sample: false
+"""
+
+import datetime
+import json
+import typing as t
+import urllib.error
+import urllib.request
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.evenkeel.platform.plugins.module_utils import _silence
+from ansible_collections.evenkeel.platform.plugins.module_utils._failure import Failure, sentence
+
+ARGUMENT_SPEC: dict[str, t.Any] = {
+    "name": {"type": "str", "required": True},
+    "state": {"type": "str", "choices": ["open", "closed"], "default": "open"},
+    "labels": {"type": "dict", "default": {}},
+    "seconds": {"type": "int", "default": 1800},
+    "reason": {"type": "str", "default": ""},
+    "url": {"type": "str", "default": "http://127.0.0.1:9093"},
+    "timeout_seconds": {"type": "int", "default": 5},
+}
+MODULE = "alert_silence"
+
+
+class Alertmanager:
+    """The part of its interface that knows of silences."""
+
+    def __init__(self, url: str, timeout: int) -> None:
+        self.url = url.rstrip("/")
+        self.timeout = timeout
+
+    def ask(self, path: str, method: str = "GET", data: t.Any = None) -> t.Any:
+        body = None if data is None else json.dumps(data).encode()
+        request = urllib.request.Request(  # noqa: S310 - the address is the operator's own
+            f"{self.url}/api/v2/{path}", data=body, method=method, headers={"Content-Type": "application/json"}
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=self.timeout) as answer:  # noqa: S310 - as above
+                text = answer.read().decode()
+        except urllib.error.HTTPError as exc:
+            said = " ".join(exc.read().decode("utf-8", "replace").split())[:200]
+            raise self.failure(f"{exc.code} ({said})") from exc
+        except (OSError, ValueError) as exc:
+            raise self.failure(str(getattr(exc, "reason", exc))) from exc
+        return json.loads(text) if text.strip() else None
+
+    def failure(self, found: str) -> Failure:
+        remedy = "See that Alertmanager runs, and that url names it"
+        return Failure(sentence(MODULE, "the answer", self.url, found, "200", remedy))
+
+
+def change(module: AnsibleModule, result: dict[str, t.Any]) -> None:
+    params = module.params
+    alertmanager = Alertmanager(params["url"], params["timeout_seconds"])
+    found = _silence.ours(alertmanager.ask("silences"), params["name"])
+    result["before"] = bool(found)
+    if params["state"] == "closed":
+        result["silences"] = [silence["id"] for silence in found]
+        result["changed"] = bool(found)
+        if not module.check_mode:
+            for silence in found:
+                alertmanager.ask(f"silence/{silence['id']}", "DELETE")
+        return
+    result["changed"] = True
+    if module.check_mode:
+        return
+    identity = found[0]["id"] if found else ""
+    now = datetime.datetime.now(datetime.UTC)
+    wanted = _silence.body(params["name"], params["labels"], params["reason"], now, params["seconds"], identity)
+    result["silences"] = [alertmanager.ask("silences", "POST", wanted)["silenceID"]]
+    for silence in found[1:]:
+        alertmanager.ask(f"silence/{silence['id']}", "DELETE")
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec=ARGUMENT_SPEC, supports_check_mode=True, required_if=[("state", "open", ("labels",))]
+    )
+    result: dict[str, t.Any] = {"changed": False, "silences": [], "before": False}
+    if module.params["state"] == "open" and not module.params["labels"]:
+        said = sentence(
+            MODULE, "labels", module.params["name"], "none", "one at least", "Set labels: none hides all alerts"
+        )
+        module.fail_json(msg=said, **result)
+    try:
+        change(module, result)
+    except Failure as failure:
+        module.fail_json(msg=failure.sentence, **{**result, "changed": False})
+    hidden = f"hides {module.params['labels']}\n"
+    diff = {
+        "before": hidden if result["before"] else "",
+        "after": hidden if module.params["state"] == "open" else "",
+    }
+    module.exit_json(diff=diff, **result)
+
+
+if __name__ == "__main__":
+    main()
