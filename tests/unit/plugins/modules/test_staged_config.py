@@ -18,7 +18,6 @@ import sys
 import time
 import typing as t
 import urllib.request
-from pathlib import Path
 
 import pytest
 from ansible.module_utils.testing import patch_module_args

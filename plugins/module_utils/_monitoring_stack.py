@@ -1,0 +1,258 @@
+# Copyright (c) 2026, The Evenkeel authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The stack that watches, as compose_stack takes it, and what contradicts itself in it. PRIVATE to the collection.
+
+Pure functions over the options of the role, given as one mapping without the role's prefix.
+"""
+
+from __future__ import annotations
+
+import json
+import typing as t
+
+from ansible_collections.evenkeel.platform.plugins.module_utils import _alerting, _slo
+
+NOBODY = 65534
+UIDS = {"prometheus": NOBODY, "alertmanager": NOBODY, "blackbox": NOBODY, "postgresql": NOBODY}
+UIDS |= {"loki": 10001, "jaeger": 10001, "grafana": 472, "redis": 59000}
+MEMORY = {"prometheus": "1g", "alertmanager": "128m", "blackbox": "64m", "postgresql": "64m", "redis": "64m"}
+MEMORY |= {"loki": "768m", "grafana": "384m", "jaeger": "512m"}
+CPUS = {"prometheus": 1.0, "loki": 1.0, "grafana": 0.5, "jaeger": 0.5}
+PACKS = (
+    "host",
+    "docker",
+    "app",
+    "edge",
+    "postgresql",
+    "backup",
+    "certificates",
+    "redis",
+    "queue",
+    "singleton",
+    "monitoring",
+)
+UNASKED = "Its image holds no program that could ask; the role asks it from outside, and TargetGone watches it."
+Options = t.Mapping[str, t.Any]
+
+
+def parts(options: Options) -> list[str]:
+    """The programs of the stack that are there once."""
+    chosen = [part for part in ("grafana", "loki", "jaeger") if options.get(f"{part}_enabled")]
+    return ["prometheus", "alertmanager", "blackbox", *chosen]
+
+
+def _service(options: Options, part: str, **more: t.Any) -> dict[str, t.Any]:
+    given = (options.get("resources") or {}).get(part) or {}
+    memory = given.get("memory") or MEMORY[part]
+    return {
+        "image": options["images"][part],
+        "user": f"{UIDS[part]}:{UIDS[part]}",
+        "read_only": True,
+        "tmpfs": ["/tmp"],  # noqa: S108 - a tmpfs inside the container
+        "cap_drop": ["ALL"],
+        "security_opt": ["no-new-privileges:true"],
+        "mem_limit": memory,
+        "memswap_limit": memory,
+        "cpus": given.get("cpus") or CPUS.get(part, 0.25),
+        "pids_limit": given.get("pids") or 256,
+        "restart": "unless-stopped",
+        "logging": {"driver": "local", "options": {"max-size": "10m", "max-file": "3"}},
+        **more,
+    }
+
+
+def _settings(options: Options, part: str) -> str:
+    return f"{options['base_dir']}/{part}:/etc/evenkeel:ro"
+
+
+def _health(*words: str) -> dict[str, t.Any]:
+    return {"test": ["CMD", *words], "interval": "15s", "timeout": "5s", "retries": 4, "start_period": "60s"}
+
+
+def definition(options: Options) -> dict[str, t.Any]:
+    """The stack as in a compose file."""
+    retention = options["prometheus_retention"]
+    services = {
+        "prometheus": _service(
+            options,
+            "prometheus",
+            command=[
+                "--config.file=/etc/evenkeel/current/prometheus.yml",
+                "--storage.tsdb.path=/prometheus",
+                f"--storage.tsdb.retention.time={int(retention['days'])}d",
+                f"--storage.tsdb.retention.size={int(retention['gigabytes'])}GB",
+            ],
+            ports=["127.0.0.1:9090:9090"],
+            volumes=["prometheus:/prometheus", _settings(options, "prometheus")],
+            healthcheck=_health("promtool", "check", "ready", "--url=http://127.0.0.1:9090"),
+        ),
+        "alertmanager": _service(
+            options,
+            "alertmanager",
+            command=[
+                "--config.file=/etc/evenkeel/current/alertmanager.yml",
+                "--storage.path=/alertmanager",
+                "--cluster.listen-address=",
+                "--enable-feature=receiver-name-in-metrics",
+            ],
+            ports=["127.0.0.1:9093:9093"],
+            volumes=["alertmanager:/alertmanager", _settings(options, "alertmanager")],
+            healthcheck=_health("amtool", "--alertmanager.url=http://127.0.0.1:9093", "cluster", "show"),
+        ),
+        "blackbox": _service(
+            options,
+            "blackbox",
+            command=["--config.file=/etc/evenkeel/current/blackbox.yml"],
+            volumes=[_settings(options, "blackbox")],
+        ),
+    }
+    volumes: dict[str, t.Any] = {"prometheus": {}, "alertmanager": {}}
+    if options.get("loki_enabled"):
+        services["loki"] = _service(
+            options,
+            "loki",
+            command=["-config.file=/etc/evenkeel/current/loki.yml"],
+            ports=[f"{options['address']}:3100:3100"],
+            volumes=["loki:/loki", _settings(options, "loki")],
+        )
+        volumes["loki"] = {}
+    if options.get("grafana_enabled"):
+        services["grafana"] = _service(
+            options,
+            "grafana",
+            environment={
+                "GF_PATHS_PROVISIONING": "/etc/evenkeel/current/provisioning",
+                "GF_SECURITY_ADMIN_PASSWORD__FILE": "/run/secrets/grafana_password",
+                "GF_ANALYTICS_REPORTING_ENABLED": "false",
+                "GF_ANALYTICS_CHECK_FOR_UPDATES": "false",
+                "GF_USERS_ALLOW_SIGN_UP": "false",
+                "GF_SECURITY_DISABLE_GRAVATAR": "true",
+                "GF_SECURITY_COOKIE_SAMESITE": "strict",
+            },
+            ports=["127.0.0.1:3000:3000"],
+            volumes=["grafana:/var/lib/grafana", _settings(options, "grafana")],
+            healthcheck=_health("wget", "-q", "--spider", "http://127.0.0.1:3000/api/health"),
+        )
+        volumes["grafana"] = {}
+    if options.get("jaeger_enabled"):
+        services["jaeger"] = _service(
+            options, "jaeger", ports=["127.0.0.1:16686:16686", f"{options['address']}:14317:4317"]
+        )
+    for one in options.get("postgresql") or []:
+        services[f"postgresql-{one['name']}"] = _service(
+            options,
+            "postgresql",
+            environment={
+                "DATA_SOURCE_URI": (
+                    f"{one['host']}:{one.get('port') or 5432}/{one.get('database') or 'postgres'}"
+                    f"?sslmode={one.get('sslmode') or 'prefer'}"
+                ),
+                "DATA_SOURCE_USER": one["user"],
+                "DATA_SOURCE_PASS_FILE": "/run/secrets/password",
+            },
+        )
+    for one in options.get("redis") or []:
+        keys = ",".join(one.get("keys") or [])
+        services[f"redis-{one['name']}"] = _service(
+            options,
+            "redis",
+            environment={
+                "REDIS_ADDR": f"redis://{one['address']}",
+                "REDIS_PASSWORD_FILE": "/run/secrets/passwords.json",
+                **({"REDIS_EXPORTER_CHECK_SINGLE_KEYS": keys} if keys else {}),
+            },
+        )
+    return {"services": services, "volumes": volumes}
+
+
+def waivers(made: dict[str, t.Any]) -> list[dict[str, str]]:
+    """The rules that do not hold, each with its reason."""
+    return [
+        {"service": name, "rule": "healthcheck", "reason": UNASKED}
+        for name, service in made["services"].items()
+        if "healthcheck" not in service
+    ]
+
+
+def secrets(options: Options) -> list[dict[str, t.Any]]:
+    """The secrets as compose_stack takes them."""
+    found = _alerting.secrets(
+        options.get("receivers") or [], options.get("deadman_url") or "", "alertmanager", UIDS["alertmanager"]
+    )
+    for one in options.get("postgresql") or []:
+        found.append(_secret("password", f"postgresql-{one['name']}", UIDS["postgresql"], one["password"]))
+    for one in options.get("redis") or []:
+        known = json.dumps({f"redis://{one['address']}": one.get("password") or ""})
+        found.append(_secret("passwords.json", f"redis-{one['name']}", UIDS["redis"], known))
+    if options.get("grafana_enabled"):
+        found.append(_secret("grafana_password", "grafana", UIDS["grafana"], options["grafana_password"]))
+    return found
+
+
+def _secret(name: str, service: str, uid: int, value: str) -> dict[str, t.Any]:
+    return {"name": name, "service": service, "uid": uid, "value": value}
+
+
+# -- what cannot be meant ----------------------------------------------------
+
+
+def problems(options: Options, apps: t.Collection[str], disk_gigabytes: float = 0) -> list[str]:
+    """Return one sentence for everything that cannot work, before anything is changed."""
+    found = _alerting.problems(
+        options.get("receivers") or [],
+        options.get("receiver") or "",
+        options.get("routes") or [],
+        bool(options.get("deadman_url")),
+    )
+    found += _slo.problems(options.get("slos") or [], apps)
+    for pack in options.get("packs") or []:
+        if pack not in PACKS:
+            found.append(_sentence("monitoring_packs", "the rules", pack, "one of " + ", ".join(PACKS), "Name one"))
+    if float(options.get("wait_factor") or 0) <= 0:
+        found.append(
+            _sentence("monitoring_wait_factor", "the waits", str(options.get("wait_factor")), "above 0", "Set it")
+        )
+    for kind in ("postgresql", "redis", "probes", "apps"):
+        names = [one["name"] for one in options.get(kind) or []]
+        for name in sorted({name for name in names if names.count(name) > 1}):
+            where = f"{name} of monitoring_{kind}"
+            found.append(_sentence("name", where, f"it {names.count(name)} times", "it once", "Rename one"))
+    for one in options.get("postgresql") or []:
+        if not one.get("password"):
+            where = f"{one['name']} of monitoring_postgresql"
+            found.append(_sentence("password", where, "none", "that of its user", "Set password, from your vault"))
+    if options.get("grafana_enabled") and not options.get("grafana_password"):
+        found.append(_sentence("monitoring_grafana_password", "Grafana", "none", "one", "Set it, from your vault"))
+    for one in options.get("apps") or []:
+        if apps and one["name"] not in apps:
+            where = "an item of monitoring_apps"
+            found.append(_sentence("name", where, one["name"], " or ".join(sorted(apps)), "Name an app"))
+    return found + _retention(options, disk_gigabytes)
+
+
+def _retention(options: Options, disk: float) -> list[str]:
+    found = []
+    for name in ("prometheus_retention", "loki_retention"):
+        for key, value in (options.get(name) or {}).items():
+            if float(value) <= 0:
+                where = f"monitoring_{name}"
+                found.append(_sentence(key, where, str(value), "above 0: nothing is kept for ever", f"Set {key}"))
+    wanted = float((options.get("prometheus_retention") or {}).get("gigabytes") or 0)
+    wanted += float((options.get("loki_retention") or {}).get("gigabytes") or 0) if options.get("loki_enabled") else 0
+    if disk and wanted > 0.8 * disk:
+        found.append(
+            _sentence(
+                "retention",
+                "the disk of the data",
+                f"{wanted:g} GB of monitoring_prometheus_retention and monitoring_loki_retention",
+                f"at most {0.8 * disk:.0f} GB, four fifths of what is free or theirs already",
+                "Set gigabytes lower, or enlarge the disk",
+            )
+        )
+    return found
+
+
+def _sentence(what: str, where: str, found: str, need: str, remedy: str) -> str:
+    return f"monitoring: {what} on {where}: found {found}, need {need}. {remedy}."

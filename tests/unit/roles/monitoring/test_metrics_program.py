@@ -1,0 +1,184 @@
+# Copyright (c) 2026, The Evenkeel authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What evenkeel-metrics makes of the engine's answers and of an edge's entries."""
+
+from __future__ import annotations
+
+import http.server
+import importlib.machinery
+import importlib.util
+import json
+import shutil
+import socketserver
+import subprocess
+import sys
+import threading
+import types
+from pathlib import Path
+
+import pytest
+
+FILES = Path(__file__).resolve().parents[4] / "roles" / "monitoring" / "files"
+PROMTOOL = shutil.which("promtool")
+CONTAINER = {
+    "Name": "/shop-blue-api-1-1",
+    "Config": {"Labels": {"com.docker.compose.project": "shop-blue", "com.docker.compose.service": "api-1"}},
+    "State": {
+        "Status": "running",
+        "Health": {"Status": "healthy"},
+        "OOMKilled": False,
+        "StartedAt": "2026-01-02T03:04:05.123456789Z",
+    },
+    "RestartCount": 2,
+    "HostConfig": {"Memory": 268435456},
+}
+STATS = {
+    "memory_stats": {"usage": 1000, "stats": {"inactive_file": 400}},
+    "cpu_stats": {"cpu_usage": {"total_usage": 2500000000}},
+}
+
+
+@pytest.fixture(scope="module")
+def program() -> types.ModuleType:
+    sys.dont_write_bytecode = True
+    loader = importlib.machinery.SourceFileLoader("evenkeel_metrics", str(FILES / "evenkeel-metrics"))
+    spec = importlib.util.spec_from_loader("evenkeel_metrics", loader)
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    loader.exec_module(module)
+    return module
+
+
+def of(program, container, stats=None):
+    return {name: (labels, value) for name, labels, value in program.container_samples(container, stats)}
+
+
+def changed(**state):
+    return {**CONTAINER, "State": {**CONTAINER["State"], **state}}
+
+
+def test_container_is_told_with_its_app_and_side(program):
+    found = of(program, CONTAINER, STATS)
+    labels = {
+        "container": "shop-blue-api-1-1",
+        "stack": "shop-blue",
+        "service": "api",
+        "app": "shop",
+        "colour": "blue",
+    }
+    assert found["container_running"] == (labels, 1)
+    assert found["container_restarts_total"][1] == 2
+    assert found["container_memory_bytes"][1] == 600
+    assert found["container_cpu_seconds_total"][1] == 2.5
+    assert found["container_start_time_seconds"][1] == 1767323045
+
+
+@pytest.mark.parametrize(
+    ("project", "service", "expected"),
+    [
+        pytest.param("shop-background", "bot", {"app": "shop", "service": "bot"}, id="background"),
+        pytest.param("shop-background", "worker-2", {"app": "shop", "service": "worker"}, id="worker"),
+        pytest.param("my-shop-green", "api-1", {"app": "my-shop", "colour": "green", "service": "api"}, id="hyphen"),
+        pytest.param("shop-data", "redis", {"stack": "shop-data", "service": "redis"}, id="stack that is no app"),
+        pytest.param("blue", "x", {"stack": "blue"}, id="stack of that name"),
+        pytest.param("", "", {}, id="no stack"),
+    ],
+)
+def test_name_of_the_stack_tells_the_app(program, project, service, expected):
+    labels = {"com.docker.compose.project": project, "com.docker.compose.service": service}
+    found = program.labels_of({**CONTAINER, "Config": {"Labels": labels}})
+    assert expected.items() <= found.items()
+    assert ("app" in found) == ("app" in expected)
+
+
+@pytest.mark.parametrize(
+    ("state", "running", "healthy"),
+    [
+        pytest.param({"Health": {"Status": "unhealthy"}}, 1, 0, id="unhealthy"),
+        pytest.param({"Health": {"Status": "starting"}}, 1, 1, id="starting"),
+        pytest.param({"Health": None}, 1, None, id="no check"),
+        pytest.param({"Status": "exited", "Health": {"Status": "none"}}, 0, None, id="stopped"),
+        pytest.param({"Status": "restarting"}, 0, 1, id="restarting"),
+    ],
+)
+def test_state_of_a_container(program, state, running, healthy):
+    found = of(program, changed(**state))
+    assert found["container_running"][1] == running
+    assert found.get("container_healthy", (None, None))[1] == healthy
+
+
+@pytest.mark.parametrize(
+    ("text", "sides", "weight"),
+    [
+        pytest.param("shop blue:0:1.0:\n", {("blue", "1.0", "live")}, 0, id="first release"),
+        pytest.param(
+            "shop green:10:1.1+2:1.0\n", {("green", "1.1+2", "live"), ("blue", "1.0", "other")}, 10, id="canary"
+        ),
+        pytest.param("shop none:0::\n", set(), None, id="no release yet"),
+        pytest.param("torn", set(), None, id="torn"),
+    ],
+)
+def test_entry_of_an_edge(program, text, sides, weight):
+    samples = list(program.entry_samples(text))
+    found = {(one["colour"], one["release"], one["side"]) for name, one, _value in samples if name == "app_side"}
+    assert found == sides
+    assert next((value for name, _labels, value in samples if name == "app_weight"), None) == weight
+
+
+@pytest.fixture
+def engine(tmp_path):
+    """An engine with one container, on a socket."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            answer = [{"Id": "c1"}, {"Id": "gone"}] if self.path.startswith("/containers/json") else CONTAINER
+            answer = STATS if "/stats" in self.path else answer
+            self.send_response(404 if "gone" in self.path else 200)
+            self.end_headers()
+            self.wfile.write(json.dumps(answer).encode())
+
+        def log_message(self, *arguments):
+            pass
+
+        def address_string(self):
+            return ""
+
+    server = socketserver.ThreadingUnixStreamServer(str(tmp_path / "docker.sock"), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield tmp_path / "docker.sock"
+    server.shutdown()
+    server.server_close()
+
+
+def run(tmp_path, socket):
+    argv = [sys.executable, "-B", str(FILES / "evenkeel-metrics"), "--file", str(tmp_path / "out.prom")]
+    subprocess.run([*argv, "--socket", str(socket), "--state", str(tmp_path / "state")], check=True)
+    return (tmp_path / "out.prom").read_text()
+
+
+def test_whole_file(tmp_path, engine):
+    (tmp_path / "state" / "shop").mkdir(parents=True)
+    (tmp_path / "state" / "shop" / "live.map").write_text("shop blue:0:1.0:\n")
+    (tmp_path / "state" / "shop" / "maintenance.map").write_text("shop on\n")
+    text = run(tmp_path, engine)
+    assert "evenkeel_docker_up 1\n" in text
+    assert text.count("evenkeel_container_running{") == 1
+    assert 'evenkeel_app_side{app="shop",colour="blue",release="1.0",side="live"} 1\n' in text
+    assert 'evenkeel_app_maintenance{app="shop"} 1\n' in text
+    assert (tmp_path / "out.prom").stat().st_mode & 0o777 == 0o644
+    if PROMTOOL:
+        checked = subprocess.run(
+            [PROMTOOL, "check", "metrics"], input=text, capture_output=True, text=True, check=False
+        )
+        assert "error" not in checked.stderr, checked.stderr
+
+
+def test_engine_that_does_not_answer_is_down(tmp_path):
+    (tmp_path / "docker.sock").touch()
+    assert "evenkeel_docker_up 0\n" in run(tmp_path, tmp_path / "docker.sock")
+
+
+def test_host_without_an_engine_says_nothing_of_it(tmp_path):
+    assert "docker_up" not in run(tmp_path, tmp_path / "none.sock")
