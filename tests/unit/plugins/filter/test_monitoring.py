@@ -1,0 +1,217 @@
+# Copyright (c) 2026, The Evenkeel authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Options become settings that the programs' own checks take, and a stack that keeps the rules of stacks."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ansible_collections.evenkeel.platform.plugins.filter import monitoring
+from ansible_collections.evenkeel.platform.plugins.module_utils import _compose_policy
+
+ROOT = Path(__file__).resolve().parents[4]
+PROMTOOL = shutil.which("promtool")
+CANARY = "canary-4711"
+OPTIONS: dict[str, Any] = {
+    "images": {
+        part: f"registry.example.com/{part}:1.0"
+        for part in ("prometheus", "alertmanager", "blackbox", "loki", "grafana", "jaeger", "postgresql", "redis")
+    },
+    "address": "192.0.2.31",
+    "base_dir": "/opt/evenkeel/monitoring",
+    "resources": {},
+    "scrape_interval_seconds": 15,
+    "wait_factor": 1.0,
+    "waits": {"group_seconds": 30, "interval_seconds": 300, "repeat_hours": 4},
+    "prometheus_retention": {"days": 30, "gigabytes": 10},
+    "loki_retention": {"days": 14, "gigabytes": 10},
+    "loki_enabled": True,
+    "grafana_enabled": True,
+    "grafana_password": CANARY,
+    "jaeger_enabled": True,
+    "packs": ["host"],
+    "receivers": [{"name": "team", "kind": "webhook", "secret": f"http://192.0.2.9/{CANARY}"}],
+    "receiver": "team",
+    "postgresql": [{"name": "shop", "host": "192.0.2.31", "user": "watch", "password": CANARY}],
+    "redis": [{"name": "shop", "address": "192.0.2.31:6379", "password": CANARY, "keys": ["db0=shop:jobs"]}],
+    "probes": [{"name": "shop", "url": "https://shop.example.com/", "connect_to": "192.0.2.11", "body": "shop"}],
+    "apps": [
+        {
+            "name": "shop",
+            "response_seconds": 0.5,
+            "queues": [{"key": "shop:jobs", "limit": 100}],
+            "metrics": [{"service": "api"}],
+        }
+    ],
+    "backups": ["shop"],
+}
+MACHINES = [{"name": "app1", "address": "192.0.2.21"}, {"name": "data1", "address": "2001:db8::31"}]
+EDGES = [{"name": "edge1", "address": "192.0.2.11"}]
+RECORD = {
+    "app": "shop",
+    "services": {
+        "api": {
+            "servers": {
+                "blue": [{"name": "app1_1", "address": "192.0.2.21", "port": 20000}],
+                "green": [{"name": "app1_1", "address": "192.0.2.21", "port": 20001}],
+            }
+        },
+        "web": {"servers": {"blue": [{"name": "app1_1", "address": "192.0.2.21", "port": 20002}], "green": []}},
+    },
+}
+DESCRIBED = [
+    {
+        "name": "shop",
+        "app_hosts": 2,
+        "services": [
+            {"name": "api", "kind": "web", "replicas": 2},
+            {"name": "worker", "kind": "worker"},
+            {"name": "bot", "kind": "singleton"},
+            {"name": "report", "kind": "scheduled"},
+        ],
+    }
+]
+
+
+def targets() -> list[dict[str, Any]]:
+    return monitoring.monitoring_targets(OPTIONS, "ops1", MACHINES, EDGES, [RECORD])
+
+
+def test_every_job_has_its_targets() -> None:
+    found = {(target["job"], target["instance"]) for target in targets()}
+    assert {
+        ("node", "app1"),
+        ("node", "data1"),
+        ("edge", "edge1"),
+        ("prometheus", "ops1"),
+        ("loki", "ops1"),
+        ("postgresql", "shop"),
+        ("redis", "shop"),
+        ("probe", "https://shop.example.com/"),
+    } <= found
+
+
+def test_both_sides_of_a_service_that_tells_figures_are_asked() -> None:
+    found = [target for target in targets() if target["job"] == "app"]
+    assert [(one["address"], one["labels"]["colour"]) for one in found] == [
+        ("192.0.2.21:20000", "blue"),
+        ("192.0.2.21:20001", "green"),
+    ]
+
+
+def test_an_address_of_v6_stands_in_brackets() -> None:
+    assert [one["address"] for one in targets() if one["instance"] == "data1"] == ["[2001:db8::31]:9100"]
+
+
+def test_probe_goes_to_the_edge_and_asks_for_the_name() -> None:
+    [probe] = [one for one in targets() if one["job"] == "probe"]
+    assert probe["params"] == {
+        "module": ["shop"],
+        "hostname": ["shop.example.com"],
+        "target": ["https://192.0.2.11/"],
+    }
+
+
+def test_what_should_be_there_is_said() -> None:
+    made = monitoring.monitoring_expected(OPTIONS, DESCRIBED, targets())
+    rules = made["groups"][0]["rules"]
+    said = {(rule["record"], *sorted(rule["labels"].values())): rule["expr"] for rule in rules}
+    assert said["evenkeel_expected_service", "api", "shop", "web"] == "vector(4)"
+    assert said["evenkeel_expected_service", "bot", "shop", "singleton"] == "vector(1)"
+    assert not [key for key in said if "report" in key]
+    assert said["evenkeel_limit_response_seconds", "shop"] == "vector(0.5)"
+    assert said["evenkeel_limit_queue", "shop", "shop:jobs"] == "vector(100)"
+    assert said["evenkeel_expected_backup", "shop"] == "vector(1)"
+    assert said["evenkeel_expected_target", "ops1", "prometheus"] == "vector(1)"
+
+
+@pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed: apt-get install prometheus")
+def test_promtool_takes_the_whole_set(tmp_path: Path) -> None:
+    (tmp_path / "rules").mkdir()
+    for pack in (ROOT / "roles/monitoring/files/rules").glob("*.yml"):
+        made = monitoring.monitoring_rules(yaml.safe_load(pack.read_text(encoding="utf-8")), 0.1)
+        (tmp_path / "rules" / pack.name).write_text(yaml.safe_dump(made), encoding="utf-8")
+    expected = monitoring.monitoring_expected(OPTIONS, DESCRIBED, targets())
+    slos = monitoring.slo_rules([{"name": "shop", "app": "shop", "kind": "availability", "objective": 99.9}])
+    (tmp_path / "rules" / "expected.yml").write_text(yaml.safe_dump(expected), encoding="utf-8")
+    (tmp_path / "rules" / "slo.yml").write_text(yaml.safe_dump(slos), encoding="utf-8")
+    made = monitoring.monitoring_prometheus(OPTIONS, targets())
+    (tmp_path / "prometheus.yml").write_text(yaml.safe_dump(made), encoding="utf-8")
+    argv = [PROMTOOL or "promtool", "check", "config", str(tmp_path / "prometheus.yml")]
+    asked = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert asked.returncode == 0, asked.stdout + asked.stderr
+
+
+def test_stack_keeps_the_rules_of_stacks() -> None:
+    made = monitoring.monitoring_stack(OPTIONS)
+    services = json.loads(json.dumps(made["definition"]["services"]))
+    for service in services.values():
+        # As compose gives them.
+        service["ports"] = [
+            {"host_ip": port.rpartition(":")[0].rpartition(":")[0], "published": port.split(":")[-2]}
+            for port in service.get("ports", [])
+        ]
+        service["volumes"] = [
+            {
+                "type": "bind" if one.startswith("/") else "volume",
+                "source": one.split(":")[0],
+                "target": one.split(":")[1],
+            }
+            for one in service.get("volumes", [])
+        ]
+    found = _compose_policy.unwaived(_compose_policy.lint(services), made["waivers"])
+    assert [finding.sentence("monitoring") for finding in found] == []
+    assert _compose_policy.waiver_problems(made["waivers"], services, "monitoring") == []
+
+
+def test_no_secret_stands_in_the_stack_or_the_settings() -> None:
+    made = monitoring.monitoring_stack(OPTIONS)
+    open_to_all = [made["definition"], made["waivers"], monitoring.monitoring_alertmanager(OPTIONS)]
+    open_to_all += [monitoring.monitoring_prometheus(OPTIONS, targets()), monitoring.monitoring_blackbox(OPTIONS)]
+    assert CANARY not in json.dumps(open_to_all)
+    assert {secret["service"] for secret in made["secrets"]} == {
+        "alertmanager",
+        "grafana",
+        "postgresql-shop",
+        "redis-shop",
+    }
+
+
+def test_nothing_listens_on_every_address() -> None:
+    for service in monitoring.monitoring_stack(OPTIONS)["definition"]["services"].values():
+        for port in service.get("ports", []):
+            assert port.startswith(("127.0.0.1:", "192.0.2.31:"))
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentences"),
+    [
+        pytest.param({}, [], id="sound"),
+        pytest.param({"packs": ["hosts"]}, ["monitoring_packs on the rules: found hosts"], id="pack"),
+        pytest.param({"wait_factor": 0}, ["monitoring_wait_factor"], id="factor"),
+        pytest.param({"postgresql": [{**OPTIONS["postgresql"][0], "password": ""}]}, ["password on shop"], id="password"),
+        pytest.param({"redis": OPTIONS["redis"] * 2}, ["shop of monitoring_redis: found it 2 times"], id="twice"),
+        pytest.param({"grafana_password": ""}, ["monitoring_grafana_password on Grafana"], id="Grafana"),
+        pytest.param({"apps": [{"name": "other"}]}, ["found other, need shop"], id="app"),
+        pytest.param({"loki_retention": {"days": 0}}, ["nothing is kept for ever"], id="for ever"),
+        pytest.param({"prometheus_retention": {"days": 1, "gigabytes": 200}}, ["found 210 GB", ], id="disk"),
+        pytest.param({"slos": [{"name": "a", "app": "shop", "kind": "x"}]}, ["kind on SLO a"], id="SLO"),
+        pytest.param({"receiver": "x", "packs": ["y"]}, ["found x", "found y"], id="all at once"),
+    ],
+)  # fmt: skip
+def test_every_problem_is_named(changed: dict[str, Any], sentences: list[str]) -> None:
+    found = monitoring.monitoring_problems({**OPTIONS, **changed}, ["shop"], 100)
+    assert len(found) == len(sentences), found
+    for sentence, part in zip(found, sentences, strict=True):
+        assert sentence.startswith("monitoring: ")
+        assert part in sentence
+        assert CANARY not in sentence
