@@ -70,6 +70,11 @@ def monitoring_stack(options: Options) -> Options:
     }
 
 
+def monitoring_ports(options: Options, described: list) -> list[str]:
+    """Return the ports of the apps that tell figures, as ranges for the firewall."""
+    return _scrape.port_ranges(described, options.get("apps") or [])
+
+
 def monitoring_problems(options: Options, apps: list, disk_gigabytes: float = 0) -> list[str]:
     """Return one sentence for each thing that cannot work."""
     return _monitoring_stack.problems(options, apps, float(disk_gigabytes))
@@ -88,6 +93,7 @@ class FilterModule:
             "monitoring_alertmanager": monitoring_alertmanager,
             "monitoring_blackbox": monitoring_blackbox,
             "monitoring_expected": monitoring_expected,
+            "monitoring_ports": monitoring_ports,
             "monitoring_problems": monitoring_problems,
             "monitoring_prometheus": monitoring_prometheus,
             "monitoring_rules": monitoring_rules,

@@ -169,7 +169,7 @@ def settings(
     tree.append({"receiver": nobody, "matchers": ['alertname="Watchdog"']})
     for receiver in receivers:
         test = f'{TEST_LABEL}="{receiver["name"]}"'
-        tree.append({"receiver": receiver["name"], "matchers": [test], "group_wait": "0s", "group_by": [TEST_LABEL]})
+        tree.append({"receiver": receiver["name"], "matchers": [test], "group_wait": "0s", "group_by": ["..."]})
     tree += [
         {
             "receiver": route["receiver"],

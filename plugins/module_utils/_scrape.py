@@ -103,6 +103,16 @@ def apps(records: list[dict[str, t.Any]], about: list[dict[str, t.Any]]) -> list
     return found
 
 
+def port_ranges(described: list[dict[str, t.Any]], about: list[dict[str, t.Any]]) -> list[str]:
+    """The ports on which the services of apps tell figures, as ranges."""
+    telling = {app["name"] for app in about if app.get("metrics")}
+    return [
+        f"{app['port_base']}-{int(app['port_base']) + int(app.get('port_count') or 100) - 1}"
+        for app in described
+        if app["name"] in telling
+    ]
+
+
 def settings(targets: list[Target], interval_seconds: int) -> dict[str, t.Any]:
     """What Prometheus reads."""
     jobs: dict[tuple[str, str, str], dict[str, t.Any]] = {}

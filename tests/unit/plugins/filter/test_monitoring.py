@@ -108,6 +108,11 @@ def test_both_sides_of_a_service_that_tells_figures_are_asked() -> None:
     ]
 
 
+def test_ports_of_apps_that_tell_figures_are_ranges() -> None:
+    apps = [{"name": "shop", "port_base": 20000}, {"name": "silent", "port_base": 21000, "port_count": 10}]
+    assert monitoring.monitoring_ports(OPTIONS, apps) == ["20000-20099"]
+
+
 def test_an_address_of_v6_stands_in_brackets() -> None:
     assert [one["address"] for one in targets() if one["instance"] == "data1"] == ["[2001:db8::31]:9100"]
 

@@ -1,0 +1,140 @@
+#!/usr/bin/python
+# Copyright (c) 2026, The Evenkeel authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: alert_test
+short_description: Send a test through each receiver and say what came of it
+version_added: 0.1.0
+description:
+  - Gives Alertmanager one alert for each receiver, which its settings route there at once, and reads from its figures
+    whether the receiver took it.
+  - Alertmanager must run with C(--enable-feature=receiver-name-in-metrics), as the role monitoring starts it.
+extends_documentation_fragment:
+  - evenkeel.platform.attributes
+options:
+  receivers:
+    description: Names of the receivers.
+    type: list
+    elements: str
+    required: true
+  url:
+    description: Address of Alertmanager.
+    type: str
+    default: http://127.0.0.1:9093
+  timeout_seconds:
+    description: How long to wait until every receiver has taken or refused its test.
+    type: int
+    default: 60
+attributes:
+  diff_mode:
+    support: none
+    description: Changes nothing that could be compared.
+  idempotent:
+    support: none
+    description: Sends a test each time.
+author:
+  - The Evenkeel authors (@evenkeel)
+"""
+
+EXAMPLES = r"""
+- name: Send a test
+  evenkeel.platform.alert_test:
+    receivers: [team, pager]
+"""
+
+RETURN = r"""
+outcomes:
+  description: One sentence for each receiver.
+  returned: always
+  type: list
+  elements: str
+  sample: ["team: took the test after 0.6 s"]
+taken:
+  description: The receivers that took their test.
+  returned: always
+  type: list
+  elements: str
+  sample: [team]
+"""
+
+import datetime
+import json
+import time
+import typing as t
+import urllib.error
+import urllib.request
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.evenkeel.platform.plugins.module_utils import _receipt
+from ansible_collections.evenkeel.platform.plugins.module_utils._failure import Failure, sentence
+
+ARGUMENT_SPEC: dict[str, t.Any] = {
+    "receivers": {"type": "list", "elements": "str", "required": True},
+    "url": {"type": "str", "default": "http://127.0.0.1:9093"},
+    "timeout_seconds": {"type": "int", "default": 60},
+}
+MODULE = "alert_test"
+
+
+def ask(url: str, data: t.Any = None) -> str:
+    """One request; with data it is a POST."""
+    body = None if data is None else json.dumps(data).encode()
+    request = urllib.request.Request(  # noqa: S310 - the address is the operator's own
+        url, data=body, headers={"Content-Type": "application/json"}
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310 - as above
+            return str(answer.read().decode())
+    except (OSError, ValueError) as exc:
+        remedy = "See that Alertmanager runs, and that url names it"
+        raise Failure(sentence(MODULE, "the answer", url, str(exc), "200", remedy)) from exc
+
+
+def send(url: str, receivers: list[str], seconds: int) -> dict[str, str]:
+    """Send the tests and wait; return a sentence for each receiver."""
+    before = _receipt.counts(ask(f"{url}/metrics"))
+    now = datetime.datetime.now(datetime.UTC)
+    ask(f"{url}/api/v2/alerts", [_receipt.alert(receiver, now) for receiver in receivers])
+    started = time.monotonic()
+    outcomes: dict[str, str] = {}
+    while len(outcomes) < len(receivers) and time.monotonic() - started < seconds:
+        time.sleep(0.2)
+        after = _receipt.counts(ask(f"{url}/metrics"))
+        for receiver in receivers:
+            if receiver not in outcomes and _receipt.took(receiver, before, after):
+                outcomes[receiver] = f"took the test after {time.monotonic() - started:.1f} s"
+    for receiver in receivers:
+        if receiver not in outcomes:
+            outcomes[receiver] = _receipt.refusal(receiver, before, after, seconds)
+    return outcomes
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
+    receivers = module.params["receivers"]
+    result: dict[str, t.Any] = {"changed": False, "outcomes": [], "taken": []}
+    if module.check_mode:
+        module.exit_json(**{**result, "outcomes": [f"{receiver}: would be sent a test" for receiver in receivers]})
+    try:
+        outcomes = send(module.params["url"].rstrip("/"), receivers, module.params["timeout_seconds"])
+    except Failure as failure:
+        module.fail_json(msg=failure.sentence, **result)
+    result["outcomes"] = [f"{receiver}: {outcome}" for receiver, outcome in outcomes.items()]
+    result["taken"] = [receiver for receiver, outcome in outcomes.items() if outcome.startswith("took")]
+    missing = [f"{receiver} {outcomes[receiver]}" for receiver in receivers if receiver not in result["taken"]]
+    if missing:
+        remedy = "Read Alertmanager's log, and mend secret or settings in monitoring_receivers"
+        said = sentence(
+            MODULE, "the test", module.params["url"], "; ".join(missing), "every receiver to take it", remedy
+        )
+        module.fail_json(msg=said, **result)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()
