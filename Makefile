@@ -114,5 +114,6 @@ bench: ## measure FIGURE, or every figure
 	@python3 benchmarks/run.py $(FIGURE)
 
 .PHONY: docs
-docs: ## write docs/reference from the specs
+docs: ## write docs/reference and the dashboards
+	@python3 docs/dashboards.py
 	@python3 docs/generate.py
