@@ -1,0 +1,206 @@
+# Copyright (c) 2026, The Evenkeel authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What is watched, what is open, what reaches the receiver, and what a bad change does."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+testinfra_hosts = ["ansible://ops"]
+
+HERE = Path(__file__).resolve().parent.parent
+CANARY = "Canary-4711-monitoring"
+
+
+def play(tags="monitoring_configure,monitoring_service", check=False, **options):
+    """Run converge.yml again with other options."""
+    argv = ["ansible-playbook", "--inventory", os.environ["MOLECULE_INVENTORY_FILE"], "--diff"]
+    argv += ["--tags", tags, "--extra-vars", json.dumps(options), str(HERE / "converge.yml")]
+    plain = {**os.environ, "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1", "NO_COLOR": "1"}
+    plain.pop("PY_COLORS", None)
+    done = subprocess.run(argv + ["--check"] * check, capture_output=True, text=True, check=False, env=plain)
+    return SimpleNamespace(rc=done.returncode, output=" ".join((done.stdout + done.stderr).split()))
+
+
+def ask(host, query):
+    """What Prometheus answers, as labels and value."""
+    words = f"curl -sf --get --data-urlencode 'query={query}' http://127.0.0.1:9090/api/v1/query"
+    found = json.loads(host.check_output(words))["data"]["result"]
+    return [(one["metric"], float(one["value"][1])) for one in found]
+
+
+def received(host, part="team"):
+    """The alerts that reached the webhook, newest last: name, status and the rest."""
+    text = host.run("cat /var/lib/receiver.jsonl").stdout
+    lines = [json.loads(line) for line in text.splitlines()]
+    return [alert for line in lines if f"/{part}/" in line["path"] for alert in line["body"]["alerts"]]
+
+
+def waits_for(condition, seconds=60):
+    """Return what a condition gives as soon as it gives something."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        found = condition()
+        if found:
+            return found
+        time.sleep(1)
+    return condition()
+
+
+def told(host, name, status):
+    return [one for one in received(host) if one["labels"]["alertname"] == name and one["status"] == status]
+
+
+# -- what is watched ---------------------------------------------------------
+
+
+def test_every_target_answers(host):
+    assert waits_for(
+        lambda: {one["job"] for one, _value in ask(host, "up == 1")} >= {"node", "prometheus", "alertmanager"}
+    )
+    assert ask(host, "up == 0") == []
+
+
+def test_both_hosts_tell_their_figures(host):
+    hosts = {one["instance"] for one, _value in ask(host, "node_uname_info")}
+    assert hosts == {"ops-a", "plain-a"}
+    assert waits_for(lambda: ask(host, 'evenkeel_docker_up{instance="ops-a"} == 1'))
+    assert not ask(host, 'evenkeel_docker_up{instance="plain-a"}')
+
+
+def test_containers_of_the_stack_are_told(host):
+    found = waits_for(lambda: ask(host, 'evenkeel_container_running{stack="monitoring"} == 1'))
+    assert {one["service"] for one, _value in found} == {"prometheus", "alertmanager", "blackbox"}
+
+
+def test_probe_asks_the_receiver(host):
+    assert waits_for(lambda: ask(host, 'probe_success{job="probe"} == 1'))
+
+
+def test_nothing_fires_but_the_watchdog(host):
+    names = {one["alertname"] for one, _value in ask(host, 'ALERTS{alertstate="firing"}')}
+    assert names == {"Watchdog"}
+
+
+# -- what is open ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("port", [9090, 9093])
+def test_port_listens_on_loopback_alone(host, port):
+    assert host.socket(f"tcp://127.0.0.1:{port}").is_listening
+    assert not host.socket(f"tcp://0.0.0.0:{port}").is_listening
+
+
+def test_node_exporter_listens_on_the_private_address_alone(host):
+    listening = host.check_output("ss -Hltn 'sport = :9100'")
+    assert "10.232." in listening
+    assert "*:9100" not in listening
+    assert "0.0.0.0:9100" not in listening
+
+
+def test_secret_stands_in_its_file_alone(host):
+    found = host.run(f"grep -rl {CANARY} /opt /etc /var/lib/evenkeel /run/systemd 2>/dev/null").stdout.split()
+    assert found, "the canary is nowhere, so this test proves nothing"
+    for path in found:
+        assert "/secrets/" in path, path
+        assert host.check_output("stat -c '%%a %%u' %s", path) == "400 65534"
+    inspected = host.check_output("docker inspect $(docker ps -q)")
+    assert CANARY not in inspected
+
+
+def test_containers_have_no_rights(host):
+    for container in json.loads(host.check_output("docker inspect $(docker ps -q)")):
+        assert container["HostConfig"]["ReadonlyRootfs"], container["Name"]
+        assert container["HostConfig"]["CapDrop"] == ["ALL"], container["Name"]
+        assert container["Config"]["User"].split(":")[0] not in ("", "0"), container["Name"]
+
+
+# -- what reaches people -----------------------------------------------------
+
+
+def test_dead_man_is_told(host):
+    assert waits_for(lambda: received(host, "deadman"), 120)[0]["labels"]["alertname"] == "Watchdog"
+
+
+def test_stopped_exporter_is_told_and_its_return_too(host):
+    host.check_output("systemctl stop prometheus-node-exporter")
+    try:
+        assert waits_for(lambda: told(host, "HostDown", "firing"), 90)
+    finally:
+        host.check_output("systemctl start prometheus-node-exporter")
+    assert waits_for(lambda: told(host, "HostDown", "resolved"), 120)
+
+
+def test_gone_part_is_told_and_its_return_too(host):
+    host.check_output("docker stop monitoring-blackbox-1")
+    try:
+        assert waits_for(lambda: told(host, "TargetGone", "firing"), 90)
+    finally:
+        host.check_output("docker start monitoring-blackbox-1")
+    assert waits_for(lambda: told(host, "TargetGone", "resolved"), 120)
+
+
+# -- changes -----------------------------------------------------------------
+
+
+def current(host, part="prometheus"):
+    return host.check_output(f"readlink /opt/evenkeel/monitoring/{part}/current")
+
+
+def test_rule_that_does_not_parse_is_refused_and_nothing_changes(host, tmp_path):
+    broken = tmp_path / "broken.yml"
+    broken.write_text("groups: [{name: x, rules: [{alert: Broken, expr: 'up =='}]}]\n")
+    before = current(host)
+    done = play(tags="monitoring_configure", monitoring_rule_files=[str(broken)])
+    assert done.rc != 0
+    assert "found the check refusing them" in done.output
+    assert current(host) == before
+    assert ask(host, "up")
+
+
+def test_settings_change_without_a_restart(host):
+    started = host.check_output("docker inspect -f '{{.State.StartedAt}}' monitoring-prometheus-1")
+    before = current(host)
+    try:
+        done = play(tags="monitoring_configure", monitoring_scrape_interval_seconds=7)
+        assert done.rc == 0, done.output
+        assert current(host) != before
+        config = host.check_output("curl -sf http://127.0.0.1:9090/api/v1/status/config")
+        assert "scrape_interval: 7s" in config
+    finally:
+        assert play(tags="monitoring_configure").rc == 0
+    assert host.check_output("docker inspect -f '{{.State.StartedAt}}' monitoring-prometheus-1") == started
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        pytest.param({"monitoring_receivers": [{"name": "team", "kind": "webhook"}]}, "secret on receiver team: found none", id="no secret"),
+        pytest.param({"monitoring_receiver": "nobody-there"}, "found nobody-there, need team", id="unknown receiver"),
+        pytest.param({"monitoring_prometheus_retention": {"days": 1, "gigabytes": 900000}}, "retention on the disk", id="disk"),
+        pytest.param({"monitoring_slos": [{"name": "a", "app": "x", "kind": "availability", "objective": 99}] * 2}, "name on SLO a: found it 2 times", id="SLO twice"),
+    ],
+)  # fmt: skip
+def test_what_cannot_work_is_refused(options, sentence):
+    done = play(tags="monitoring_preflight", **options)
+    assert done.rc != 0
+    assert sentence in done.output
+    assert CANARY not in done.output
+
+
+def test_test_alert_arrives(host):
+    argv = ["ansible-playbook", "--inventory", os.environ["MOLECULE_INVENTORY_FILE"]]
+    argv.append(str(HERE.parent.parent / "playbooks" / "test_alert.yml"))
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "team: took the test" in done.stdout
+    assert [one for one in received(host) if one["labels"].get("evenkeel_test") == "team"]
