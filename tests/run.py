@@ -207,7 +207,10 @@ def scenarios() -> list[str]:
 
 
 # Scenarios that `make matrix` and SCENARIO= run, and why `make test` does not yet.
-LEFT_TO_MATRIX = {"edge": "its idempotence step trips over the refusal that its converge asks for on purpose"}
+LEFT_TO_MATRIX = {
+    "edge": "its idempotence step trips over the refusal that its converge asks for on purpose",
+    "monitoring": "it was not seen to pass on real hosts yet",
+}
 
 
 def count_left_out(check: Check, _code: int, _output: str) -> Count:

@@ -38,7 +38,7 @@ ALL: list[dict[str, Any]] = [
     {"name": "pager", "kind": "pagerduty", "secret": CANARY},
     {"name": "bot", "kind": "telegram", "secret": CANARY, "settings": {"chat_id": -100123}},
 ]
-ROUTES = [
+ROUTES: list[dict[str, Any]] = [
     {"receiver": "pager", "matchers": ['severity="critical"'], "continue": True},
     {"receiver": "chat", "matchers": ['owner="data"']},
 ]

@@ -44,6 +44,9 @@ def run(capsys):
 def receiver():
     """A webhook that takes what is sent to /team and refuses what is sent to /broken."""
 
+    class Webhook(http.server.ThreadingHTTPServer):
+        got: list
+
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_POST(self):
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -54,7 +57,7 @@ def receiver():
         def log_message(self, *arguments):
             pass
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = Webhook(("127.0.0.1", 0), Handler)
     server.got = []
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield server

@@ -17,12 +17,13 @@ import sys
 import threading
 import types
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 FILES = Path(__file__).resolve().parents[4] / "roles" / "monitoring" / "files"
 PROMTOOL = shutil.which("promtool")
-CONTAINER = {
+CONTAINER: dict[str, Any] = {
     "Name": "/shop-blue-api-1-1",
     "Config": {"Labels": {"com.docker.compose.project": "shop-blue", "com.docker.compose.service": "api-1"}},
     "State": {
