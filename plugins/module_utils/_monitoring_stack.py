@@ -105,6 +105,7 @@ def definition(options: Options) -> dict[str, t.Any]:
             options,
             "blackbox",
             command=["--config.file=/etc/evenkeel/current/blackbox.yml"],
+            ports=["127.0.0.1:9115:9115"],
             volumes=[_settings(options, "blackbox")],
         ),
     }
