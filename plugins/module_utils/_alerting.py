@@ -14,6 +14,7 @@ import typing as t
 SECRETS = "/run/secrets"
 DEADMAN = "deadman"
 TEST_LABEL = "evenkeel_test"
+SHORTEST_WAIT_SECONDS = 15
 
 
 class Kind(t.NamedTuple):
@@ -248,17 +249,24 @@ def _seconds(value: t.Any, factor: float) -> str:
 
 
 def scaled(rules: dict[str, t.Any], factor: float) -> dict[str, t.Any]:
-    """Return a rule file with every C(for) shortened or lengthened by one factor."""
+    """Return a rule file with every C(for) multiplied by one factor.
+
+    None gets so short that what was not asked yet, after a start of Prometheus, would count as missing.
+    """
     if factor == 1:
         return rules
     groups = []
     for group in rules["groups"]:
         made = [
-            {**rule, "for": _seconds(duration(rule["for"]), factor)} if "for" in rule else dict(rule)
+            {**rule, "for": _wait(duration(rule["for"]), factor)} if "for" in rule else dict(rule)
             for rule in group["rules"]
         ]
         groups.append({**group, "rules": made})
     return {"groups": groups}
+
+
+def _wait(seconds: int, factor: float) -> str:
+    return f"{max(min(seconds, SHORTEST_WAIT_SECONDS), round(seconds * factor))}s"
 
 
 def duration(text: str) -> int:

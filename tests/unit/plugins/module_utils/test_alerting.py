@@ -119,6 +119,7 @@ def test_waits_are_shortened_by_one_factor() -> None:
     rules = {"groups": [{"name": "g", "rules": [{"alert": "A", "for": "5m"}, {"alert": "B"}, {"record": "c"}]}]}
     [group] = _alerting.scaled(rules, 0.1)["groups"]
     assert [rule.get("for") for rule in group["rules"]] == ["30s", None, None]
+    assert [rule.get("for") for rule in _alerting.scaled(rules, 0.001)["groups"][0]["rules"]] == ["15s", None, None]
     assert _alerting.scaled(rules, 1) is rules
     assert _alerting.settings([TEAM], "team", [], WAITS, factor=0.1)["route"]["group_wait"] == "3s"
 
