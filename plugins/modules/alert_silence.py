@@ -83,14 +83,12 @@ before:
 """
 
 import datetime
-import json
 import typing as t
-import urllib.error
-import urllib.request
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.evenkeel.platform.plugins.module_utils import _silence
+from ansible_collections.evenkeel.platform.plugins.module_utils._alertmanager import Alertmanager
 from ansible_collections.evenkeel.platform.plugins.module_utils._failure import Failure, sentence
 
 ARGUMENT_SPEC: dict[str, t.Any] = {
@@ -105,44 +103,17 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
 MODULE = "alert_silence"
 
 
-class Alertmanager:
-    """The part of its interface that knows of silences."""
-
-    def __init__(self, url: str, timeout: int) -> None:
-        self.url = url.rstrip("/")
-        self.timeout = timeout
-
-    def ask(self, path: str, method: str = "GET", data: t.Any = None) -> t.Any:
-        body = None if data is None else json.dumps(data).encode()
-        request = urllib.request.Request(  # noqa: S310 - the address is the operator's own
-            f"{self.url}/api/v2/{path}", data=body, method=method, headers={"Content-Type": "application/json"}
-        )
-        try:
-            with urllib.request.urlopen(request, timeout=self.timeout) as answer:  # noqa: S310 - as above
-                text = answer.read().decode()
-        except urllib.error.HTTPError as exc:
-            said = " ".join(exc.read().decode("utf-8", "replace").split())[:200]
-            raise self.failure(f"{exc.code} ({said})") from exc
-        except (OSError, ValueError) as exc:
-            raise self.failure(str(getattr(exc, "reason", exc))) from exc
-        return json.loads(text) if text.strip() else None
-
-    def failure(self, found: str) -> Failure:
-        remedy = "See that Alertmanager runs, and that url names it"
-        return Failure(sentence(MODULE, "the answer", self.url, found, "200", remedy))
-
-
 def change(module: AnsibleModule, result: dict[str, t.Any]) -> None:
     params = module.params
-    alertmanager = Alertmanager(params["url"], params["timeout_seconds"])
-    found = _silence.ours(alertmanager.ask("silences"), params["name"])
+    alertmanager = Alertmanager(MODULE, params["url"], params["timeout_seconds"])
+    found = _silence.ours(alertmanager.silences(), params["name"])
     result["before"] = bool(found)
     if params["state"] == "closed":
         result["silences"] = [silence["id"] for silence in found]
         result["changed"] = bool(found)
         if not module.check_mode:
             for silence in found:
-                alertmanager.ask(f"silence/{silence['id']}", "DELETE")
+                alertmanager.close_silence(silence["id"])
         return
     result["changed"] = True
     if module.check_mode:
@@ -150,9 +121,9 @@ def change(module: AnsibleModule, result: dict[str, t.Any]) -> None:
     identity = found[0]["id"] if found else ""
     now = datetime.datetime.now(datetime.UTC)
     wanted = _silence.body(params["name"], params["labels"], params["reason"], now, params["seconds"], identity)
-    result["silences"] = [alertmanager.ask("silences", "POST", wanted)["silenceID"]]
+    result["silences"] = [alertmanager.open_silence(wanted)]
     for silence in found[1:]:
-        alertmanager.ask(f"silence/{silence['id']}", "DELETE")
+        alertmanager.close_silence(silence["id"])
 
 
 def main() -> None:

@@ -62,15 +62,13 @@ taken:
 """
 
 import datetime
-import json
 import time
 import typing as t
-import urllib.error
-import urllib.request
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.evenkeel.platform.plugins.module_utils import _receipt
+from ansible_collections.evenkeel.platform.plugins.module_utils._alertmanager import Alertmanager
 from ansible_collections.evenkeel.platform.plugins.module_utils._failure import Failure, sentence
 
 ARGUMENT_SPEC: dict[str, t.Any] = {
@@ -81,30 +79,16 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
 MODULE = "alert_test"
 
 
-def ask(url: str, data: t.Any = None) -> str:
-    """One request; with data it is a POST."""
-    body = None if data is None else json.dumps(data).encode()
-    request = urllib.request.Request(  # noqa: S310 - the address is the operator's own
-        url, data=body, headers={"Content-Type": "application/json"}
-    )
-    try:
-        with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310 - as above
-            return str(answer.read().decode())
-    except (OSError, ValueError) as exc:
-        remedy = "See that Alertmanager runs, and that url names it"
-        raise Failure(sentence(MODULE, "the answer", url, str(exc), "200", remedy)) from exc
-
-
-def send(url: str, receivers: list[str], seconds: int) -> dict[str, str]:
+def send(alertmanager: Alertmanager, receivers: list[str], seconds: int) -> dict[str, str]:
     """Send the tests and wait; return a sentence for each receiver."""
-    before = _receipt.counts(ask(f"{url}/metrics"))
+    before = _receipt.counts(alertmanager.figures())
     now = datetime.datetime.now(datetime.UTC)
-    ask(f"{url}/api/v2/alerts", [_receipt.alert(receiver, now) for receiver in receivers])
+    alertmanager.send([_receipt.alert(receiver, now) for receiver in receivers])
     started = time.monotonic()
     outcomes: dict[str, str] = {}
     while len(outcomes) < len(receivers) and time.monotonic() - started < seconds:
         time.sleep(0.2)
-        after = _receipt.counts(ask(f"{url}/metrics"))
+        after = _receipt.counts(alertmanager.figures())
         for receiver in receivers:
             if receiver not in outcomes and _receipt.took(receiver, before, after):
                 outcomes[receiver] = f"took the test after {time.monotonic() - started:.1f} s"
@@ -121,7 +105,7 @@ def main() -> None:
     if module.check_mode:
         module.exit_json(**{**result, "outcomes": [f"{receiver}: would be sent a test" for receiver in receivers]})
     try:
-        outcomes = send(module.params["url"].rstrip("/"), receivers, module.params["timeout_seconds"])
+        outcomes = send(Alertmanager(MODULE, module.params["url"]), receivers, module.params["timeout_seconds"])
     except Failure as failure:
         module.fail_json(msg=failure.sentence, **result)
     result["outcomes"] = [f"{receiver}: {outcome}" for receiver, outcome in outcomes.items()]
