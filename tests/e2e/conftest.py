@@ -11,8 +11,14 @@ from ansible_collections.evenkeel.platform.tests.shop import folder, lab
 __all__ = ["folder", "lab"]
 
 ORDER = ("test_main_job", "test_bad_input", "test_controller_killed_short")
+LAST = "test_uninstall"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The main job comes first: it is what brings the shop into the lab."""
-    items.sort(key=lambda item: ORDER.index(item.path.stem) if item.path.stem in ORDER else len(ORDER))
+    """The main job comes first: it is what brings the shop into the lab. What takes it away comes last."""
+
+    def place(item: pytest.Item) -> int:
+        name = item.path.stem
+        return ORDER.index(name) if name in ORDER else len(ORDER) + (name == LAST)
+
+    items.sort(key=place)
