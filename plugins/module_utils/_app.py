@@ -334,8 +334,9 @@ def edge_record(
             "host": app["hosts"][0],
             "interval_seconds": check["interval_seconds"],
         }
+        kept_checks = before.get("services", {}).get(service["name"], {}).get("health", {})
         services[service["name"]] = {
-            "health": health,
+            "health": {colour: health, other: kept_checks.get(other, health)},
             "servers": {
                 side: [
                     {"name": f"{host}_{slot + 1}", "address": facts["address"], "port": port}
@@ -349,7 +350,7 @@ def edge_record(
     for name in {route["service"] for route in kept_routes} - set(services):
         services[name] = before["services"][name]
     return {
-        "schema": 1,
+        "schema": 2,
         "app": app["name"],
         "hosts": app["hosts"],
         "services": services,

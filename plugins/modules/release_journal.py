@@ -24,10 +24,11 @@ options:
       - V(planned) answers what V(opened) would, needs no token and writes nothing.
       - V(opened) keeps the rendered release, closes an unfinished run of another release as
         abandoned and notes the boundary C(leased).
-      - V(appended) notes O(boundary).
+      - V(appended) notes O(boundary), and O(homes) where they are given.
+      - V(homed) notes O(homes) alone, for a release that is live already.
       - V(sealed) closes the run with a row in the ledger and removes old releases.
     type: str
-    choices: [planned, opened, appended, sealed]
+    choices: [planned, opened, appended, homed, sealed]
     required: true
   token:
     description:
@@ -122,6 +123,22 @@ options:
     default: 5
   retry:
     description: Name or identity of a release to go on with though it is held or needs a person.
+    type: str
+    default: ""
+  homes:
+    description:
+      - The host of each singleton by its name. With V(planned) and V(opened) it is compared with what is recorded, and
+        a singleton whose recorded host is not among O(hosts) is refused.
+      - With V(appended) and V(homed) it is what is recorded from now on. Required with O(state=homed).
+    type: dict
+    default: {}
+  hosts:
+    description: The hosts of this run that a singleton may leave, since they are asked whether it stopped.
+    type: list
+    elements: str
+    default: []
+  singleton_moved:
+    description: A singleton and its recorded host, as C(bot@app1), typed by who has seen that it is stopped there.
     type: str
     default: ""
   held_ok:
@@ -229,6 +246,11 @@ pruned:
   type: list
   elements: str
   sample: []
+rehomed:
+  description: The recorded host of each singleton that O(homes) sends to another one.
+  returned: always
+  type: dict
+  sample: {bot: app1}
 ledger_row:
   description: The row that was written, empty unless sealed.
   returned: always
@@ -249,6 +271,7 @@ from ansible_collections.evenkeel.platform.plugins.module_utils import (
     _clock,
     _entry,
     _file,
+    _homes,
     _journal,
     _lease,
     _ledger,
@@ -259,7 +282,7 @@ from ansible_collections.evenkeel.platform.plugins.module_utils._state import RE
 
 ARGUMENT_SPEC: dict[str, t.Any] = {
     **STATE_ARGUMENTS,
-    "state": {"type": "str", "choices": ["planned", "opened", "appended", "sealed"], "required": True},
+    "state": {"type": "str", "choices": ["planned", "opened", "appended", "homed", "sealed"], "required": True},
     "token": {"type": "int", "no_log": False},
     "run": {"type": "str"},
     "owner": {"type": "str"},
@@ -278,6 +301,9 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "hold": {"type": "list", "elements": "str", "default": []},
     "keep": {"type": "int", "default": 5},
     "retry": {"type": "str", "default": ""},
+    "homes": {"type": "dict", "default": {}},
+    "hosts": {"type": "list", "elements": "str", "default": []},
+    "singleton_moved": {"type": "str", "default": ""},
     "held_ok": {"type": "bool", "default": False},
 }
 MODULE = "release_journal"
@@ -298,6 +324,7 @@ def empty() -> dict[str, t.Any]:
         "boundary": "",
         "abandoned": "",
         "pruned": [],
+        "rehomed": {},
         "ledger_row": {},
     }
 
@@ -339,6 +366,18 @@ def with_secret_versions(records: Records, params: dict[str, t.Any], writing: bo
     return content
 
 
+def recorded_homes(records: Records) -> dict[str, str]:
+    return (records.read("homes.json", read_only=True) or {}).get("homes") or {}
+
+
+def homing(records: Records, params: dict[str, t.Any]) -> bool:
+    """Record where the singletons run from now on; tell whether that is new."""
+    if not params["homes"] or params["homes"] == recorded_homes(records):
+        return False
+    records.write({"app": records.app, "homes": params["homes"]}, "homes.json")
+    return True
+
+
 def opening(records: Records, params: dict[str, t.Any], writing: bool) -> dict[str, t.Any]:
     content = with_secret_versions(records, params, writing)
     kind, retry = params["kind"], params["retry"]
@@ -370,6 +409,10 @@ def opening(records: Records, params: dict[str, t.Any], writing: bool) -> dict[s
     }
     run = _journal.unfinished(lines)
     result["from"], result["to"] = _journal.colours(live)
+    result["rehomed"] = _homes.moving(recorded_homes(records), params["homes"])
+    refused = _homes.refusals(records.app, result["rehomed"], params["hosts"], params["singleton_moved"])
+    if refused:
+        raise Failure(" ".join(refused), **result)
     replaced = _journal.replaced(kind, live, identity, run, rows)
     if replaced:
         result["from"], result["to"] = _entry.other(live.colour), live.colour
@@ -472,6 +515,7 @@ def appending(records: Records, params: dict[str, t.Any]) -> dict[str, t.Any]:
             )
         )
     changed = append_all(records, params, run, boundaries, token)
+    changed = homing(records, params) or changed
     renew_lease(records, token, params["lease_seconds"])
     opened = _journal.latest(run)
     return dict(
@@ -615,6 +659,7 @@ def main() -> None:
             ("state", "planned", ("content",)),
             ("state", "opened", ("content", "run", "owner", "token")),
             ("state", "appended", ("boundary", "token")),
+            ("state", "homed", ("homes", "token")),
             ("state", "sealed", ("result", "token")),
         ],
     )
@@ -628,6 +673,9 @@ def main() -> None:
                 result = opening(records, params, writing=params["state"] == "opened")
             elif params["state"] == "appended":
                 result = appending(records, params)
+            elif params["state"] == "homed":
+                refuse_stale(records, params["token"])
+                result = dict(empty(), changed=homing(records, params))
             else:
                 result = sealing(records, params)
     except Failure as failure:

@@ -199,7 +199,10 @@ def test_the_edge_keeps_what_the_other_colour_still_needs():
     second = _app.edge_record(new, _app.allocate_ports(new, ports), HOSTS, "green", first)
     assert second["services"]["legacy"] == first["services"]["legacy"]
     assert second["routes"]["blue"] == first["routes"]["blue"]
-    assert second["services"]["api"]["health"]["path"] == "/new"
+    checks = second["services"]["api"]["health"]
+    assert (checks["blue"]["path"], checks["green"]["path"]) == ("/healthz", "/new")
+    third = _app.edge_record(new, _app.allocate_ports(new, ports), HOSTS, "blue", second)
+    assert third["services"]["api"]["health"]["blue"]["path"] == "/new"
 
 
 def test_ports_are_read_back_from_the_record_of_the_edge():
