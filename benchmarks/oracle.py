@@ -13,9 +13,7 @@ from __future__ import annotations
 
 import argparse
 import collections
-import http.client
 import json
-import ssl
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -23,6 +21,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / ".collection"))
 
+from ansible_collections.evenkeel.platform.benchmarks import request
 from ansible_collections.evenkeel.platform.benchmarks.load import BadTarget, Target
 
 DETAILS = 10
@@ -56,23 +55,12 @@ def compare(acknowledged: Iterable[str], stored: Iterable[str], run: str) -> dic
 
 def held_by(target: Target, timeout_seconds: float = 60.0) -> list[str]:
     """Every order the shop holds, in the order of arrival, one entry a row."""
-    connection: http.client.HTTPConnection
-    if target.tls:
-        context = ssl.create_default_context()
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        connection = http.client.HTTPSConnection(target.address, target.port, timeout=timeout_seconds, context=context)
-    else:
-        connection = http.client.HTTPConnection(target.address, target.port, timeout=timeout_seconds)
     try:
-        connection.request("GET", "/api/orders/ids", headers={"Host": target.host})
-        answer = connection.getresponse()
-        text = answer.read().decode("ascii")
-    except (OSError, http.client.HTTPException) as exc:
-        raise NoList(f"oracle: list of orders of {target.host}: found {type(exc).__name__}: {exc}.") from exc
-    finally:
-        connection.close()
-    if answer.status != 200:
-        raise NoList(f"oracle: list of orders of {target.host}: found status {answer.status}, need 200.")
+        status, text = request.get(target, "/api/orders/ids", timeout_seconds)
+    except request.NoAnswer as exc:
+        raise NoList(f"oracle: list of orders of {target.host}: found {exc}.") from exc
+    if status != 200:
+        raise NoList(f"oracle: list of orders of {target.host}: found status {status}, need 200.")
     return text.split()
 
 

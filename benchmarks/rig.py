@@ -11,14 +11,12 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import http.client
 import json
 import os
 import re
 import shlex
 import signal
 import socket
-import ssl
 import subprocess
 import sys
 import time
@@ -28,7 +26,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
-from ansible_collections.evenkeel.platform.benchmarks import oracle
+from ansible_collections.evenkeel.platform.benchmarks import oracle, request
 from ansible_collections.evenkeel.platform.benchmarks.load import Target
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -215,22 +213,10 @@ def on_hosts(pattern: str, script: str, limit_seconds: float = 60) -> dict[str, 
 
 def get(path: str, url: str = URL, timeout_seconds: float = 10) -> tuple[int, str]:
     """One request through the edge; status and body."""
-    target = Target.parse(url, HOST)
-    connection: http.client.HTTPConnection
-    if target.tls:
-        context = ssl.create_default_context()
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        connection = http.client.HTTPSConnection(target.address, target.port, timeout=timeout_seconds, context=context)
-    else:
-        connection = http.client.HTTPConnection(target.address, target.port, timeout=timeout_seconds)
     try:
-        connection.request("GET", path, headers={"Host": target.host})
-        answer = connection.getresponse()
-        return answer.status, answer.read().decode("utf-8", "replace")
-    except (OSError, http.client.HTTPException) as exc:
-        raise Silent(f"rig: {url}{path}: found {type(exc).__name__}: {exc}.") from exc
-    finally:
-        connection.close()
+        return request.get(Target.parse(url, HOST), path, timeout_seconds)
+    except request.NoAnswer as exc:
+        raise Silent(f"rig: {url}{path}: found {exc}.") from exc
 
 
 def live_release() -> str:

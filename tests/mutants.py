@@ -13,12 +13,15 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import subprocess
 import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / ".collection"))
+
+from ansible_collections.evenkeel.platform.tests import checkout
 
 ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / ".cache"
@@ -80,20 +83,8 @@ def plant(mutant: Mutant, text: str) -> str:
 
 
 def copy_checkout() -> None:
-    """Copy what git tracks or would track, so that nothing is planted in the checkout itself."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout
-    shutil.rmtree(COPY, ignore_errors=True)
-    for name in filter(None, listed.split("\0")):
-        source, target = ROOT / name, COPY / name
-        if source.is_file() or source.is_symlink():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(source, target, follow_symlinks=False)
+    """Copy the checkout, so that nothing is planted in itself."""
+    checkout.copy_to(COPY)
     for name in ("lab", "venv", "images"):
         if (CACHE / name).exists():
             (COPY / ".cache").mkdir(exist_ok=True)

@@ -13,14 +13,16 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
-from fnmatch import fnmatch
 from pathlib import Path
 from xml.etree import ElementTree
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / ".collection"))
+
+from ansible_collections.evenkeel.platform.tests import checkout
 
 ROOT = Path(__file__).resolve().parent.parent
 EXPORT = ROOT / ".cache" / "sanity" / "ansible_collections" / "evenkeel" / "platform"
@@ -58,21 +60,8 @@ class Case:
 
 
 def export() -> None:
-    """Copy the collection's files that git tracks or would track to where ansible-test wants them."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout
-    shutil.rmtree(EXPORT, ignore_errors=True)
-    for name in filter(None, listed.split("\0")):
-        source, target = ROOT / name, EXPORT / name
-        left_out = any(fnmatch(name, pattern) for pattern in LEFT_OUT)
-        if source.is_file() and not source.is_symlink() and not left_out:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(source, target)
+    """Copy the collection's files to where ansible-test wants them."""
+    checkout.copy_to(EXPORT, LEFT_OUT)
     # ansible-test asks git for the files, and would be told by the checkout that all of its cache is ignored.
     subprocess.run(["git", "init", "--quiet"], cwd=EXPORT, check=True)
 

@@ -75,7 +75,7 @@ options:
     type: int
     default: 0
   cold_ok:
-    description: With O(colour=previous) and nothing warm, return RV(cold=true) instead of failing.
+    description: With O(colour=previous) and nothing warm and well, return RV(cold=true) instead of failing.
     type: bool
     default: false
   check_wait_seconds:
@@ -324,10 +324,14 @@ class Move:
                     "Run playbooks/rollback.yml, which starts it again",
                 )
             )
+        self.find_cold()
+        return False
+
+    def find_cold(self) -> None:
+        """Tell that nothing can be gone back to at once, and leave the entry as it is."""
         _workers, served = self.read()
         entry = str(_entry.parse(served, MODULE, self.records.app))
         self.result.update(cold=True, before=entry, after=entry)
-        return False
 
     def refuse_changed_warmth(self, state: dict[str, t.Any]) -> None:
         """A run that came between the first look and the lock may be making the warm side anew."""
@@ -416,7 +420,12 @@ class Move:
                 with self.records.locked(edge=True):
                     raw = self.move()
                 break
-            except TooFewServers:
+            except TooFewServers as exc:
+                if self.warm and self.params["cold_ok"]:
+                    # It was left running, but it died or is ill: to go back there, it must be started again.
+                    self.records.warnings.append(str(exc))
+                    self.find_cold()
+                    return
                 if self.check_mode or time.monotonic() >= deadline:
                     raise
             time.sleep(0.1)  # no lock is held while the checks go on

@@ -112,6 +112,7 @@ options:
     description:
       - With O(state=sealed), identities that are held from now on beside the usual ones.
       - A refused or rolled back release is held always, and so is the one that a rollback replaced.
+      - A contract migration that failed holds nothing.
     type: list
     elements: str
     default: []

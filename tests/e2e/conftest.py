@@ -11,7 +11,7 @@ from ansible_collections.evenkeel.platform.tests.shop import folder, lab
 __all__ = ["folder", "lab"]
 
 ORDER = ("test_main_job", "test_bad_input", "test_singleton_moves", "test_controller_killed_short")
-LAST = "test_uninstall"
+LAST = ("test_uninstall", "test_contract")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -19,6 +19,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     def place(item: pytest.Item) -> int:
         name = item.path.stem
-        return ORDER.index(name) if name in ORDER else len(ORDER) + (name == LAST)
+        if name in LAST:
+            return len(ORDER) + 1 + LAST.index(name)
+        return ORDER.index(name) if name in ORDER else len(ORDER)
 
     items.sort(key=place)

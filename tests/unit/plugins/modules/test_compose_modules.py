@@ -626,6 +626,19 @@ def test_login_is_kept_once_and_readable_by_root_only(run, tmp_path):
     assert not run("registry_login", _check=True, **options)["changed"]
 
 
+def test_authority_of_a_registry_is_trusted_before_the_login(run, tmp_path):
+    kept = tmp_path / "certs" / "a.example:5000" / "ca.crt"
+    options = {"host": "a.example:5000", "ca": "one\n", "certificates_dir": str(tmp_path / "certs")}
+    assert run("registry_login", _check=True, **options)["actions"] == ["trusted the authority of a.example:5000"]
+    assert not kept.exists()
+    assert run("registry_login", **options)["changed"]
+    assert kept.read_text() == "one\n"
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o644
+    assert not run("registry_login", **options)["changed"]
+    assert run("registry_login", **{**options, "ca": "two"})["changed"]
+    assert kept.read_text() == "two\n"
+
+
 def test_refused_login_is_a_sentence_without_the_password(run, docker, tmp_path):
     result = run("registry_login", host="a.example", user="puller", password="wrong-one", config_dir=str(tmp_path))
     assert "login on registry a.example: found a refused login" in result["msg"]
