@@ -261,7 +261,7 @@ def stack_secrets(app: dict[str, t.Any], definition: dict[str, t.Any]) -> list[d
                 "uid": int(service.get("user") or 0),
             }
             if service["secrets_as"] == "environment":
-                row["secrets_as"] = "environment"
+                row.update({"as": "environment", "reason": service["secrets_as_reason"]})
             rows.append(row)
     return rows
 
@@ -272,8 +272,6 @@ def stack_waivers(app: dict[str, t.Any], definition: dict[str, t.Any]) -> list[d
     for container, options in definition["services"].items():
         service = _service_of_container(app, container, options)
         rows += [{"service": container, **waiver} for waiver in service["waivers"]]
-        if service["secrets_as"] == "environment" and service["secrets"]:
-            rows.append({"service": container, "rule": "secrets-environment", "reason": service["secrets_as_reason"]})
         if options["restart"] == "no":
             rows.append({"service": container, "rule": "healthcheck", "reason": "it ends by itself"})
             rows.append(

@@ -64,6 +64,7 @@ options:
     description:
       - Secret values by name. Only a hash of each, keyed by C(hash.key) of the record host, becomes part of the
         content, so that a changed secret is a new release.
+      - With O(kind=rollback) they are only compared with those of the kept O(content).
     type: dict
     default: {}
   live:
@@ -251,6 +252,12 @@ rehomed:
   returned: always
   type: dict
   sample: {bot: app1}
+other_secrets:
+  description: Names of the secrets whose values of O(secrets) are others than a release that is gone back to ran with.
+  returned: always
+  type: list
+  elements: str
+  sample: [api/database_password]
 ledger_row:
   description: The row that was written, empty unless sealed.
   returned: always
@@ -325,6 +332,7 @@ def empty() -> dict[str, t.Any]:
         "abandoned": "",
         "pruned": [],
         "rehomed": {},
+        "other_secrets": [],
         "ledger_row": {},
     }
 
@@ -344,11 +352,10 @@ def refuse_stale(records: Records, token: int | None) -> int:
     return token
 
 
-def with_secret_versions(records: Records, params: dict[str, t.Any], writing: bool) -> dict[str, t.Any]:
-    """Return the content with a keyed hash of each secret in place of its value."""
-    content = dict(params["content"])
+def secret_versions(records: Records, params: dict[str, t.Any], writing: bool) -> dict[str, str]:
+    """Return a keyed hash of each secret value."""
     if not params["secrets"]:
-        return content
+        return {}
     path = str(Path(records.state_dir, "hash.key"))
     key = (_file.read_text(path) or "").strip()
     if not key and writing and not records.check_mode:
@@ -359,11 +366,10 @@ def with_secret_versions(records: Records, params: dict[str, t.Any], writing: bo
                 key = secrets.token_hex(32)
                 _file.write_atomic(path, key + "\n")
     key = key or secrets.token_hex(32)
-    content["secret_versions"] = {
+    return {
         name: hmac.new(key.encode(), str(value).encode(), hashlib.sha256).hexdigest()[:24]
         for name, value in params["secrets"].items()
     }
-    return content
 
 
 def recorded_homes(records: Records) -> dict[str, str]:
@@ -379,8 +385,10 @@ def homing(records: Records, params: dict[str, t.Any]) -> bool:
 
 
 def opening(records: Records, params: dict[str, t.Any], writing: bool) -> dict[str, t.Any]:
-    content = with_secret_versions(records, params, writing)
     kind, retry = params["kind"], params["retry"]
+    content, versions = dict(params["content"]), secret_versions(records, params, writing)
+    if kind == "deploy" and versions:
+        content["secret_versions"] = versions
     release = str(content.get("release") or "")
     if not RELEASE.match(release):
         raise Failure(
@@ -406,6 +414,11 @@ def opening(records: Records, params: dict[str, t.Any], writing: bool) -> dict[s
         "identity": identity,
         "hash": digest,
         "migrated": bool((kept.get(identity) or {}).get("migrated_at")),
+        "other_secrets": sorted(
+            name for name, version in (content.get("secret_versions") or {}).items() if versions.get(name) != version
+        )
+        if versions
+        else [],
     }
     run = _journal.unfinished(lines)
     result["from"], result["to"] = _journal.colours(live)

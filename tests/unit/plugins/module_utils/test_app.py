@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.evenkeel.platform.plugins.module_utils import _app
+from ansible_collections.evenkeel.platform.plugins.module_utils import _app, _compose_policy
+from ansible_collections.evenkeel.platform.plugins.modules import compose_secrets
 
 HOSTS = {
     "app1": {"address": "10.0.0.21", "memory_bytes": 2**31},
@@ -225,6 +226,17 @@ def test_a_release_holds_no_secret_value():
     full = _app.complete(app(service(secrets=[secret])))
     assert "canary-4711" not in repr(_app.content(full, {}))
     assert _app.secret_values(full) == {"api/key": "canary-4711"}
+
+
+def test_secrets_of_the_environment_carry_their_reason():
+    secret = {"name": "key", "value": "canary-4711"}
+    reason = "It reads nothing else."
+    full = _app.complete(app(service(secrets=[secret], secrets_as="environment", secrets_as_reason=reason)))
+    stack = _app.colour_stack(full, "blue", _app.allocate_ports(full), "10.0.0.21")
+    (row,) = _app.stack_secrets(full, stack)
+    assert (row["as"], row["reason"]) == ("environment", reason)
+    assert set(row) <= set(compose_secrets.ARGUMENT_SPEC["secrets"]["options"])
+    assert {waiver["rule"] for waiver in _app.stack_waivers(full, stack)} <= set(_compose_policy.RULES)
 
 
 def test_one_release_needs_one_app():

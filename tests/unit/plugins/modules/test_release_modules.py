@@ -383,3 +383,16 @@ def test_singleton_leaves_only_a_host_that_can_be_asked(run: Run, tmp_path: Path
     assert run("release_journal", **homed)["changed"]
     assert not run("release_journal", **homed)["changed"]
     assert run("release_journal", **alone)["rehomed"] == {}
+
+
+def test_rollback_names_the_secrets_that_changed_and_keeps_the_release(run: Run, tmp_path: Path) -> None:
+    first = deploy(run, "1.0", "", 1, secrets={"api/key": "canary-old", "api/word": "same"})
+    assert first["other_secrets"] == []
+    deploy(run, "1.1", "blue:0:1.0:", 2, secrets={"api/key": "canary-new", "api/word": "same"})
+    kept = json.loads((tmp_path / "shop" / "releases" / "1.0.json").read_text(encoding="utf-8"))
+    back = {"state": "planned", "kind": "rollback", "content": kept["content"], "live": "green:0:1.1:"}
+    same = run("release_journal", **back, secrets={"api/key": "canary-old", "api/word": "same"})
+    assert (same["identity"], same["other_secrets"]) == ("1.0", [])
+    other = run("release_journal", **back, secrets={"api/key": "canary-new", "api/word": "same"})
+    assert (other["identity"], other["other_secrets"]) == ("1.0", ["api/key"])
+    assert "canary" not in json.dumps(other)
