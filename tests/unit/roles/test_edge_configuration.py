@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import http.server
+import importlib.machinery
+import importlib.util
 import json
 import os
 import shutil
@@ -15,6 +17,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -261,27 +264,29 @@ def test_proxy_protocol_is_asked_of_trusted_proxies_and_refused_from_others(edge
         edge.public(before=b"PROXY TCP4 192.0.2.66 192.0.2.1 40000 443\r\n")
 
 
-def test_status_tells_the_move_and_the_record_beside_the_entry(edge: Edge) -> None:
-    edge.say("moved.map", "7:2026-11-21T10:00:00.000Z")
-    answer = edge.status("/live/shop")
-    assert answer.body == "blue:0:1.0:\n"
-    assert answer.headers["evenkeel-moved"] == "7:2026-11-21T10:00:00.000Z"
-    program = ROOT / "roles" / "edge" / "files" / "edge-sync"
-    # As an edge that was away computes it from its own file.
-    asked = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            "import importlib.machinery, pathlib, sys; sys.dont_write_bytecode = True;"
-            f"sys.path.insert(0, {str(program.parent)!r});"
-            f"m = importlib.machinery.SourceFileLoader('edge_sync', {str(program)!r}).load_module();"
-            f"m.STATE = pathlib.Path({str(edge.folder / 'state')!r}); print(m.record_of('shop'))",
-        ],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert answer.headers["evenkeel-record"] == asked.stdout.strip()
+@pytest.fixture
+def away(monkeypatch: pytest.MonkeyPatch, edge: Edge) -> types.ModuleType:
+    """The program of an edge that was away and has the same record of the app."""
+    files = ROOT / "roles" / "edge" / "files"
+    monkeypatch.syspath_prepend(str(files))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    loader = importlib.machinery.SourceFileLoader("edge_sync", str(files / "edge-sync"))
+    spec = importlib.util.spec_from_loader("edge_sync", loader)
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    loader.exec_module(module)
+    monkeypatch.setattr(module, "STATE", edge.folder / "state")
+    return module
+
+
+def test_edge_that_was_away_hears_the_move_and_the_record(edge: Edge, away: types.ModuleType) -> None:
+    stamp = "7:2026-11-21T10:00:00.000Z"
+    edge.say("moved.map", stamp)
+    assert edge.status("/live/shop").body == "blue:0:1.0:\n"
+    # Apps nobody has are no reason to stop listening.
+    heard = away.heard(f"127.0.0.1:{edge.ports['status']}", ["nothing", "shop"])
+    assert heard == {"shop": away.Word("blue:0:1.0:", stamp, away.record_of("shop"))}
+    assert len(away.record_of("shop")) == 64
 
 
 def test_unconfirmed_entry_is_not_served_and_said(edge: Edge) -> None:
