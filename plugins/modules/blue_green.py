@@ -501,7 +501,8 @@ class Move:
             raise TooFewServers(" ".join(lacking), **{**self.result, "after": str(before)})
         moving = any(worker["value"] != value for worker in workers) or (not workers and served != value)
         saving = self.adapter.read_saved() != value
-        recording = state.get("entry") != value
+        told = self.adapter.stamped().partition(":")[2] == (state.get("moved_at") or "")
+        recording = state.get("entry") != value or not told
         self.result["changed"] = moving or saving or recording
         self.result["repaired"] = self.result["changed"] and served == value
         self.moved = served != value
@@ -561,6 +562,7 @@ class Move:
             state["warm"] = self.left_warm(_entry.parse(previous, MODULE, self.records.app))
         state.update(app=self.records.app, entry=value, token=token)
         self.records.write(state, "state.json")
+        self.adapter.stamp(f"{token}:{state['moved_at']}")
         self.result["moved_at"] = state["moved_at"]
 
     def left_warm(self, left: Entry) -> dict[str, t.Any]:
@@ -588,6 +590,7 @@ class Move:
                     warm=self.warm_before,
                 )
                 self.records.write(state, "state.json")
+                self.adapter.stamp(f"{state.get('token', 0)}:{state['moved_at']}")
             except (Failure, OSError) as exc:
                 unsaved = f", but not its records ({exc}); run blue_green again once that is mended"
         if left:

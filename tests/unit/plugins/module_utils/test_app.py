@@ -245,3 +245,17 @@ def test_one_release_needs_one_app():
     assert _app.choice_problems(apps, only="two", release="1.1") == []
     assert [one["release"] for one in _app.chosen(apps, only="two", release="1.1")] == ["1.1"]
     assert "need one of shop, two" in _app.choice_problems(apps, only="gone")[0]
+
+
+class Carrying(dict):
+    """A dict as Ansible hands it to a filter: bound to what it was templated with."""
+
+    def __deepcopy__(self, _memo: dict[int, object]) -> Carrying:
+        raise AssertionError("the templating was copied as well")
+
+
+def test_copies_nothing_but_the_data() -> None:
+    described = Carrying(name="shop", services=[Carrying(name="api", env=Carrying(A="b"), secrets=[])])
+    full = _app.complete(described)
+    full["services"][0]["env"]["A"] = "changed"
+    assert described["services"][0]["env"] == {"A": "b"}
