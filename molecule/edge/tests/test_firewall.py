@@ -36,7 +36,7 @@ def reaches(host):
 def listener(host):
     """A program of the edge that nobody declared, on both families."""
     host.check_output(
-        f"systemd-run --quiet --unit undeclared --working-directory=/run python3 -m http.server {UNDECLARED} --bind ::"
+        f"systemd-run --quiet --collect --unit undeclared --working-directory=/run python3 -m http.server {UNDECLARED} --bind ::"
     )
     deadline = time.monotonic() + 10
     while host.run(f"bash -c '</dev/tcp/127.0.0.1/{UNDECLARED}'").rc and time.monotonic() < deadline:

@@ -174,12 +174,12 @@ def ask(
         data = b""
         while part := stream.recv(65536):
             data += part
-    head, _, body = data.partition(b"\r\n\r\n")
+    head, _end, body = data.partition(b"\r\n\r\n")
     lines = head.decode().split("\r\n")
     if not lines[0]:
         raise ConnectionResetError("closed without an answer")
     pairs = (line.partition(": ") for line in lines[1:])
-    return Answer(int(lines[0].split()[1]), {name.lower(): value for name, _, value in pairs}, body.decode())
+    return Answer(int(lines[0].split()[1]), {name.lower(): value for name, _colon, value in pairs}, body.decode())
 
 
 @pytest.fixture(scope="module")

@@ -186,6 +186,16 @@ def test_start_takes_the_move_it_missed(program: types.ModuleType, peer: Peer, e
     assert (edge / "alone" / "live.map").read_text() == f"alone {OLD[0]}\n"
 
 
+def test_start_takes_the_age_of_an_entry_it_has_already(program: types.ModuleType, peer: Peer, edge: Path) -> None:
+    peer.words["shop"] = (OLD[0], NEW[1], program.record_of("shop"))
+    assert program.settle(None)
+    assert (edge / "shop" / "moved.map").read_text() == f"shop {NEW[1]}\n"
+    state = json.loads((edge / "shop" / "state.json").read_text())
+    # As blue_green compares them; the side that is warm stays so.
+    assert f"{state['token']}:{state['moved_at']}" == NEW[1]
+    assert state["warm"] == {"colour": "green"}
+
+
 def test_start_serves_nothing_of_backends_it_was_not_told_of(program: types.ModuleType, peer: Peer, edge: Path) -> None:
     peer.words["shop"] = (*NEW, OTHER)
     assert not program.settle(None)
