@@ -100,6 +100,8 @@ def main() -> None:
             raise _edge.EdgeError(" ".join(problems))
         found = read_records(Path(module.params["state_dir"]))
         app = (record or {}).get("app", "")
+        if module.params["state"] == "absent" and not app:
+            raise _edge.EdgeError("edge: app to take away: found no name, need one. Set app in edge_app.")
         records = _edge.merged([_edge.upgraded(each) for each in found], record, module.params["state"], app)
         problems = _edge.conflicts(records)
         if problems:
