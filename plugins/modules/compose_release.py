@@ -518,6 +518,8 @@ def reverted(module: AnsibleModule, engine: Engine, stack: Stack) -> dict[str, A
     """Go back to the release the pointer names, and fail with what was seen."""
     failed, current = module.params["release"], stack.current()
     values = list(stack.secret_values().values())
+    # What the engine said of the failure comes back among the arguments.
+    module.no_log_values.update(value for value in values if len(value) >= 4)
     evidence = engine.explain(stack.name, values)
     result = {"previous": current, "current": current, "release": failed, "evidence": evidence, "actions": []}
     seen = "\n".join(evidence) or "no service was left to ask"
