@@ -206,25 +206,10 @@ def scenarios() -> list[str]:
     return [name for name in names if not name.endswith("_alternative")]
 
 
-# Scenarios that `make matrix` and SCENARIO= run, and why `make test` does not yet.
-LEFT_TO_MATRIX = {
-    "edge": "its idempotence step trips over the refusal that its converge asks for on purpose",
-    "monitoring": "it was not seen to pass on real hosts yet",
-}
-
-
-def count_left_out(check: Check, _code: int, _output: str) -> Count:
-    """A skip, with its reason."""
-    return Count(skips=[f"{check.label}: {LEFT_TO_MATRIX[check.name]}; run make molecule SCENARIO={check.name}"])
-
-
 def molecule_stage(names: list[str] | None = None) -> Iterator[Check]:
     for name in names or scenarios():
-        if not names and name in LEFT_TO_MATRIX:
-            yield Check("molecule", name, ["true"], 10, count_left_out)
-            continue
         argv = [tool("molecule"), "-c", "molecule/config.yml", "test", "--destroy=always", "-s", name]
-        yield Check("molecule", name, argv, 900, count_molecule)
+        yield Check("molecule", name, argv, 1200, count_molecule)
 
 
 def lab_check(stage: str) -> Iterator[Check]:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import abc
+import contextlib
 import dataclasses
 import typing as t
 from pathlib import Path
@@ -47,6 +48,14 @@ class Adapter(abc.ABC):
     @abc.abstractmethod
     def save(self, value: str | None) -> None:
         """Make what a restart loads equal to the value."""
+
+    @abc.abstractmethod
+    def stamp(self, moved: str) -> None:
+        """Tell other edges which move the entry came by, C(<token>:<time>); this confirms the entry too."""
+
+    @abc.abstractmethod
+    def stamped(self) -> str:
+        """Return what was told last; C(unconfirmed:) before it while the proxy waits for somebody to confirm it."""
 
     @abc.abstractmethod
     def wanted(self, colour: str, servers: list[str]) -> tuple[list[str], list[str]]:
@@ -97,6 +106,7 @@ class HaproxyAdapter(Adapter):
             )
         self.master = _haproxy.Master(socket, float(self.options.get("timeout_seconds") or 5), self.module)
         self.map = str(Path(self.folder, "live.map"))
+        self.moved_map = str(Path(self.folder, "moved.map"))
 
     def prefix(self, colour: str) -> str:
         return f"{self.app}_{colour}_"
@@ -140,6 +150,15 @@ class HaproxyAdapter(Adapter):
 
     def save(self, value: str | None) -> None:
         _file.write_atomic(self.map, "" if value is None else f"{self.app} {value}\n", 0o600)
+
+    def stamp(self, moved: str) -> None:
+        _file.write_atomic(self.moved_map, f"{self.app} {moved}\n", 0o600)
+        # A worker from before the map was there tells no move, and is believed by nobody.
+        with contextlib.suppress(_haproxy.Unreachable):
+            _haproxy.write_key(self.master, self.moved_map, self.app, moved)
+
+    def stamped(self) -> str:
+        return _entry.parse_file(_file.read_text(self.moved_map), self.app) or ""
 
     def excluded(self, colour: str) -> list[str]:
         prefix = self.prefix(colour)

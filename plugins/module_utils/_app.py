@@ -12,7 +12,6 @@ with one port a replica slot; *hosts* is ``{host name: {"address": str, "memory_
 
 from __future__ import annotations
 
-import copy
 import re
 import typing as t
 
@@ -61,9 +60,18 @@ MIGRATION_LABEL = "evenkeel.migration"
 MEMORY_UNITS = {"b": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
 
 
+def _copied(value: t.Any) -> t.Any:
+    """A copy that shares no dict or list; Ansible's own carry their templating along, which deepcopy would copy too."""
+    if isinstance(value, dict):
+        return {key: _copied(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_copied(each) for each in value]
+    return value
+
+
 def complete(app: dict[str, t.Any]) -> dict[str, t.Any]:
     """Returns a copy of *app* in which every option that was left out has its default."""
-    full = copy.deepcopy(app)
+    full = _copied(app)
     full.setdefault("backend", "compose")
     full.setdefault("hosts", [])
     full.setdefault("port_count", 100)
@@ -80,7 +88,7 @@ def complete(app: dict[str, t.Any]) -> dict[str, t.Any]:
 
 
 def _complete_service(service: dict[str, t.Any]) -> dict[str, t.Any]:
-    full = {**copy.deepcopy(SERVICE_DEFAULTS), **copy.deepcopy(service)}
+    full = {**_copied(SERVICE_DEFAULTS), **_copied(service)}
     full["replicas_max"] = service.get("replicas_max", full["replicas"])
     if full["kind"] == "web":
         full["health"] = {**HEALTH_DEFAULTS, **service.get("health", {})}
@@ -116,7 +124,7 @@ def allocate_ports(app: dict[str, t.Any], existing: dict[str, t.Any] | None = No
     ``replicas_max`` moves none; what a service no longer uses stays reserved.
     Raises ValueError when the range of the app is used up.
     """
-    ports = copy.deepcopy(existing) if existing else {}
+    ports = _copied(existing) if existing else {}
     taken = {port for service in ports.values() for side in service.values() for port in side}
     free = (port for port in range(app["port_base"], app["port_base"] + app["port_count"]) if port not in taken)
     for service in services_of(app, "web"):
@@ -261,7 +269,7 @@ def stack_secrets(app: dict[str, t.Any], definition: dict[str, t.Any]) -> list[d
                 "uid": int(service.get("user") or 0),
             }
             if service["secrets_as"] == "environment":
-                row["secrets_as"] = "environment"
+                row.update({"as": "environment", "reason": service["secrets_as_reason"]})
             rows.append(row)
     return rows
 
@@ -272,8 +280,6 @@ def stack_waivers(app: dict[str, t.Any], definition: dict[str, t.Any]) -> list[d
     for container, options in definition["services"].items():
         service = _service_of_container(app, container, options)
         rows += [{"service": container, **waiver} for waiver in service["waivers"]]
-        if service["secrets_as"] == "environment" and service["secrets"]:
-            rows.append({"service": container, "rule": "secrets-environment", "reason": service["secrets_as_reason"]})
         if options["restart"] == "no":
             rows.append({"service": container, "rule": "healthcheck", "reason": "it ends by itself"})
             rows.append(
@@ -334,8 +340,9 @@ def edge_record(
             "host": app["hosts"][0],
             "interval_seconds": check["interval_seconds"],
         }
+        kept_checks = before.get("services", {}).get(service["name"], {}).get("health", {})
         services[service["name"]] = {
-            "health": health,
+            "health": {colour: health, other: kept_checks.get(other, health)},
             "servers": {
                 side: [
                     {"name": f"{host}_{slot + 1}", "address": facts["address"], "port": port}
@@ -349,7 +356,7 @@ def edge_record(
     for name in {route["service"] for route in kept_routes} - set(services):
         services[name] = before["services"][name]
     return {
-        "schema": 1,
+        "schema": 2,
         "app": app["name"],
         "hosts": app["hosts"],
         "services": services,
@@ -403,7 +410,7 @@ def minimum_servers(app: dict[str, t.Any], hosts: t.Collection[str], record: dic
 
 def content(app: dict[str, t.Any], digests: dict[str, str]) -> dict[str, t.Any]:
     """All that makes a release what it is, with no secret value in it."""
-    kept = copy.deepcopy(app)
+    kept = _copied(app)
     for service in kept["services"]:
         service["secrets"] = [{"name": secret["name"]} for secret in service["secrets"]]
     return {"release": app["release"], "migration": app["migration"], "app": kept, "digests": digests}
@@ -464,7 +471,7 @@ def with_secrets(kept: dict[str, t.Any], apps: list[dict[str, t.Any]]) -> dict[s
         for service in app.get("services", [])
         for secret in service.get("secrets", [])
     }
-    app = copy.deepcopy(kept)
+    app = _copied(kept)
     missing = []
     for service in app["services"]:
         for secret in service["secrets"]:

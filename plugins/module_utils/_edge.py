@@ -17,6 +17,7 @@ import json
 import re
 import typing as t
 
+SCHEMA = 2
 COLOURS = ("blue", "green")
 APP = re.compile(r"[a-z][a-z0-9-]{0,30}")
 # Its folder below /var/lib/evenkeel is the edge's own.
@@ -32,6 +33,17 @@ class EdgeError(Exception):
     """One sentence for the person who runs the playbook."""
 
 
+def upgraded(record: t.Any) -> t.Any:
+    """A record of schema 1, whose services have one check for both colours, as the same of schema 2."""
+    if not isinstance(record, dict) or record.get("schema") != 1:
+        return record
+    services = {
+        name: {**about, "health": {colour: about.get("health") for colour in COLOURS}}
+        for name, about in (record.get("services") or {}).items()
+    }
+    return {**record, "schema": SCHEMA, "services": services}
+
+
 def record_problems(record: t.Any) -> list[str]:
     """Every reason why a record cannot be turned into configuration, one sentence each."""
     if not isinstance(record, dict):
@@ -42,8 +54,8 @@ def record_problems(record: t.Any) -> list[str]:
     def refuse(what: str, value: t.Any, need: str, todo: str = "Set it in edge_app") -> None:
         found.append(f"edge: {what} of app {name or '(without name)'}: found {value!r}, need {need}. {todo}.")
 
-    if record.get("schema") != 1:
-        refuse("schema of the record", record.get("schema"), "1", "Run the collection's version that wrote it")
+    if record.get("schema") != SCHEMA:
+        refuse("schema of the record", record.get("schema"), "1 or 2", "Run the collection's version that wrote it")
     if not APP.fullmatch(name) or name in RESERVED:
         refuse("name", name, "a small letter and up to 30 of a-z, 0-9 and -, and not edge")
     hosts = record.get("hosts") or []
@@ -56,16 +68,8 @@ def record_problems(record: t.Any) -> list[str]:
     for service, about in services.items():
         if not SERVICE.fullmatch(str(service)):
             refuse("service", service, "a small letter and then a-z, 0-9, - and _")
-        health = about.get("health") or {}
-        if not PATH.fullmatch(str(health.get("path", ""))):
-            refuse(f"health path of service {service}", health.get("path"), "a path that starts with /")
-        if not re.fullmatch(r"[1-5][0-9][0-9]", str(health.get("status", ""))):
-            refuse(f"health status of service {service}", health.get("status"), "a status from 100 to 599")
-        if not HOST.fullmatch(str(health.get("host", ""))):
-            refuse(f"health host of service {service}", health.get("host"), "a name in small letters")
-        interval = health.get("interval_seconds")
-        if not isinstance(interval, (int, float)) or isinstance(interval, bool) or not 0.1 <= interval <= 3600:
-            refuse(f"health interval of service {service}", interval, "0.1 to 3600 seconds")
+        for colour in COLOURS:
+            _refuse_health(refuse, (about.get("health") or {}).get(colour) or {}, f"of service {service} ({colour})")
         for colour in COLOURS:
             names = set()
             for server in (about.get("servers") or {}).get(colour) or []:
@@ -88,6 +92,18 @@ def record_problems(record: t.Any) -> list[str]:
             if route.get("service") not in services:
                 refuse(f"service of {label}", route.get("service"), f"one of {', '.join(sorted(services)) or 'none'}")
     return found
+
+
+def _refuse_health(refuse: t.Callable[[str, t.Any, str], None], health: dict[str, t.Any], label: str) -> None:
+    if not PATH.fullmatch(str(health.get("path", ""))):
+        refuse(f"health path {label}", health.get("path"), "a path that starts with /")
+    if not re.fullmatch(r"[1-5][0-9][0-9]", str(health.get("status", ""))):
+        refuse(f"health status {label}", health.get("status"), "a status from 100 to 599")
+    if not HOST.fullmatch(str(health.get("host", ""))):
+        refuse(f"health host {label}", health.get("host"), "a name in small letters")
+    interval = health.get("interval_seconds")
+    if not isinstance(interval, (int, float)) or isinstance(interval, bool) or not 0.1 <= interval <= 3600:
+        refuse(f"health interval {label}", interval, "0.1 to 3600 seconds")
 
 
 def _is_address(value: t.Any) -> bool:

@@ -271,7 +271,9 @@ def row(
     last = latest(run)
     before = opened.get("live_before") or ""
     holds = list(hold)
-    if result in ("refused", "rolled_back") and identity not in holds:
+    # A contract migration that failed says nothing against the release, which is live all the while.
+    judged = opened.get("kind") != "contract"
+    if judged and result in ("refused", "rolled_back") and identity not in holds:
         holds.append(identity)
     if result == "live" and opened.get("kind") == "rollback" and before and before != identity and before not in holds:
         holds.append(before)

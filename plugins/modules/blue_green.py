@@ -75,7 +75,7 @@ options:
     type: int
     default: 0
   cold_ok:
-    description: With O(colour=previous) and nothing warm, return RV(cold=true) instead of failing.
+    description: With O(colour=previous) and nothing warm and well, return RV(cold=true) instead of failing.
     type: bool
     default: false
   check_wait_seconds:
@@ -324,10 +324,14 @@ class Move:
                     "Run playbooks/rollback.yml, which starts it again",
                 )
             )
+        self.find_cold()
+        return False
+
+    def find_cold(self) -> None:
+        """Tell that nothing can be gone back to at once, and leave the entry as it is."""
         _workers, served = self.read()
         entry = str(_entry.parse(served, MODULE, self.records.app))
         self.result.update(cold=True, before=entry, after=entry)
-        return False
 
     def refuse_changed_warmth(self, state: dict[str, t.Any]) -> None:
         """A run that came between the first look and the lock may be making the warm side anew."""
@@ -416,7 +420,12 @@ class Move:
                 with self.records.locked(edge=True):
                     raw = self.move()
                 break
-            except TooFewServers:
+            except TooFewServers as exc:
+                if self.warm and self.params["cold_ok"]:
+                    # It was left running, but it died or is ill: to go back there, it must be started again.
+                    self.records.warnings.append(str(exc))
+                    self.find_cold()
+                    return
                 if self.check_mode or time.monotonic() >= deadline:
                     raise
             time.sleep(0.1)  # no lock is held while the checks go on
@@ -492,7 +501,8 @@ class Move:
             raise TooFewServers(" ".join(lacking), **{**self.result, "after": str(before)})
         moving = any(worker["value"] != value for worker in workers) or (not workers and served != value)
         saving = self.adapter.read_saved() != value
-        recording = state.get("entry") != value
+        told = self.adapter.stamped().partition(":")[2] == (state.get("moved_at") or "")
+        recording = state.get("entry") != value or not told
         self.result["changed"] = moving or saving or recording
         self.result["repaired"] = self.result["changed"] and served == value
         self.moved = served != value
@@ -552,6 +562,7 @@ class Move:
             state["warm"] = self.left_warm(_entry.parse(previous, MODULE, self.records.app))
         state.update(app=self.records.app, entry=value, token=token)
         self.records.write(state, "state.json")
+        self.adapter.stamp(f"{token}:{state['moved_at']}")
         self.result["moved_at"] = state["moved_at"]
 
     def left_warm(self, left: Entry) -> dict[str, t.Any]:
@@ -579,6 +590,7 @@ class Move:
                     warm=self.warm_before,
                 )
                 self.records.write(state, "state.json")
+                self.adapter.stamp(f"{state.get('token', 0)}:{state['moved_at']}")
             except (Failure, OSError) as exc:
                 unsaved = f", but not its records ({exc}); run blue_green again once that is mended"
         if left:

@@ -125,6 +125,12 @@ def drift(served: str | None, workers: list[dict[str, t.Any]], saved: str | None
     return found
 
 
+def unconfirmed(stamp: str) -> list[str]:
+    if not stamp.startswith("unconfirmed:"):
+        return []
+    return ["the edge was away, and serves nothing of the app until its entry is confirmed"]
+
+
 def read(module: AnsibleModule, records: Records) -> dict[str, t.Any]:
     adapter = _adapter.of(module, MODULE, records.folder)
     state = records.read("state.json", read_only=True) or {}
@@ -157,7 +163,7 @@ def read(module: AnsibleModule, records: Records) -> dict[str, t.Any]:
         "excluded": excluded,
         "moved_at": state.get("moved_at") or "",
         "previous": state.get("previous") or "",
-        "drift": drift(served, workers, saved, state.get("entry")),
+        "drift": drift(served, workers, saved, state.get("entry")) + unconfirmed(adapter.stamped()),
     }
 
 

@@ -117,7 +117,7 @@ from ansible_collections.evenkeel.platform.plugins.module_utils._compose_store i
     write_new,
 )
 
-ARGUMENT_SPEC = {
+ARGUMENT_SPEC: dict[str, Any] = {
     "name": {"type": "str", "required": True},
     "secrets": {
         "type": "list",

@@ -135,7 +135,7 @@ ARGUMENT_SPEC = {
     "haproxy": {"type": "path", "default": "/usr/sbin/haproxy"},
     "service": {"type": "str", "default": "haproxy.service"},
 }
-OURS = ("edge.json", "live.map", "maintenance.map", "routes-blue.map", "routes-green.map")
+OURS = ("edge.json", "live.map", "moved.map", "maintenance.map", "routes-blue.map", "routes-green.map")
 
 
 class Edge:
@@ -168,7 +168,7 @@ class Edge:
             files[folder / "edge.json"] = _edge.record_text(record)
             for colour in _edge.COLOURS:
                 files[folder / f"routes-{colour}.map"] = _edge.map_text(_edge.routes(record, colour))
-            for name, first in (("live.map", "none:0::"), ("maintenance.map", "off")):
+            for name, first in (("live.map", "none:0::"), ("moved.map", "0:"), ("maintenance.map", "off")):
                 if not (folder / name).exists():
                     files[folder / name] = f"{record['app']} {first}\n"
         for name, first in (("servers.state", "1\n"), ("acme.map", "")):
@@ -231,7 +231,7 @@ class Edge:
                 for path in self.config_dir.glob(pattern):
                     candidate.setdefault(path, _file.read_text(str(path)))
             for record in self.records:
-                for name in ("live.map", "maintenance.map"):
+                for name in ("live.map", "moved.map", "maintenance.map"):
                     path = self.state_dir / record["app"] / name
                     candidate.setdefault(path, _file.read_text(str(path)))
             path = self.state_dir / "edge" / "acme.map"

@@ -47,11 +47,11 @@ EXAMPLES = r"""
 
 RETURN = r"""
 records:
-  description: The records as they are to be, in the order of their names.
+  description: The records as they are to be, in the order of their names; older ones in the present shape.
   returned: always
   type: list
   elements: dict
-  sample: [{schema: 1, app: shop, hosts: [shop.example.com], services: {}, routes: {blue: [], green: []}}]
+  sample: [{schema: 2, app: shop, hosts: [shop.example.com], services: {}, routes: {blue: [], green: []}}]
 fingerprint:
   description: A hash over the records as they were found, for M(evenkeel.platform.edge_config).
   returned: always
@@ -74,7 +74,7 @@ ARGUMENT_SPEC = {
 
 
 def read_records(state_dir: Path) -> list[dict]:
-    """Read every record on this edge; one that cannot be read stops everything."""
+    """Read every record on this edge as it stands; one that cannot be read stops everything."""
     records = []
     for path in sorted(state_dir.glob("*/edge.json")):
         try:
@@ -84,7 +84,7 @@ def read_records(state_dir: Path) -> list[dict]:
                 f"edge: record {path}: found one that cannot be read ({exc}), need JSON. "
                 "Deploy the app again after moving the file away."
             ) from exc
-        problems = _edge.record_problems(record)
+        problems = _edge.record_problems(_edge.upgraded(record))
         if problems:
             raise _edge.EdgeError(" ".join(problems))
         records.append(record)
@@ -93,14 +93,16 @@ def read_records(state_dir: Path) -> list[dict]:
 
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
-    record = module.params["record"] or None
+    record = _edge.upgraded(module.params["record"]) or None
     try:
         problems = _edge.record_problems(record) if record else []
         if problems and module.params["state"] == "present":
             raise _edge.EdgeError(" ".join(problems))
         found = read_records(Path(module.params["state_dir"]))
         app = (record or {}).get("app", "")
-        records = _edge.merged(found, record, module.params["state"], app)
+        if module.params["state"] == "absent" and not app:
+            raise _edge.EdgeError("edge: app to take away: found no name, need one. Set app in edge_app.")
+        records = _edge.merged([_edge.upgraded(each) for each in found], record, module.params["state"], app)
         problems = _edge.conflicts(records)
         if problems:
             raise _edge.EdgeError(" ".join(problems))

@@ -12,6 +12,7 @@ version_added: 0.1.0
 author: The Evenkeel authors (@evenkeel)
 description:
   - Asks the registry whether it takes the login, every time, so that a refused one is named before anything moves.
+  - Has the engine trust the certificate of the registry's authority first.
   - Needs nothing on the host but Docker's command line. The password reaches it through standard input.
 attributes:
   check_mode:
@@ -31,17 +32,22 @@ options:
     type: str
     required: true
   user:
-    description: The user.
+    description: The user. Without one nobody is logged in.
     type: str
-    required: true
   password:
     description: The password or token.
     type: str
-    required: true
+  ca:
+    description: Certificate of the registry's authority, in PEM, where the host does not trust it yet.
+    type: str
   config_dir:
     description: Folder of the command line's C(config.json).
     type: path
     default: ~/.docker
+  certificates_dir:
+    description: Folder in which the engine looks for certificates of registries.
+    type: path
+    default: /etc/docker/certs.d
 """
 
 EXAMPLES = r"""
@@ -68,11 +74,15 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.evenkeel.platform.plugins.module_utils import _file
+
 ARGUMENT_SPEC = {
     "host": {"type": "str", "required": True},
-    "user": {"type": "str", "required": True},
-    "password": {"type": "str", "required": True, "no_log": True},
+    "user": {"type": "str"},
+    "password": {"type": "str", "no_log": True},
+    "ca": {"type": "str"},
     "config_dir": {"type": "path", "default": "~/.docker"},
+    "certificates_dir": {"type": "path", "default": "/etc/docker/certs.d"},
 }
 
 CAUSES = (
@@ -117,17 +127,37 @@ def explain(host: str, output: str) -> str:
     )
 
 
+def trust(path: Path, certificate: str, check_mode: bool) -> bool:
+    """Keep the certificate of a registry's authority where the engine looks; tell whether it is new."""
+    text = certificate.strip() + "\n"
+    if _file.read_text(str(path)) == text:
+        return False
+    if not check_mode:
+        _file.ensure_folder(str(path.parent), 0o755)
+        _file.write_atomic(str(path), text, 0o644)
+    return True
+
+
 def main() -> None:
-    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
+    module = AnsibleModule(
+        argument_spec=ARGUMENT_SPEC, required_together=[("user", "password")], supports_check_mode=True
+    )
     host, user, password = (module.params[key] for key in ("host", "user", "password"))
+    actions = []
+    if module.params["ca"] and trust(
+        Path(module.params["certificates_dir"]) / host / "ca.crt", module.params["ca"], module.check_mode
+    ):
+        actions.append(f"trusted the authority of {host}")
+    if not user:
+        module.exit_json(changed=bool(actions), actions=actions)
     config_dir = module.params["config_dir"]
     path = Path(config_dir) / "config.json"
     wanted = base64.b64encode(f"{user}:{password}".encode()).decode()
     module.no_log_values.add(wanted)
-    changed = stored(path, host) != wanted
-    actions = [f"logged in to {host} as {user}"] if changed else []
+    if stored(path, host) != wanted:
+        actions.append(f"logged in to {host} as {user}")
     if module.check_mode:
-        module.exit_json(changed=changed, actions=actions)
+        module.exit_json(changed=bool(actions), actions=actions)
     docker = module.get_bin_path("docker")
     if docker is None:
         module.fail_json(
@@ -144,7 +174,7 @@ def main() -> None:
     if rc != 0:
         module.fail_json(msg=explain(host, stderr or stdout), rc=rc, actions=[])
     path.chmod(0o600)
-    module.exit_json(changed=changed, actions=actions)
+    module.exit_json(changed=bool(actions), actions=actions)
 
 
 if __name__ == "__main__":

@@ -24,10 +24,11 @@ options:
       - V(planned) answers what V(opened) would, needs no token and writes nothing.
       - V(opened) keeps the rendered release, closes an unfinished run of another release as
         abandoned and notes the boundary C(leased).
-      - V(appended) notes O(boundary).
+      - V(appended) notes O(boundary), and O(homes) where they are given.
+      - V(homed) notes O(homes) alone, for a release that is live already.
       - V(sealed) closes the run with a row in the ledger and removes old releases.
     type: str
-    choices: [planned, opened, appended, sealed]
+    choices: [planned, opened, appended, homed, sealed]
     required: true
   token:
     description:
@@ -63,6 +64,7 @@ options:
     description:
       - Secret values by name. Only a hash of each, keyed by C(hash.key) of the record host, becomes part of the
         content, so that a changed secret is a new release.
+      - With O(kind=rollback) they are only compared with those of the kept O(content).
     type: dict
     default: {}
   live:
@@ -110,6 +112,7 @@ options:
     description:
       - With O(state=sealed), identities that are held from now on beside the usual ones.
       - A refused or rolled back release is held always, and so is the one that a rollback replaced.
+      - A contract migration that failed holds nothing.
     type: list
     elements: str
     default: []
@@ -121,6 +124,22 @@ options:
     default: 5
   retry:
     description: Name or identity of a release to go on with though it is held or needs a person.
+    type: str
+    default: ""
+  homes:
+    description:
+      - The host of each singleton by its name. With V(planned) and V(opened) it is compared with what is recorded, and
+        a singleton whose recorded host is not among O(hosts) is refused.
+      - With V(appended) and V(homed) it is what is recorded from now on. Required with O(state=homed).
+    type: dict
+    default: {}
+  hosts:
+    description: The hosts of this run that a singleton may leave, since they are asked whether it stopped.
+    type: list
+    elements: str
+    default: []
+  singleton_moved:
+    description: A singleton and its recorded host, as C(bot@app1), typed by who has seen that it is stopped there.
     type: str
     default: ""
   held_ok:
@@ -228,6 +247,17 @@ pruned:
   type: list
   elements: str
   sample: []
+rehomed:
+  description: The recorded host of each singleton that O(homes) sends to another one.
+  returned: always
+  type: dict
+  sample: {bot: app1}
+other_secrets:
+  description: Names of the secrets whose values of O(secrets) are others than a release that is gone back to ran with.
+  returned: always
+  type: list
+  elements: str
+  sample: [api/database_password]
 ledger_row:
   description: The row that was written, empty unless sealed.
   returned: always
@@ -248,6 +278,7 @@ from ansible_collections.evenkeel.platform.plugins.module_utils import (
     _clock,
     _entry,
     _file,
+    _homes,
     _journal,
     _lease,
     _ledger,
@@ -258,7 +289,7 @@ from ansible_collections.evenkeel.platform.plugins.module_utils._state import RE
 
 ARGUMENT_SPEC: dict[str, t.Any] = {
     **STATE_ARGUMENTS,
-    "state": {"type": "str", "choices": ["planned", "opened", "appended", "sealed"], "required": True},
+    "state": {"type": "str", "choices": ["planned", "opened", "appended", "homed", "sealed"], "required": True},
     "token": {"type": "int", "no_log": False},
     "run": {"type": "str"},
     "owner": {"type": "str"},
@@ -277,6 +308,9 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "hold": {"type": "list", "elements": "str", "default": []},
     "keep": {"type": "int", "default": 5},
     "retry": {"type": "str", "default": ""},
+    "homes": {"type": "dict", "default": {}},
+    "hosts": {"type": "list", "elements": "str", "default": []},
+    "singleton_moved": {"type": "str", "default": ""},
     "held_ok": {"type": "bool", "default": False},
 }
 MODULE = "release_journal"
@@ -297,6 +331,8 @@ def empty() -> dict[str, t.Any]:
         "boundary": "",
         "abandoned": "",
         "pruned": [],
+        "rehomed": {},
+        "other_secrets": [],
         "ledger_row": {},
     }
 
@@ -316,11 +352,10 @@ def refuse_stale(records: Records, token: int | None) -> int:
     return token
 
 
-def with_secret_versions(records: Records, params: dict[str, t.Any], writing: bool) -> dict[str, t.Any]:
-    """Return the content with a keyed hash of each secret in place of its value."""
-    content = dict(params["content"])
+def secret_versions(records: Records, params: dict[str, t.Any], writing: bool) -> dict[str, str]:
+    """Return a keyed hash of each secret value."""
     if not params["secrets"]:
-        return content
+        return {}
     path = str(Path(records.state_dir, "hash.key"))
     key = (_file.read_text(path) or "").strip()
     if not key and writing and not records.check_mode:
@@ -331,16 +366,29 @@ def with_secret_versions(records: Records, params: dict[str, t.Any], writing: bo
                 key = secrets.token_hex(32)
                 _file.write_atomic(path, key + "\n")
     key = key or secrets.token_hex(32)
-    content["secret_versions"] = {
+    return {
         name: hmac.new(key.encode(), str(value).encode(), hashlib.sha256).hexdigest()[:24]
         for name, value in params["secrets"].items()
     }
-    return content
+
+
+def recorded_homes(records: Records) -> dict[str, str]:
+    return (records.read("homes.json", read_only=True) or {}).get("homes") or {}
+
+
+def homing(records: Records, params: dict[str, t.Any]) -> bool:
+    """Record where the singletons run from now on; tell whether that is new."""
+    if not params["homes"] or params["homes"] == recorded_homes(records):
+        return False
+    records.write({"app": records.app, "homes": params["homes"]}, "homes.json")
+    return True
 
 
 def opening(records: Records, params: dict[str, t.Any], writing: bool) -> dict[str, t.Any]:
-    content = with_secret_versions(records, params, writing)
     kind, retry = params["kind"], params["retry"]
+    content, versions = dict(params["content"]), secret_versions(records, params, writing)
+    if kind == "deploy" and versions:
+        content["secret_versions"] = versions
     release = str(content.get("release") or "")
     if not RELEASE.match(release):
         raise Failure(
@@ -366,9 +414,18 @@ def opening(records: Records, params: dict[str, t.Any], writing: bool) -> dict[s
         "identity": identity,
         "hash": digest,
         "migrated": bool((kept.get(identity) or {}).get("migrated_at")),
+        "other_secrets": sorted(
+            name for name, version in (content.get("secret_versions") or {}).items() if versions.get(name) != version
+        )
+        if versions
+        else [],
     }
     run = _journal.unfinished(lines)
     result["from"], result["to"] = _journal.colours(live)
+    result["rehomed"] = _homes.moving(recorded_homes(records), params["homes"])
+    refused = _homes.refusals(records.app, result["rehomed"], params["hosts"], params["singleton_moved"])
+    if refused:
+        raise Failure(" ".join(refused), **result)
     replaced = _journal.replaced(kind, live, identity, run, rows)
     if replaced:
         result["from"], result["to"] = _entry.other(live.colour), live.colour
@@ -471,6 +528,7 @@ def appending(records: Records, params: dict[str, t.Any]) -> dict[str, t.Any]:
             )
         )
     changed = append_all(records, params, run, boundaries, token)
+    changed = homing(records, params) or changed
     renew_lease(records, token, params["lease_seconds"])
     opened = _journal.latest(run)
     return dict(
@@ -614,6 +672,7 @@ def main() -> None:
             ("state", "planned", ("content",)),
             ("state", "opened", ("content", "run", "owner", "token")),
             ("state", "appended", ("boundary", "token")),
+            ("state", "homed", ("homes", "token")),
             ("state", "sealed", ("result", "token")),
         ],
     )
@@ -627,6 +686,9 @@ def main() -> None:
                 result = opening(records, params, writing=params["state"] == "opened")
             elif params["state"] == "appended":
                 result = appending(records, params)
+            elif params["state"] == "homed":
+                refuse_stale(records, params["token"])
+                result = dict(empty(), changed=homing(records, params))
             else:
                 result = sealing(records, params)
     except Failure as failure:

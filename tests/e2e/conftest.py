@@ -10,9 +10,17 @@ from ansible_collections.evenkeel.platform.tests.shop import folder, lab
 
 __all__ = ["folder", "lab"]
 
-ORDER = ("test_main_job", "test_bad_input", "test_controller_killed_short")
+ORDER = ("test_main_job", "test_bad_input", "test_singleton_moves", "test_controller_killed_short")
+LAST = ("test_uninstall", "test_contract")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The main job comes first: it is what brings the shop into the lab."""
-    items.sort(key=lambda item: ORDER.index(item.path.stem) if item.path.stem in ORDER else len(ORDER))
+    """The main job comes first: it is what brings the shop into the lab. What takes it away comes last."""
+
+    def place(item: pytest.Item) -> int:
+        name = item.path.stem
+        if name in LAST:
+            return len(ORDER) + 1 + LAST.index(name)
+        return ORDER.index(name) if name in ORDER else len(ORDER)
+
+    items.sort(key=place)

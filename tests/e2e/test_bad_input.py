@@ -112,3 +112,18 @@ def test_bad_input_is_refused_and_nothing_changes(arguments: list[str], sentence
     for sentence in sentences:
         shop.assert_says(run, sentence)
     assert NOT_THE_PASSWORD not in run.output
+
+
+@pytest.mark.parametrize("playbook", [shop.SITE, shop.DEPLOY])
+def test_open_vault_beside_the_inventory_is_refused_and_nothing_changes(
+    playbook: str, folder: Path, tmp_path: Path
+) -> None:
+    vault = tmp_path / "more" / "group_vars" / "all" / "vault.yml"
+    vault.parent.mkdir(parents=True)
+    vault.write_text(f"vault_word: {NOT_THE_PASSWORD}\n", encoding="utf-8")
+    (tmp_path / "more" / "hosts.yml").write_text("all: {hosts: {edge1: {}}}\n", encoding="utf-8")
+    run = rig.play(playbook, "-i", "inventories/lab", "-i", str(tmp_path / "more"), folder=folder)
+    assert run.code != 0
+    shop.assert_says(run, r"inventory: vault \S+/more/group_vars/all/vault\.yml: found it open, need it encrypted\.")
+    assert run.tasks == ["Look at the vaults of the inventory"]
+    assert NOT_THE_PASSWORD not in run.output

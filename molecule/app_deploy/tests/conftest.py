@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -92,10 +93,11 @@ def until():
 
 
 @pytest.fixture(scope="session")
-def reboot():
-    """Return a function that boots a host anew; it keeps its address, as a machine does."""
+def powered_off():
+    """Return a context in which a host is off; it comes back with its address, as a machine does."""
 
-    def boot(name):
+    @contextlib.contextmanager
+    def off(name):
         container = CONTAINER + name
 
         def docker(*argv):
@@ -103,8 +105,24 @@ def reboot():
 
         [(network, had)] = json.loads(docker("inspect", container))[0]["NetworkSettings"]["Networks"].items()
         docker("stop", "--time", "20", container)
-        docker("network", "disconnect", network, container)
-        docker("network", "connect", "--ip", had["IPAddress"], "--ip6", had["GlobalIPv6Address"], network, container)
-        docker("start", container)
+        try:
+            yield
+        finally:
+            docker("network", "disconnect", network, container)
+            docker(
+                *("network", "connect", "--ip", had["IPAddress"], "--ip6", had["GlobalIPv6Address"]), network, container
+            )
+            docker("start", container)
+
+    return off
+
+
+@pytest.fixture(scope="session")
+def reboot(powered_off):
+    """Return a function that boots a host anew."""
+
+    def boot(name):
+        with powered_off(name):
+            pass
 
     return boot

@@ -22,7 +22,7 @@ ONLY_CONVERGE = {
     "stack | Start the containers": "there is no folder of the release yet to start them from",
     "stack | Have the stack started at boot": "it follows the start",
     "stack | Let the pointer name the release": "it follows the start",
-    "install | Start the retire timer": "there is no unit yet to be started",
+    "install_programs | Start the retire timer": "there is no unit yet to be started",
     "allow | Load the rules where the kernel holds others": "a command; the rules are not there yet",
 }
 ONLY_CHECK: dict[str, str] = {}
@@ -242,3 +242,35 @@ def test_boot_brings_back_what_was_live_and_not_what_was_retired(edges, app, reb
     )
     assert [served(edge) for edge in edges] == ["1.1"] * 2
     assert running(app, "blue") == []
+
+
+# -- the host of the records is down ---------------------------------------------------
+
+
+def test_rollback_breaks_the_glass_of_no_other_app(edges, rollback):
+    run = rollback(app_deploy_break_glass="demoo")
+    assert run.rc != 0
+    assert "app_deploy: break glass: found demoo, need demo" in run.output
+    assert entries(edges) == ["green:0:1.1:1.0"] * 2
+
+
+def test_rollback_goes_on_without_the_record_host_and_is_mended_when_it_is_back(
+    hosts, edges, app, deploy, rollback, powered_off, until
+):
+    run = deploy("1.0", app_deploy_retry="1.0")
+    assert run.rc == 0, run.raw
+    assert entries(edges) == ["blue:0:1.0:1.1"] * 2
+    with powered_off("edge-a"):
+        run = rollback(app_deploy_break_glass="demo")
+        assert run.rc == 0, run.raw
+        assert "edge-a did not go back" in run.output
+        assert entries([hosts["edge-b"]]) == ["green:0:1.1:1.0"]
+        assert served(hosts["edge-b"]) == "1.1"
+        assert running(app, "background") == ["1.0"]
+    assert until(lambda: hosts["edge-a"].run("curl -skf -H 'Host: demo.lab.test' https://127.0.0.1/").rc == 0)
+    run = rollback()
+    assert run.rc == 0, run.raw
+    assert entries(edges) == ["green:0:1.1:1.0"] * 2
+    assert running(app, "background") == ["1.1"]
+    rows = [json.loads(line) for line in hosts["edge-a"].check_output(f"cat {STATE}/ledger.jsonl").splitlines()]
+    assert (rows[-1]["kind"], rows[-1]["identity"], rows[-1]["result"]) == ("rollback", "1.1", "live")

@@ -13,6 +13,7 @@ import pytest
 testinfra_hosts = ["ansible://edge"]
 
 LIVE = "/var/lib/evenkeel/shop/live.map"
+MOVED = "/var/lib/evenkeel/shop/moved.map"
 MAINTENANCE = "/var/lib/evenkeel/shop/maintenance.map"
 
 
@@ -62,6 +63,9 @@ def memory(host, path: str) -> str:
 
 def set_memory(host, path: str, value: str) -> None:
     ask(host, f"@current set map {path} shop {value}")
+    if path == LIVE:
+        # As a move does, so that the other edge takes it for the newer word.
+        ask(host, f"@current set map {MOVED} shop {time.time_ns()}:")
     assert memory(host, path) == value
 
 
@@ -85,7 +89,7 @@ def on_blue(host):
     """Each test starts with blue live, no maintenance, all replicas up."""
     for path, value in ((LIVE, "blue:0:1.0:1.1"), (MAINTENANCE, "off")):
         if memory(host, path) != value:
-            ask(host, f"@current set map {path} shop {value}")
+            set_memory(host, path, value)
     up = ("shop_blue_api/backend_1", "shop_blue_api/backend_2", "shop_green_api/backend_1")
     ask(host, "@current set server shop_green_api/backend_1 state ready")
     assert settled(lambda: all(servers(host)[name] == "UP" for name in up)), servers(host)
@@ -453,6 +457,73 @@ def test_reload_waits_for_the_edge_wide_lock(host):
         "start=$(date +%s%N); systemctl reload haproxy; echo $((($(date +%s%N) - start) / 1000000)); wait"
     )
     assert int(done.stdout) > 1300, done
+
+
+# -- an edge that was away -------------------------------------------------------
+
+
+@pytest.fixture
+def other(host):
+    """The other edge; it runs with blue live before and after."""
+    name = "edge12" if host.backend.hostname == "edge13" else "edge13"
+    found = host.get_host(f"ansible://{name}", ansible_inventory=host.backend.ansible_inventory)
+    if memory(found, LIVE) != "blue:0:1.0:1.1":
+        set_memory(found, LIVE, "blue:0:1.0:1.1")
+    yield found
+    found.check_output("systemctl start haproxy")
+    set_memory(found, LIVE, "blue:0:1.0:1.1")
+
+
+def confirming(host) -> bool:
+    return host.run("systemctl is-active evenkeel-edge-confirm").stdout.strip() == "active"
+
+
+def test_edge_that_was_away_takes_the_move_it_missed(host, other):
+    host.check_output("systemctl stop haproxy")
+    set_memory(other, LIVE, "green:0:1.1:1.0")
+    host.check_output("systemctl start haproxy")
+    assert memory(host, LIVE) == "green:0:1.1:1.0"
+    assert host.file(LIVE).content_string == "shop green:0:1.1:1.0\n"
+    assert fetch(host, "https://shop.lab.test/").json["release"] == "1.1"
+    assert memory(host, MOVED) == memory(other, MOVED)
+    assert json.loads(host.file("/var/lib/evenkeel/shop/state.json").content_string)["entry"] == "green:0:1.1:1.0"
+
+
+def test_edge_killed_after_its_own_move_keeps_it(host, other):
+    set_memory(host, LIVE, "green:0:1.1:1.0")
+    host.check_output("systemctl restart haproxy")
+    assert memory(host, LIVE) == "green:0:1.1:1.0"
+    assert memory(other, LIVE) == "blue:0:1.0:1.1"
+
+
+def test_edge_serves_nothing_of_backends_it_was_not_told_of(host, other):
+    record = "/var/lib/evenkeel/shop/edge.json"
+    status = f"http://{private_address(host)}:8405"
+    host.check_output("systemctl stop haproxy")
+    set_memory(other, LIVE, "green:0:1.1:1.0")
+    host.check_output(f"cp {record} /run/record && sed -i s/20003/20009/ {record}")
+    try:
+        host.check_output("systemctl start haproxy")
+        assert fetch(host, "https://shop.lab.test/").status == 503
+        assert fetch(host, f"{status}/healthz").status == 503
+        assert fetch(host, f"{status}/live/shop").body == "green:0:1.1:1.0\n"
+        assert confirming(host)
+    finally:
+        host.check_output(f"cp /run/record {record}")
+    # Once it has the record, the other edge's word is enough, and no run is needed.
+    assert settled(lambda: fetch(host, "https://shop.lab.test/").status == 200)
+    assert fetch(host, f"{status}/healthz").status == 200
+    assert settled(lambda: not confirming(host))
+
+
+def test_edge_with_nobody_to_ask_serves_and_asks_on(host, other):
+    other.check_output("systemctl stop haproxy")
+    host.check_output("systemctl restart haproxy")
+    assert fetch(host, "https://shop.lab.test/").status == 200
+    assert confirming(host)
+    other.check_output("systemctl start haproxy")
+    assert settled(lambda: not confirming(host), 20)
+    assert memory(host, LIVE) == memory(other, LIVE) == "blue:0:1.0:1.1"
 
 
 # -- replicas ------------------------------------------------------------------

@@ -32,10 +32,10 @@ class Processes(NamedTuple):
 
 
 @contextmanager
-def edge_lock(seconds: float, required: bool) -> Iterator[None]:
-    """Hold the lock that every move, reload and start on this edge takes."""
-    LOCK.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+def edge_lock(seconds: float, required: bool, path: Path = LOCK) -> Iterator[None]:
+    """Hold the lock that every move, reload and start on this edge takes, or another."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     deadline = time.monotonic() + seconds
     try:
         while True:
@@ -47,11 +47,11 @@ def edge_lock(seconds: float, required: bool) -> Iterator[None]:
                     time.sleep(0.05)
                 elif required:
                     raise EdgeError(
-                        f"lock on {LOCK}: found it held for {seconds:g} s, need it free. "
+                        f"lock on {path}: found it held for {seconds:g} s, need it free. "
                         "See who holds it with 'fuser -v' and try again."
                     ) from None
                 else:
-                    print(f"{LOCK} is still held after {seconds:g} s, going on", file=sys.stderr)
+                    print(f"{path} is still held after {seconds:g} s, going on", file=sys.stderr)
                     break
         yield
     finally:

@@ -20,6 +20,8 @@ ROOT = Path(__file__).resolve().parents[3]
 PLAYBOOKS = ["site.yml", *sorted(f"playbooks/{path.name}" for path in (ROOT / "playbooks").glob("*.yml"))]
 ENVIRONMENTS = sorted(path.parent.name for path in (ROOT / "inventories").glob("*/hosts.yml"))
 PASSWORD = "evenkeel-example"  # as inventories/README.md says
+# A rollback is not among them: users wait for it, and it changes nothing that a vault is needed for.
+CHANGING = ["site", "deploy", "contract", "maintenance"]
 HOSTS = "edge1=192.0.2.11/edge,app1=192.0.2.21/app,data1=192.0.2.31/data+ops"
 
 
@@ -114,6 +116,21 @@ def test_an_open_vault_is_refused_outside_the_lab(name: str, code: int, tmp_path
     run = ansible("playbook", "-i", str(tmp_path / name), "playbooks/sealed.yml", "--limit", "app1")
     assert run.returncode == code, run.stdout + run.stderr
     assert ("Run ansible-vault encrypt on it." in run.stdout) == (code != 0)
+
+
+@pytest.mark.parametrize("playbook", CHANGING)
+def test_every_playbook_that_changes_hosts_looks_at_the_vaults_first(playbook: str) -> None:
+    first = yaml.safe_load((ROOT / "playbooks" / f"{playbook}.yml").read_text(encoding="utf-8"))[0]
+    assert first.get("ansible.builtin.import_playbook") == "sealed.yml"
+
+
+def test_an_open_vault_is_refused_before_a_host_is_asked(tmp_path: Path) -> None:
+    asked = new_environment(tmp_path, f"environment_hosts={HOSTS}")
+    assert asked.returncode == 0, asked.stdout
+    run = ansible("playbook", "-i", str(tmp_path / "fresh"), "site.yml")
+    assert run.returncode == 2, run.stdout + run.stderr
+    assert run.stdout.count("PLAY [") == 1
+    assert "UNREACHABLE" not in run.stdout
 
 
 def test_a_sealed_vault_is_let_through(password: Path) -> None:

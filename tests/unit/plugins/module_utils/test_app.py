@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.evenkeel.platform.plugins.module_utils import _app
+from ansible_collections.evenkeel.platform.plugins.module_utils import _app, _compose_policy
+from ansible_collections.evenkeel.platform.plugins.modules import compose_secrets
 
 HOSTS = {
     "app1": {"address": "10.0.0.21", "memory_bytes": 2**31},
@@ -199,7 +200,10 @@ def test_the_edge_keeps_what_the_other_colour_still_needs():
     second = _app.edge_record(new, _app.allocate_ports(new, ports), HOSTS, "green", first)
     assert second["services"]["legacy"] == first["services"]["legacy"]
     assert second["routes"]["blue"] == first["routes"]["blue"]
-    assert second["services"]["api"]["health"]["path"] == "/new"
+    checks = second["services"]["api"]["health"]
+    assert (checks["blue"]["path"], checks["green"]["path"]) == ("/healthz", "/new")
+    third = _app.edge_record(new, _app.allocate_ports(new, ports), HOSTS, "blue", second)
+    assert third["services"]["api"]["health"]["blue"]["path"] == "/new"
 
 
 def test_ports_are_read_back_from_the_record_of_the_edge():
@@ -224,9 +228,34 @@ def test_a_release_holds_no_secret_value():
     assert _app.secret_values(full) == {"api/key": "canary-4711"}
 
 
+def test_secrets_of_the_environment_carry_their_reason():
+    secret = {"name": "key", "value": "canary-4711"}
+    reason = "It reads nothing else."
+    full = _app.complete(app(service(secrets=[secret], secrets_as="environment", secrets_as_reason=reason)))
+    stack = _app.colour_stack(full, "blue", _app.allocate_ports(full), "10.0.0.21")
+    (row,) = _app.stack_secrets(full, stack)
+    assert (row["as"], row["reason"]) == ("environment", reason)
+    assert set(row) <= set(compose_secrets.ARGUMENT_SPEC["secrets"]["options"])
+    assert {waiver["rule"] for waiver in _app.stack_waivers(full, stack)} <= set(_compose_policy.RULES)
+
+
 def test_one_release_needs_one_app():
     apps = [app(), app(name="two")]
     assert "app_deploy_only" in _app.choice_problems(apps, release="1.1")[0]
     assert _app.choice_problems(apps, only="two", release="1.1") == []
     assert [one["release"] for one in _app.chosen(apps, only="two", release="1.1")] == ["1.1"]
     assert "need one of shop, two" in _app.choice_problems(apps, only="gone")[0]
+
+
+class Carrying(dict):
+    """A dict as Ansible hands it to a filter: bound to what it was templated with."""
+
+    def __deepcopy__(self, _memo: dict[int, object]) -> Carrying:
+        raise AssertionError("the templating was copied as well")
+
+
+def test_copies_nothing_but_the_data() -> None:
+    described = Carrying(name="shop", services=[Carrying(name="api", env=Carrying(A="b"), secrets=[])])
+    full = _app.complete(described)
+    full["services"][0]["env"]["A"] = "changed"
+    assert described["services"][0]["env"] == {"A": "b"}

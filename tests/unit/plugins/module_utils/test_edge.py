@@ -15,13 +15,14 @@ from ansible_collections.evenkeel.platform.plugins.module_utils import _edge
 
 def record(**changes: t.Any) -> dict[str, t.Any]:
     server = {"name": "app1_1", "address": "192.0.2.21", "port": 20000}
+    health = {"path": "/readyz", "status": 200, "host": "shop.example.com", "interval_seconds": 2}
     return {
-        "schema": 1,
+        "schema": 2,
         "app": "shop",
         "hosts": ["shop.example.com", "www.example.com"],
         "services": {
             "api": {
-                "health": {"path": "/readyz", "status": 200, "host": "shop.example.com", "interval_seconds": 2},
+                "health": {"blue": health, "green": dict(health)},
                 "servers": {"blue": [server], "green": [{**server, "port": 20001}]},
             }
         },
@@ -34,22 +35,32 @@ def test_good_record_has_no_problem() -> None:
     assert _edge.record_problems(record()) == []
 
 
+def test_older_record_is_read_as_one_check_for_each_colour() -> None:
+    older = record(schema=1)
+    older["services"]["api"]["health"] = older["services"]["api"]["health"]["blue"]
+    frozen = copy.deepcopy(older)
+    assert _edge.upgraded(older) == record()
+    assert older == frozen
+    assert _edge.upgraded(record()) == record()
+    assert _edge.record_problems(_edge.upgraded({"schema": 1, "app": "shop"}))
+
+
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        (("schema",), 2),
+        (("schema",), 3),
         (("app",), "Shop"),
         (("app",), "edge"),
         (("app",), "shop\n    server evil 192.0.2.66:80"),
         (("hosts",), []),
         (("hosts", 0), "shop.example.com\nbackend x"),
         (("hosts", 0), "SHOP.example.com"),
-        (("services", "api", "health", "path"), "readyz"),
-        (("services", "api", "health", "path"), "/a b"),
-        (("services", "api", "health", "path"), '/a"b'),
-        (("services", "api", "health", "status"), "200 or 500"),
-        (("services", "api", "health", "interval_seconds"), 0),
-        (("services", "api", "health", "interval_seconds"), True),
+        (("services", "api", "health", "blue", "path"), "readyz"),
+        (("services", "api", "health", "green", "path"), "/a b"),
+        (("services", "api", "health", "green", "path"), '/a"b'),
+        (("services", "api", "health", "green", "status"), "200 or 500"),
+        (("services", "api", "health", "green", "interval_seconds"), 0),
+        (("services", "api", "health", "green", "interval_seconds"), True),
         (("services", "api", "servers", "blue", 0, "address"), "app1"),
         (("services", "api", "servers", "blue", 0, "port"), 0),
         (("services", "api", "servers", "blue", 0, "port"), "20000"),

@@ -185,6 +185,7 @@ def test_boundaries_go_forward() -> None:
     [
         pytest.param("deploy", "live", [], id="live"),
         pytest.param("deploy", "refused", ["1.1"], id="refused"),
+        pytest.param("contract", "refused", [], id="contract refused"),
         pytest.param("deploy", "rolled_back", ["1.1"], id="rolled-back"),
         pytest.param("deploy", "abandoned", [], id="abandoned"),
         pytest.param("rollback", "live", ["1.0"], id="rollback-holds-what-it-replaced"),

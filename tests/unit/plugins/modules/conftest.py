@@ -115,6 +115,7 @@ frontend public
   http-request set-var(txn.app) str(shop)
   http-request set-var(txn.maintenance) str(shop),map_str({folder}/maintenance.map,off)
   http-request return status 503 content-type text/plain string maintenance if {{ var(txn.maintenance) -m str on }}
+  http-request set-var(txn.moved) str(shop),map_str({folder}/moved.map,0:)
   http-request set-var(txn.entry) str(shop),map_str({folder}/live.map)
   http-request set-var(txn.live) var(txn.entry),field(1,:)
   http-request set-var(txn.colour) var(txn.live)
@@ -149,6 +150,7 @@ class Haproxy:
         self.map = self.folder / "live.map"
         self.map.write_text("shop blue:0:1.0:\n")
         (self.folder / "maintenance.map").write_text("shop off\n")
+        (self.folder / "moved.map").write_text("shop 0:\n")
         self.options = {"master_socket": self.master, "timeout_seconds": 3}
         self.process: subprocess.Popen[bytes] | None = None
         self.configure()

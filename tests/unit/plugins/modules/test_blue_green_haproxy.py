@@ -56,6 +56,28 @@ def test_moves_reads_back_and_is_unchanged_again(move: Run, run: Run, haproxy: H
     assert all(row["healthy"] for row in info["backends"]["green"]["api"])
 
 
+def test_a_move_is_told_to_other_edges(move: Run, haproxy: Haproxy) -> None:
+    stamps = haproxy.folder / "moved.map"
+    moved = move("green", release="1.1", token=4)
+    assert stamps.read_text() == f"shop 4:{moved['moved_at']}\n"
+    assert haproxy.ask(f"@1 show map {stamps}").split()[2] == f"4:{moved['moved_at']}"
+    # A crash right before it: the next call mends it.
+    stamps.write_text("shop 0:\n")
+    assert move("green", release="1.1", token=5)["changed"]
+    assert stamps.read_text() == f"shop 5:{moved['moved_at']}\n"
+    assert not move("green", release="1.1", token=6)["changed"]
+
+
+def test_a_move_confirms_what_an_edge_was_not_sure_of(move: Run, run: Run, haproxy: Haproxy) -> None:
+    moved = move("green", release="1.1", token=4)
+    (haproxy.folder / "moved.map").write_text(f"shop unconfirmed:4:{moved['moved_at']}\n")
+    haproxy.ask(f"@1 set map {haproxy.folder}/moved.map shop unconfirmed:4:{moved['moved_at']}")
+    assert "until its entry is confirmed" in run("blue_green_info", adapter_options=haproxy.options)["drift"][0]
+    assert move("green", release="1.1", token=4)["changed"]
+    assert haproxy.ask(f"@1 show map {haproxy.folder}/moved.map").split()[2] == f"4:{moved['moved_at']}"
+    assert run("blue_green_info", adapter_options=haproxy.options)["drift"] == []
+
+
 def test_going_back_needs_no_release_and_no_token(move: Run, haproxy: Haproxy) -> None:
     move("green", release="1.1", token=4)
     back = move("blue", token=None, preempt=True)
@@ -79,6 +101,14 @@ def test_previous_is_the_warm_side_while_it_lasts(move: Run, run: Run, haproxy: 
     move("blue", token=9, warm_seconds=600)
     run("release_fence", token=10, remakes="green")
     assert move("previous", cold_ok=True, token=10)["cold"], "what is made anew is not warm"
+
+
+def test_a_warm_side_that_died_is_cold(move: Run, haproxy: Haproxy) -> None:
+    move("green", release="1.1", warm_seconds=600)
+    died = move("previous", token=None, preempt=True, cold_ok=True, min_servers=9)
+    assert (died["cold"], died["changed"], died["after"]) == (True, False, "green:0:1.1:1.0")
+    assert "too few servers" in move("previous", token=None, preempt=True, min_servers=9)["msg"]
+    assert haproxy.served() == "green:0:1.1:1.0"
 
 
 def test_a_move_that_fails_leaves_the_warm_side_as_it_was(move: Run, haproxy: Haproxy) -> None:

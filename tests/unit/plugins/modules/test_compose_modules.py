@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import copy
+import datetime
 import importlib
 import json
 import os
@@ -492,6 +493,37 @@ def test_current_release_that_fails_has_none_to_go_back_to(release, docker):
     assert docker.asked("up") == docker.asked("down") == []
 
 
+def moment(seconds_ago):
+    then = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=seconds_ago)
+    return then.strftime("%Y-%m-%dT%H:%M:%S.123456789Z")
+
+
+LIVING = {"Status": "running", "Running": True, "ExitCode": 0, "OOMKilled": False}
+
+
+@pytest.mark.parametrize(
+    ("seen", "steady"),
+    [
+        (container(**LIVING, StartedAt=moment(3600)), True),
+        (container(**LIVING, StartedAt=moment(2)) | {"RestartCount": 0}, True),
+        (container(**LIVING, StartedAt=moment(2)), False),
+        (container(**LIVING | {"OOMKilled": True}, StartedAt=moment(2)) | {"RestartCount": 0}, False),
+        (container(**LIVING, Health={"Status": "unhealthy"}) | {"RestartCount": 0}, False),
+        (container() | {"RestartCount": 0}, False),
+    ],
+    ids=["restarted-long-ago", "fresh", "restarted", "killed-for-memory", "unhealthy", "ended"],
+)
+def test_steady_asks_the_engine(release, docker, seen, steady):
+    deployed(release)
+    docker.update(containers=[seen], logs="fault oom: allocating")
+    result = release("steady", within_seconds=60)
+    assert result.get("failed", False) is not steady
+    assert not result["changed"]
+    if not steady:
+        assert "service web on stack shop" in result["msg"]
+    assert not release("steady", _check=True).get("failed", False)
+
+
 def test_stopped_loses_its_mark_and_stays_stopped(release, docker, stack):
     deployed(release)
     docker.update(containers=[container(Running=True)])
@@ -624,6 +656,19 @@ def test_login_is_kept_once_and_readable_by_root_only(run, tmp_path):
     assert stat.S_IMODE((tmp_path / "config.json").stat().st_mode) == 0o600
     assert not run("registry_login", **options)["changed"]
     assert not run("registry_login", _check=True, **options)["changed"]
+
+
+def test_authority_of_a_registry_is_trusted_before_the_login(run, tmp_path):
+    kept = tmp_path / "certs" / "a.example:5000" / "ca.crt"
+    options = {"host": "a.example:5000", "ca": "one\n", "certificates_dir": str(tmp_path / "certs")}
+    assert run("registry_login", _check=True, **options)["actions"] == ["trusted the authority of a.example:5000"]
+    assert not kept.exists()
+    assert run("registry_login", **options)["changed"]
+    assert kept.read_text() == "one\n"
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o644
+    assert not run("registry_login", **options)["changed"]
+    assert run("registry_login", **{**options, "ca": "two"})["changed"]
+    assert kept.read_text() == "two\n"
 
 
 def test_refused_login_is_a_sentence_without_the_password(run, docker, tmp_path):

@@ -355,3 +355,44 @@ def test_info_of_an_unknown_app_is_empty(run: Run, tmp_path: Path) -> None:
     assert (info["releases"], info["ledger"], info["unfinished"], info["warm"]) == ([], [], {}, {})
     assert info["lease"]["held"] is False
     assert list(tmp_path.iterdir()) == []
+
+
+def test_singleton_leaves_only_a_host_that_can_be_asked(run: Run, tmp_path: Path) -> None:
+    lease(run)
+    opening = {"state": "opened", "token": 1, "run": "r1", "owner": "alice", "content": CONTENT, "live": LIVE}
+    hosts = ["app1", "app2"]
+    first = run("release_journal", **opening, homes={"bot": "app1"}, hosts=hosts)
+    assert first["rehomed"] == {}
+    noted = {"state": "appended", "token": 1, "boundary": "handed_over", "homes": {"bot": "app1"}}
+    assert not run("release_journal", **noted).get("failed")
+    written = (tmp_path / "shop" / "homes.json").read_text(encoding="utf-8")
+    assert json.loads(written)["homes"] == {"bot": "app1"}
+
+    moved = run("release_journal", **opening, homes={"bot": "app2"}, hosts=hosts, _check=True)
+    assert moved["rehomed"] == {"bot": "app1"}
+    alone = {**opening, "homes": {"bot": "app2"}, "hosts": ["app2"]}
+    refused = run("release_journal", **alone)
+    assert refused["failed"]
+    assert "shop/bot: found it recorded on app1, need proof that it is stopped there" in refused["msg"]
+    assert "set app_deploy_singleton_moved=bot@app1." in refused["msg"]
+    assert run("release_journal", **alone, singleton_moved="bot@app9")["failed"]
+    assert run("release_journal", **alone, singleton_moved="bot@app1")["rehomed"] == {"bot": "app1"}
+
+    homed = {"state": "homed", "token": 1, "homes": {"bot": "app2"}}
+    assert run("release_journal", **homed, _check=True)["changed"]
+    assert run("release_journal", **homed)["changed"]
+    assert not run("release_journal", **homed)["changed"]
+    assert run("release_journal", **alone)["rehomed"] == {}
+
+
+def test_rollback_names_the_secrets_that_changed_and_keeps_the_release(run: Run, tmp_path: Path) -> None:
+    first = deploy(run, "1.0", "", 1, secrets={"api/key": "canary-old", "api/word": "same"})
+    assert first["other_secrets"] == []
+    deploy(run, "1.1", "blue:0:1.0:", 2, secrets={"api/key": "canary-new", "api/word": "same"})
+    kept = json.loads((tmp_path / "shop" / "releases" / "1.0.json").read_text(encoding="utf-8"))
+    back = {"state": "planned", "kind": "rollback", "content": kept["content"], "live": "green:0:1.1:"}
+    same = run("release_journal", **back, secrets={"api/key": "canary-old", "api/word": "same"})
+    assert (same["identity"], same["other_secrets"]) == ("1.0", [])
+    other = run("release_journal", **back, secrets={"api/key": "canary-new", "api/word": "same"})
+    assert (other["identity"], other["other_secrets"]) == ("1.0", ["api/key"])
+    assert "canary" not in json.dumps(other)
