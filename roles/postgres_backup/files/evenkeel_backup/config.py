@@ -15,7 +15,7 @@ from evenkeel_backup.faults import BackupFailure, Failures
 from evenkeel_backup.retention import TIERS
 
 SCHEMA = 1
-NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
+NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
 ENGINES = ("logical", "physical", "files")
 HOOKS = ("before_backup", "after_backup", "stop_app", "start_app", "stop_server", "start_server")
 
