@@ -38,7 +38,14 @@ class Done:
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """What every program sees: nothing inherited but the path and the clock's library of a test."""
     kept = {name: os.environ[name] for name in ("LD_PRELOAD", "FAKETIME", "TMPDIR") if name in os.environ}
-    return {"PATH": os.environ.get("PATH", PATH), "LC_ALL": "C.UTF-8", "TZ": "UTC", "HOME": "/nonexistent", **kept, **(extra or {})}
+    return {
+        "PATH": os.environ.get("PATH", PATH),
+        "LC_ALL": "C.UTF-8",
+        "TZ": "UTC",
+        "HOME": "/nonexistent",
+        **kept,
+        **(extra or {}),
+    }
 
 
 def run(
@@ -104,4 +111,6 @@ def need(done: Done, what: str, subject: str, wanted: str, remedy: str, otherwis
     """Pass what ended with 0 through, and raise with the named fault for anything else."""
     if done.code == 0:
         return done
-    raise BackupFailure(fault_of(f"{done.err}\n{done.out}", otherwise), what, subject, f"{done.tail} (code {done.code})", wanted, remedy)
+    raise BackupFailure(
+        fault_of(f"{done.err}\n{done.out}", otherwise), what, subject, f"{done.tail} (code {done.code})", wanted, remedy
+    )

@@ -46,7 +46,13 @@ REPOSITORY: dict[str, Any] = {
     "append_only": False,
     "retention": {"last": 3, "daily": 7, "weekly": 4, "monthly": 6},
 }
-PGBACKREST: dict[str, Any] = {"config_file": "", "log_path": "", "lock_path": "/tmp/pgbackrest", "bundle": True, "block": True}  # noqa: S108 - pgBackRest's own default, which its archive_command uses too
+PGBACKREST: dict[str, Any] = {
+    "config_file": "",
+    "log_path": "",
+    "lock_path": "/tmp/pgbackrest",
+    "bundle": True,
+    "block": True,
+}  # noqa: S108 - pgBackRest's own default, which its archive_command uses too
 TOP: dict[str, Any] = {
     "schema": SCHEMA,
     "instance": None,
@@ -167,7 +173,9 @@ def problems(data: Any, instance: str) -> list[str]:
 def _unknown(prefix: str, data: Any, shape: dict[str, Any]) -> list[str]:
     if not isinstance(data, dict):
         return [f"{prefix.rstrip('.')}: found {type(data).__name__}, need an object"]
-    return [f"{prefix}{key}: found an unknown option, need one of {', '.join(shape)}" for key in data if key not in shape]
+    return [
+        f"{prefix}{key}: found an unknown option, need one of {', '.join(shape)}" for key in data if key not in shape
+    ]
 
 
 def _hooks(hooks: Any) -> list[str]:
@@ -217,9 +225,9 @@ def _repositories(data: Any, engine: Any) -> list[str]:
         tiers = entry.get("retention", REPOSITORY["retention"])
         if not isinstance(tiers, dict) or not tiers or any(tier not in TIERS for tier in tiers):
             found.append(f"{at}.retention: found {tiers!r}, need counts for some of {', '.join(TIERS)}")
-        elif any(not isinstance(count, int) or isinstance(count, bool) or count < 0 for count in tiers.values()) or not any(
-            tiers.values()
-        ):
+        elif any(
+            not isinstance(count, int) or isinstance(count, bool) or count < 0 for count in tiers.values()
+        ) or not any(tiers.values()):
             found.append(f"{at}.retention: found {tiers!r}, need whole numbers, one of them from 1")
     return found
 

@@ -121,7 +121,14 @@ class Server:
     def run(self, sql: str, seconds: float = 600) -> str:
         """What SQL answers, as text."""
         done = self.tool("psql", *PSQL, given=sql, seconds=seconds)
-        command.need(done, "SQL failed", f"{self.database} at {self.host}", "an answer", "Look at the server's log", "server_unreachable" if done.code == 2 else "failed")
+        command.need(
+            done,
+            "SQL failed",
+            f"{self.database} at {self.host}",
+            "an answer",
+            "Look at the server's log",
+            "server_unreachable" if done.code == 2 else "failed",
+        )
         return done.out.strip()
 
     def ask(self, sql: str, seconds: float = 600) -> Any:
@@ -200,7 +207,10 @@ def describe(run: Any, *, unlogged: bool = True) -> dict[str, Any]:
     tables = [entry for entry in json.loads(run(_TABLES)) if unlogged or not entry["unlogged"]]
     rows: dict[str, int] = {}
     for start in range(0, len(tables), CHUNK):
-        parts = [f"select {literal(entry['key'])} as key, count(*) as rows from only {entry['name']}" for entry in tables[start : start + CHUNK]]
+        parts = [
+            f"select {literal(entry['key'])} as key, count(*) as rows from only {entry['name']}"
+            for entry in tables[start : start + CHUNK]
+        ]
         rows.update(json.loads(run(f"select json_object_agg(key, rows) from ({' union all '.join(parts)}) counted")))
     facts["rows"] = rows
     facts["canary"] = None
@@ -234,7 +244,11 @@ def write_canary(server: Server, sequence: int, token: str) -> None:
 
 def create_statements(entry: dict[str, Any], name: str) -> str:
     """The SQL that makes an empty database like the one in the manifest, under another name. Pure."""
-    locale = f" locale_provider {({'i': 'icu', 'b': 'builtin'}[entry['provider']])}" if entry.get("provider", "c") != "c" else ""
+    locale = (
+        f" locale_provider { ({'i': 'icu', 'b': 'builtin'}[entry['provider']]) }"
+        if entry.get("provider", "c") != "c"
+        else ""
+    )
     if locale:
         locale += f" {'icu_locale' if entry['provider'] == 'i' else 'builtin_locale'} {literal(entry['locale'])}"
     return (
@@ -248,9 +262,18 @@ def property_statements(entry: dict[str, Any], name: str) -> list[str]:
     found = []
     for one in entry.get("settings", []):
         key, _, value = one["setting"].partition("=")
-        subject = f"role {identifier(one['role'])} in database {identifier(name)}" if one["role"] else f"database {identifier(name)}"
+        subject = (
+            f"role {identifier(one['role'])} in database {identifier(name)}"
+            if one["role"]
+            else f"database {identifier(name)}"
+        )
         # A list stands unquoted in the catalogue; quoted as one text it would be one element.
-        text = value if key in {"search_path", "DateStyle", "temp_tablespaces", "session_preload_libraries", "local_preload_libraries"} else literal(value)
+        text = (
+            value
+            if key
+            in {"search_path", "DateStyle", "temp_tablespaces", "session_preload_libraries", "local_preload_libraries"}
+            else literal(value)
+        )
         found.append(f"alter {subject} set {key} to {text}")
     if entry.get("grants"):
         found.append(f"revoke all on database {identifier(name)} from public")

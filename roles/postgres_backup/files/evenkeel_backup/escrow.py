@@ -26,7 +26,9 @@ def proof(repository: Repository, key: bytes, identity: str, at: datetime, host:
     return {"fingerprint": fingerprint(repository, key), "identity": identity, "at": stamp(at), "host": host}
 
 
-def problem(config: Config, repository: Repository, escrow: Mapping[str, Any], key: bytes, now: datetime) -> BackupFailure | None:
+def problem(
+    config: Config, repository: Repository, escrow: Mapping[str, Any], key: bytes, now: datetime
+) -> BackupFailure | None:
     """Why a repository's key does not count as safe. Pure."""
     noted = escrow.get(repository.name)
     if not noted:

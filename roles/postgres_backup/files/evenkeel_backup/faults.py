@@ -104,7 +104,10 @@ _SIGNS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
             r"could not connect to server|connection to server .* failed|the database system is (?:starting up|shutting down)"
             r"|No such container|is not running",
         ),
-        ("tool_missing", r"No such file or directory: '?(?:\S*/)?(?:pg_\w+|psql|restic|pgbackrest|docker)|executable file not found"),
+        (
+            "tool_missing",
+            r"No such file or directory: '?(?:\S*/)?(?:pg_\w+|psql|restic|pgbackrest|docker)|executable file not found",
+        ),
     )
 )
 
@@ -120,7 +123,9 @@ def fault_of(message: str, otherwise: str = "failed") -> str:
 class BackupFailure(Exception):
     """A refusal or a failed step in one sentence, with the name of the fault and of the stage."""
 
-    def __init__(self, fault: str, what: str, subject: str, found: str, need: str, remedy: str, stage: str = "") -> None:
+    def __init__(
+        self, fault: str, what: str, subject: str, found: str, need: str, remedy: str, stage: str = ""
+    ) -> None:
         self.fault = fault
         self.stage = stage
         found = " ".join(found.split()) or "nothing"

@@ -38,20 +38,36 @@ class Folders(Engine):
         files: dict[str, Any] = {}
         for path in job.config["paths"]:
             if not Path(path).exists():
-                raise BackupFailure("empty_database", "a folder is gone", path, "nothing", "the folder", "Look where it went, or change paths", "dump")
+                raise BackupFailure(
+                    "empty_database",
+                    "a folder is gone",
+                    path,
+                    "nothing",
+                    "the folder",
+                    "Look where it went, or change paths",
+                    "dump",
+                )
             below = [Path(path)] if Path(path).is_file() else disk.files_below(Path(path))
             for one in below:
                 try:
-                    files[str(one)] = {"bytes": one.stat().st_size, "sha256": disk.sha256(one), "mtime_ns": one.stat().st_mtime_ns}
+                    files[str(one)] = {
+                        "bytes": one.stat().st_size,
+                        "sha256": disk.sha256(one),
+                        "mtime_ns": one.stat().st_mtime_ns,
+                    }
                 except FileNotFoundError:
                     continue
         made.update({"server": {}, "roles": [], "databases": [], "tablespaces": []})
         excluded = job.config["exclude"]
-        made["files"] = {name: entry for name, entry in files.items() if not any(Path(name).match(one) for one in excluded)}
+        made["files"] = {
+            name: entry for name, entry in files.items() if not any(Path(name).match(one) for one in excluded)
+        }
         made["bytes"] = sum(entry["bytes"] for entry in made["files"].values())
         staged = job.config.work_dir / made["id"]
         job.where.own(staged)
-        disk.write_json(staged / "manifest.json", {key: value for key, value in made.items() if key not in {"copies", "proofs"}})
+        disk.write_json(
+            staged / "manifest.json", {key: value for key, value in made.items() if key not in {"copies", "proofs"}}
+        )
         made["copies"], failures = snapshots.store(job, made, staged, job.config["paths"])
         snapshots.clear(staged)
         return failures
@@ -65,7 +81,14 @@ class Folders(Engine):
             root = snapshots.fetch(self.job, made, repository, key, folder, ["manifest.json"])
             stored = disk.read_json(root / "manifest.json")
             if not stored or stored["files"] != made["files"]:
-                raise BackupFailure("catalogue_unreadable", "the stored manifest differs", made["id"], "another list of files", "the one of this host", "Take a new backup now")
+                raise BackupFailure(
+                    "catalogue_unreadable",
+                    "the stored manifest differs",
+                    made["id"],
+                    "another list of files",
+                    "the one of this host",
+                    "Take a new backup now",
+                )
         return f"the manifest read back from {repository.name}"
 
     def drill(self, made: Manifest, repository: Repository, key: bytes | None, climb: Ladder) -> Restored:
@@ -74,17 +97,24 @@ class Folders(Engine):
             began = time.monotonic()
 
             def restore() -> str:
-                ladder.refuse([problem for problem in [target.space_problem(made["bytes"], disk.free_bytes(folder), str(folder))] if problem])
+                ladder.refuse(
+                    [
+                        problem
+                        for problem in [target.space_problem(made["bytes"], disk.free_bytes(folder), str(folder))]
+                        if problem
+                    ]
+                )
                 snapshots.fetch(self.job, made, repository, key, folder / "copy")
                 restored.seconds, restored.bytes = time.monotonic() - began, made["bytes"]
                 return f"{len(made['files'])} files restored in {restored.seconds:.1f} s"
 
             climb.step("L3", restore)
             climb.step("L4", lambda: "files have no structure of their own to check")
-            climb.step("L5", lambda: self._compare(made, folder / "copy"))
+            climb.step("L5", lambda: self.compare(made, folder / "copy"))
         return restored
 
-    def _compare(self, made: Manifest, copy: Path) -> str:
+    def compare(self, made: Manifest, copy: Path) -> str:
+        """L5: every file that did not change meanwhile, byte for byte."""
         found: dict[str, Any] = {}
         moving = 0
         for name, wanted in made["files"].items():
@@ -100,7 +130,14 @@ class Folders(Engine):
         allowed = max(1, int(len(made["files"]) * self.job.config["tolerance"]))
         if moving > allowed:
             problems.append(
-                BackupFailure("content_mismatch", "files changed while they were read", made["id"], f"{moving} of them", f"{allowed} at most", "Set hooks.before_backup so that the service rests")
+                BackupFailure(
+                    "content_mismatch",
+                    "files changed while they were read",
+                    made["id"],
+                    f"{moving} of them",
+                    f"{allowed} at most",
+                    "Set hooks.before_backup so that the service rests",
+                )
             )
         ladder.refuse(problems)
         return f"{len(made['files']) - moving} files byte for byte, {moving} were being written"

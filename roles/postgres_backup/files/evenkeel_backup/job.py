@@ -59,7 +59,11 @@ class Job:
     def sweep(self) -> None:
         """Remove what a run that was killed left behind; the lock says that none is at work."""
         for path in self.config.work_dir.glob("*"):
-            if path.name.endswith(".partial") or path.name.startswith(("drill-", "s-", "part-", ".key")) or path.name[:8].isdigit():
+            if (
+                path.name.endswith(".partial")
+                or path.name.startswith(("drill-", "s-", "part-", ".key"))
+                or path.name[:8].isdigit()
+            ):
                 self.actions.append(f"removed {path.name}, left by a run that did not end")
                 remove(path)
 
@@ -72,7 +76,9 @@ class Job:
         try:
             if options["password_file"]:
                 password = str(self.where.secret(Path(options["password_file"]), copy))
-            yield Server(self.where, options["host"], options["port"], options["user"], options["maintenance_database"], password)
+            yield Server(
+                self.where, options["host"], options["port"], options["user"], options["maintenance_database"], password
+            )
         finally:
             copy.unlink(missing_ok=True)
 

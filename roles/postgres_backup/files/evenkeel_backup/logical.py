@@ -46,7 +46,14 @@ class Logical(Engine):
 
     def _client_major(self, server: Server) -> int:
         done = server.tool("pg_dump", "--version", seconds=60)
-        command.need(done, "pg_dump does not run", self.job.config.instance, "it", "Install the client, or set where.bin_dir", "tool_missing")
+        command.need(
+            done,
+            "pg_dump does not run",
+            self.job.config.instance,
+            "it",
+            "Install the client, or set where.bin_dir",
+            "tool_missing",
+        )
         return int(done.out.split(")")[-1].split()[0].partition(".")[0])
 
     def backup(self, made: Manifest, kind: str) -> list[BackupFailure]:
@@ -60,7 +67,9 @@ class Logical(Engine):
             self._room(made)
             job.where.own(partial)
             job.where.own(partial / "databases")
-            made["server"] = {key: facts[key] for key in ("version", "major", "system", "checksums", "standby", "preload")}
+            made["server"] = {
+                key: facts[key] for key in ("version", "major", "system", "checksums", "standby", "preload")
+            }
             made["tablespaces"] = server.ask(database.TABLESPACES)
             made["roles"] = server.ask(ROLES)
             made["databases"] = []
@@ -71,7 +80,9 @@ class Logical(Engine):
             self._globals(server, partial / "roles.sql", "--roles-only")
         made["files"] = disk.inventory(partial, sync=True)
         made["bytes"] = sum(entry["bytes"] for entry in made["files"].values())
-        disk.write_json(partial / "manifest.json", {key: value for key, value in made.items() if key not in {"copies", "proofs"}})
+        disk.write_json(
+            partial / "manifest.json", {key: value for key, value in made.items() if key not in {"copies", "proofs"}}
+        )
         partial.rename(whole)
         disk.fsync_folder(whole.parent)
         made["copies"], failures = snapshots.store(job, made, whole)
@@ -108,15 +119,35 @@ class Logical(Engine):
                 seconds=options["timeout_seconds"], watch=lambda: progress.show(disk.size_below(folder)),
             )  # fmt: skip
             entry = counted.result(options["timeout_seconds"])
-        command.need(done, "the dump failed", server.database, "pg_dump ending with code 0", "Look at the server's log and the disk")
+        command.need(
+            done,
+            "the dump failed",
+            server.database,
+            "pg_dump ending with code 0",
+            "Look at the server's log and the disk",
+        )
         progress.show(disk.size_below(folder), last=True)
         return entry
 
     def _globals(self, server: Server, path: Path, part: str) -> None:
         done = server.tool("pg_dumpall", part, "--no-password", seconds=600)
-        command.need(done, "the roles were not dumped", self.job.config.instance, "pg_dumpall ending with code 0", "Look at the server's log")
+        command.need(
+            done,
+            "the roles were not dumped",
+            self.job.config.instance,
+            "pg_dumpall ending with code 0",
+            "Look at the server's log",
+        )
         if "-- PostgreSQL database cluster dump complete" not in done.out:
-            raise BackupFailure("truncated_dump", "the roles' dump is cut", self.job.config.instance, "no last line", "the whole dump", "Take a new backup", "dump")
+            raise BackupFailure(
+                "truncated_dump",
+                "the roles' dump is cut",
+                self.job.config.instance,
+                "no last line",
+                "the whole dump",
+                "Take a new backup",
+                "dump",
+            )
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(handle, "w", encoding="utf-8") as stream:
             stream.write(done.out)
@@ -132,19 +163,40 @@ class Logical(Engine):
         with place(job, f"part-{made['sequence']:06d}") as folder:
             root = snapshots.fetch(job, made, repository, key, folder, [*names, "roles.sql", "manifest.json"])
             wanted = {name: entry for name, entry in made["files"].items() if name in {*names, "roles.sql"}}
-            ladder.refuse(manifest.file_problems({**made, "files": wanted}, disk.inventory(root), f"{repository.name} {made['id']}"))
+            ladder.refuse(
+                manifest.file_problems(
+                    {**made, "files": wanted}, disk.inventory(root), f"{repository.name} {made['id']}"
+                )
+            )
             self._same_manifest(made, root)
             give(job, folder)
             for name in names:
-                done = command.run(job.where.argv("pg_restore", "--list", str(root / name.removesuffix("/toc.dat")), network="none"), seconds=600)
-                command.need(done, "the archive's catalogue cannot be read", name, "pg_restore --list to read it", "Take a new backup now", "catalogue_unreadable")
+                done = command.run(
+                    job.where.argv("pg_restore", "--list", str(root / name.removesuffix("/toc.dat")), network="none"),
+                    seconds=600,
+                )
+                command.need(
+                    done,
+                    "the archive's catalogue cannot be read",
+                    name,
+                    "pg_restore --list to read it",
+                    "Take a new backup now",
+                    "catalogue_unreadable",
+                )
         return f"the catalogues of {len(names)} databases and the roles read back from {repository.name}"
 
     def _same_manifest(self, made: Manifest, root: Path) -> None:
         stored = json.loads((root / "manifest.json").read_text(encoding="utf-8"))
         differing = [key for key in stored if key in made and stored[key] != made[key]]
         if differing:
-            raise BackupFailure("content_mismatch", "the stored manifest differs", made["id"], f"other {', '.join(differing)}", "the one of this host", "Look who wrote to the store")
+            raise BackupFailure(
+                "content_mismatch",
+                "the stored manifest differs",
+                made["id"],
+                f"other {', '.join(differing)}",
+                "the one of this host",
+                "Look who wrote to the store",
+            )
 
     def drill(self, made: Manifest, repository: Repository, key: bytes | None, climb: Ladder) -> Restored:
         job, restored = self.job, Restored()
@@ -154,14 +206,29 @@ class Logical(Engine):
                 began = time.monotonic()
 
                 def restore() -> str:
-                    ladder.refuse([problem for problem in [target.space_problem(self.needed_bytes(made), disk.free_bytes(folder), str(folder))] if problem])
+                    ladder.refuse(
+                        [
+                            problem
+                            for problem in [
+                                target.space_problem(self.needed_bytes(made), disk.free_bytes(folder), str(folder))
+                            ]
+                            if problem
+                        ]
+                    )
                     root = snapshots.fetch(job, made, repository, key, folder / "copy")
                     ladder.refuse(manifest.file_problems(made, disk.inventory(root), f"{repository.name} {made['id']}"))
                     give(job, folder / "copy")
                     fetched = time.monotonic() - began
                     self._here(made, scratch)
                     scratch.make()
-                    scratch.start({"fsync": "off", "full_page_writes": "off", "max_wal_size": "4GB", "shared_preload_libraries": made["server"].get("preload", "")})
+                    scratch.start(
+                        {
+                            "fsync": "off",
+                            "full_page_writes": "off",
+                            "max_wal_size": "4GB",
+                            "shared_preload_libraries": made["server"].get("preload", ""),
+                        }
+                    )
                     self.load(made, root, scratch.server())
                     restored.seconds = time.monotonic() - began
                     restored.bytes = made["bytes"]
@@ -174,7 +241,14 @@ class Logical(Engine):
         return restored
 
     def _here(self, made: Manifest, scratch: Scratch) -> None:
-        done = command.need(scratch.tool("postgres", "--version"), "no server program", "the drill's host", "postgres", "Install the server, or set where.bin_dir", "tool_missing")
+        done = command.need(
+            scratch.tool("postgres", "--version"),
+            "no server program",
+            "the drill's host",
+            "postgres",
+            "Install the server, or set where.bin_dir",
+            "tool_missing",
+        )
         here = int(done.out.split(")")[-1].split()[0].partition(".")[0])
         problem = target.major_problem(made["server"]["major"], here, "logical")
         if problem:
@@ -183,8 +257,12 @@ class Logical(Engine):
     def load(self, made: Manifest, root: Path, server: Server) -> None:
         """Everything into an empty server: roles first, then each database as it was; the first error ends it."""
         roles = (root / "roles.sql").read_text(encoding="utf-8")
-        done = server.tool("psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "--single-transaction", "-f", "-", given=roles, seconds=600)
-        command.need(done, "the roles were not restored", made["id"], "no error", "Look at the roles of the live server")
+        done = server.tool(
+            "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "--single-transaction", "-f", "-", given=roles, seconds=600
+        )
+        command.need(
+            done, "the roles were not restored", made["id"], "no error", "Look at the roles of the live server"
+        )
         for entry in made["databases"]:
             if entry["name"] == "postgres":
                 server.run("drop database if exists postgres")
@@ -192,14 +270,23 @@ class Logical(Engine):
                 "pg_restore", "--create", "--exit-on-error", "--no-tablespaces", f"--jobs={self.job.config['jobs']}", "--dbname=template1",
                 str(root / archive_of(entry["name"])), seconds=self.job.config["timeout_seconds"],
             )  # fmt: skip
-            command.need(done, "the archive was not restored", entry["name"], "pg_restore ending with code 0", "Drill an older backup, and mend what the message names", "truncated_dump")
+            command.need(
+                done,
+                "the archive was not restored",
+                entry["name"],
+                "pg_restore ending with code 0",
+                "Drill an older backup, and mend what the message names",
+                "truncated_dump",
+            )
 
     def compare(self, made: Manifest, server: Server) -> str:
         """L5: what is there now against what the manifest says."""
         present = set(server.ask(database.DATABASES))
         restored = {
             "roles": server.ask(ROLES),
-            "databases": [describe(server.at(entry["name"]).run) for entry in made["databases"] if entry["name"] in present],
+            "databases": [
+                describe(server.at(entry["name"]).run) for entry in made["databases"] if entry["name"] in present
+            ],
         }
         problems = manifest.differences(made, restored)
         if problems:

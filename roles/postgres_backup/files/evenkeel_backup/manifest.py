@@ -26,7 +26,9 @@ def identity(at: datetime, sequence: int) -> str:
     return f"{at.astimezone(UTC):%Y%m%dT%H%M%SZ}-{sequence:06d}"
 
 
-def clock_problem(newest_at: datetime | None, now: datetime, instance: str, tolerance: float = 300) -> BackupFailure | None:
+def clock_problem(
+    newest_at: datetime | None, now: datetime, instance: str, tolerance: float = 300
+) -> BackupFailure | None:
     """The finding that the clock stands before the newest backup."""
     if newest_at is None or (newest_at - now).total_seconds() <= tolerance:
         return None
@@ -68,16 +70,25 @@ def empty_problems(manifest: Manifest, good: Manifest | None) -> list[BackupFail
         if had and not has:
             found.append(
                 BackupFailure(
-                    "empty_database", "the database is empty" if name in now else "the database is gone", name,
-                    "no row in any table", f"rows, of which the backup before had {had}",
-                    "Look whether its data was lost; the good backups before stay", "L0",
+                    "empty_database",
+                    "the database is empty" if name in now else "the database is gone",
+                    name,
+                    "no row in any table",
+                    f"rows, of which the backup before had {had}",
+                    "Look whether its data was lost; the good backups before stay",
+                    "L0",
                 )  # fmt: skip
             )
     if manifest["engine"] != "files" and not now:
         found.append(
             BackupFailure(
-                "empty_database", "there is no database", manifest["id"], "none", "at least one",
-                "Look at the server's databases and the option databases", "L0",
+                "empty_database",
+                "there is no database",
+                manifest["id"],
+                "none",
+                "at least one",
+                "Look at the server's databases and the option databases",
+                "L0",
             )  # fmt: skip
         )
     return found
@@ -103,9 +114,13 @@ def file_problems(manifest: Manifest, found: Mapping[str, Mapping[str, Any]], su
             continue
         problems.append(
             BackupFailure(
-                fault, "a file is not what was made", f"{subject}: {name}", text,
+                fault,
+                "a file is not what was made",
+                f"{subject}: {name}",
+                text,
                 f"{wanted['bytes']} bytes with sha256 {wanted['sha256'][:12]}",
-                "Take a new backup now and look at the disk and the store", "L1",
+                "Take a new backup now and look at the disk and the store",
+                "L1",
             )  # fmt: skip
         )
     return problems
@@ -118,8 +133,13 @@ def differences(manifest: Manifest, restored: Manifest, tolerance: float = 0.0) 
     def add(fault: str, subject: str, found: object, need: object) -> None:
         problems.append(
             BackupFailure(
-                fault, "the restored content differs", subject, str(found), str(need),
-                f"Do not rely on {manifest['id']}: take a new backup, drill it, and look at what wrote meanwhile", "L5",
+                fault,
+                "the restored content differs",
+                subject,
+                str(found),
+                str(need),
+                f"Do not rely on {manifest['id']}: take a new backup, drill it, and look at what wrote meanwhile",
+                "L5",
             )  # fmt: skip
         )
 

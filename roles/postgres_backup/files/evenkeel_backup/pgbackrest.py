@@ -22,7 +22,9 @@ KEEP_ALL = 9999999
 NOTHING_FOUND = ("unable to load info file", "missing stanza path", "no valid backups")
 
 
-def render(config: Config, keys: Mapping[str, str], secrets: Mapping[str, Mapping[str, str]], version: tuple[int, ...]) -> str:
+def render(
+    config: Config, keys: Mapping[str, str], secrets: Mapping[str, Mapping[str, str]], version: tuple[int, ...]
+) -> str:
     """The text of the configuration file; it holds the keys. Pure."""
     options = config.pgbackrest
     lines = [
@@ -86,7 +88,11 @@ def verify_problem(text: str, code: int) -> str:
     if not statuses:
         return "no status at all"
     if any(status != "ok" for status in statuses):
-        lines = [" ".join(line.split()) for line in text.splitlines() if re.search(r"status: error|missing:|checksum|invalid|: [1-9]\d*$", line)]
+        lines = [
+            " ".join(line.split())
+            for line in text.splitlines()
+            if re.search(r"status: error|missing:|checksum|invalid|: [1-9]\d*$", line)
+        ]
         return "; ".join(lines[:6]) or "status: error"
     bad = re.findall(r"(missing|checksum invalid|size invalid|other): ([1-9]\d*)", text)
     return ", ".join(f"{many} {what}" for what, many in bad)
@@ -98,7 +104,9 @@ class PgBackRest:
     def __init__(self, job: Job, config_file: Path, *, inside: bool = False) -> None:
         self.job, self.config_file, self.inside = job, config_file, inside
 
-    def run(self, *words: str, seconds: float = 0, stanza: bool = True, watch: Callable[[], None] | None = None) -> command.Done:
+    def run(
+        self, *words: str, seconds: float = 0, stanza: bool = True, watch: Callable[[], None] | None = None
+    ) -> command.Done:
         """One call."""
         name = [f"--stanza={self.job.config.instance}"] if stanza else []
         argv = [f"--config={self.config_file}", *name, *words]
@@ -108,7 +116,9 @@ class PgBackRest:
 
     def need(self, done: command.Done, what: str, wanted: str, otherwise: str = "failed") -> command.Done:
         """Pass what ended well through."""
-        return command.need(done, what, self.job.config.instance, wanted, "Look at the store, its key and the server's log", otherwise)
+        return command.need(
+            done, what, self.job.config.instance, wanted, "Look at the store, its key and the server's log", otherwise
+        )
 
     def version(self) -> tuple[int, ...]:
         """Its version; the refusal where it is not there says what to do."""
@@ -129,16 +139,27 @@ class PgBackRest:
         self.need(done, "the repository cannot be read", "its list of backups", "store_unreachable")
         entries = json.loads(done.out or "[]")
         entry = entries[0] if entries else {"backup": [], "archive": [], "status": {"code": 1, "message": "no stanza"}}
-        broken = [repo["status"] for repo in entry.get("repo", []) if repo["key"] == repository.number and repo["status"]["code"] not in {0, 1, 2}]
+        broken = [
+            repo["status"]
+            for repo in entry.get("repo", [])
+            if repo["key"] == repository.number and repo["status"]["code"] not in {0, 1, 2}
+        ]
         if broken or entry["status"]["code"] not in {0, 1, 2, 4}:
             status = (broken or [entry["status"]])[0]
             # An unreadable list is one that this key does not open, unless the message names another fault.
-            self.need(command.Done(1, "", f"{status['message']} {done.err}"), f"repository {repository.name} does not open", "it open with this key", "wrong_key")
+            self.need(
+                command.Done(1, "", f"{status['message']} {done.err}"),
+                f"repository {repository.name} does not open",
+                "it open with this key",
+                "wrong_key",
+            )
         return dict(entry)
 
     def listing(self, repository: Repository, path: str) -> dict[str, dict[str, Any]]:
         """The files below a path of a repository."""
-        done = self.run("repo-ls", "--recurse", "--output=json", f"--repo={repository.number}", path, stanza=False, seconds=600)
+        done = self.run(
+            "repo-ls", "--recurse", "--output=json", f"--repo={repository.number}", path, stanza=False, seconds=600
+        )
         self.need(done, "the archive cannot be listed", "its list of files", "store_unreachable")
         return {name: entry for name, entry in json.loads(done.out or "{}").items() if entry["type"] == "file"}
 

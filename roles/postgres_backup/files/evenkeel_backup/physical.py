@@ -81,7 +81,12 @@ class Physical(Engine):
             if self.inside().info(repository)["status"]["code"] == 1:
                 changed = True
                 job.actions.append(f"made stanza {job.config.instance} in {repository.name}")
-                inside.need(inside.run("stanza-create", seconds=300), "the stanza was not made", "it in every repository", "settings_wrong")
+                inside.need(
+                    inside.run("stanza-create", seconds=300),
+                    "the stanza was not made",
+                    "it in every repository",
+                    "settings_wrong",
+                )
                 break
         return changed, settings
 
@@ -93,13 +98,32 @@ class Physical(Engine):
                 " ('archive_mode', 'archive_command', 'archive_timeout', 'wal_level')"
             )
         have = str(found["archive_command"])
-        fits = f"--stanza={self.job.config.instance}" in have and "archive-push" in have and self.job.config.pgbackrest["config_file"] in have
+        fits = (
+            f"--stanza={self.job.config.instance}" in have
+            and "archive-push" in have
+            and self.job.config.pgbackrest["config_file"] in have
+        )
         timeout = int(found["archive_timeout"])
         return [
-            {"name": "archive_mode", "found": found["archive_mode"], "need": "on", "ok": found["archive_mode"] in {"on", "always"}},
+            {
+                "name": "archive_mode",
+                "found": found["archive_mode"],
+                "need": "on",
+                "ok": found["archive_mode"] in {"on", "always"},
+            },
             {"name": "archive_command", "found": have, "need": wanted, "ok": fits},
-            {"name": "archive_timeout", "found": timeout, "need": ARCHIVE_TIMEOUT, "ok": 0 < timeout <= ARCHIVE_TIMEOUT},
-            {"name": "wal_level", "found": found["wal_level"], "need": "replica", "ok": found["wal_level"] in {"replica", "logical"}},
+            {
+                "name": "archive_timeout",
+                "found": timeout,
+                "need": ARCHIVE_TIMEOUT,
+                "ok": 0 < timeout <= ARCHIVE_TIMEOUT,
+            },
+            {
+                "name": "wal_level",
+                "found": found["wal_level"],
+                "need": "replica",
+                "ok": found["wal_level"] in {"replica", "logical"},
+            },
         ]
 
     def backup(self, made: Manifest, kind: str) -> list[BackupFailure]:
@@ -108,7 +132,15 @@ class Physical(Engine):
         if wrong:
             raise Failures(
                 [
-                    BackupFailure("settings_wrong", "the server does not archive", f"{job.config.instance}: {one['name']}", str(one["found"]) or "nothing", str(one["need"]), "Set it and restart the server", "server")
+                    BackupFailure(
+                        "settings_wrong",
+                        "the server does not archive",
+                        f"{job.config.instance}: {one['name']}",
+                        str(one["found"]) or "nothing",
+                        str(one["need"]),
+                        "Set it and restart the server",
+                        "server",
+                    )
                     for one in wrong
                 ]
             )
@@ -117,7 +149,13 @@ class Physical(Engine):
         for repository in job.config.repositories:
             try:
                 began = time.monotonic()
-                done = inside.run("backup", f"--repo={repository.number}", f"--type={kind or 'incr'}", "--no-expire-auto", f"--annotation={ANNOTATION}-id={made['id']}")
+                done = inside.run(
+                    "backup",
+                    f"--repo={repository.number}",
+                    f"--type={kind or 'incr'}",
+                    "--no-expire-auto",
+                    f"--annotation={ANNOTATION}-id={made['id']}",
+                )
                 inside.need(done, f"the backup to {repository.name} failed", "pgbackrest backup ending with code 0")
                 entry = inside.info(repository)["backup"][-1]
                 copies.append(self._copy(repository, entry, time.monotonic() - began))
@@ -136,7 +174,13 @@ class Physical(Engine):
         word = manifest.pack({key: value for key, value in made.items() if key not in {"copies", "proofs"}})
         for copy in copies:
             repository = job.config.repository(copy["repository"])
-            done = inside.run("annotate", f"--repo={repository.number}", f"--set={copy['snapshot']}", f"--annotation={ANNOTATION}={word}", seconds=300)
+            done = inside.run(
+                "annotate",
+                f"--repo={repository.number}",
+                f"--set={copy['snapshot']}",
+                f"--annotation={ANNOTATION}={word}",
+                seconds=300,
+            )
             inside.need(done, "the manifest was not stored", f"it beside {copy['snapshot']}")
         made["copies"] = copies
         return failures
@@ -159,7 +203,10 @@ class Physical(Engine):
     def _describe(self, server: Server, made: Manifest) -> None:
         """Content, the canary before the position, and a row after it that a drill must not find."""
         facts = server.facts()
-        made["server"] = {key: facts[key] for key in ("version", "major", "system", "checksums", "standby", "preload", "segment_bytes")}
+        made["server"] = {
+            key: facts[key]
+            for key in ("version", "major", "system", "checksums", "standby", "preload", "segment_bytes")
+        }
         made["roles"], made["tablespaces"] = server.ask(ROLES), server.ask(TABLESPACES)
         names = self.job.databases(server)
         write = self.job.config["canary"] and not facts["standby"]
@@ -182,7 +229,9 @@ class Physical(Engine):
         name = wal.segment_name(made["wal"]["timeline"], wal.lsn(made["wal"]["canary_lsn"]), size)
         began = time.monotonic()
         while time.monotonic() - began < ARCHIVE_SECONDS:
-            found = server.ask("select json_build_object('last', coalesce(last_archived_wal, ''), 'failed', coalesce(last_failed_wal, '')) from pg_stat_archiver")
+            found = server.ask(
+                "select json_build_object('last', coalesce(last_archived_wal, ''), 'failed', coalesce(last_failed_wal, '')) from pg_stat_archiver"
+            )
             if found["last"][:24] >= name:
                 made["wal"]["archived_seconds"] = round(time.monotonic() - began, 3)
                 return
@@ -198,13 +247,27 @@ class Physical(Engine):
         with self.tool(key) as tool:
             entry = backup_entry(tool.info(repository), copy["snapshot"])
             if entry.get("error"):
-                raise BackupFailure("corrupt_pages", "pages were corrupt when they were backed up", copy["snapshot"], "page checksum errors", "none", "Run pg_amcheck on the live server now; older backups are kept")
+                raise BackupFailure(
+                    "corrupt_pages",
+                    "pages were corrupt when they were backed up",
+                    copy["snapshot"],
+                    "page checksum errors",
+                    "none",
+                    "Run pg_amcheck on the live server now; older backups are kept",
+                )
             done = tool.run("verify", "--output=text", "--verbose", f"--repo={repository.number}")
             problem = verify_problem(done.out, done.code)
         if problem:
             text = f"{problem} {done.err}"
             missing = "missing" in problem or "missing" in done.err
-            raise BackupFailure("partial_upload" if missing else "flipped_byte", "the repository is damaged", repository.name, text[:400], "status: ok", "Take a full backup now and look at the store's disk")
+            raise BackupFailure(
+                "partial_upload" if missing else "flipped_byte",
+                "the repository is damaged",
+                repository.name,
+                text[:400],
+                "status: ok",
+                "Take a full backup now and look at the store's disk",
+            )
         return f"pgbackrest verify says ok of {repository.name}"
 
     def readable(self, made: Manifest, repository: Repository, key: bytes | None) -> str:
@@ -213,11 +276,20 @@ class Physical(Engine):
             entry, archive = self._archive(tool, repository, made, copy["snapshot"])
             word = (entry.get("annotation") or {}).get(ANNOTATION)
             if not word or manifest.unpack(word)["id"] != made["id"]:
-                raise BackupFailure("catalogue_unreadable", "the backup has no manifest", copy["snapshot"], "no annotation of ours" if not word else "another's", made["id"], "Take a new backup now")
+                raise BackupFailure(
+                    "catalogue_unreadable",
+                    "the backup has no manifest",
+                    copy["snapshot"],
+                    "no annotation of ours" if not word else "another's",
+                    made["id"],
+                    "Take a new backup now",
+                )
             names = needed_wal(archive, wal.lsn(made["wal"]["canary_lsn"]))
         return f"{copy['snapshot']} with its manifest, and {len(names)} WAL segments without a gap"
 
-    def _archive(self, tool: PgBackRest, repository: Repository, made: Manifest, label: str) -> tuple[dict[str, Any], Archive]:
+    def _archive(
+        self, tool: PgBackRest, repository: Repository, made: Manifest, label: str
+    ) -> tuple[dict[str, Any], Archive]:
         info = tool.info(repository)
         entry = backup_entry(info, label)
         return entry, archive_of(tool, repository, entry, info, made["server"]["segment_bytes"])
@@ -231,15 +303,24 @@ class Physical(Engine):
 
                 def restore() -> str:
                     began = time.monotonic()
-                    figures = self.bring_back(tool, made, repository, Point(lsn=wal.lsn(made["wal"]["canary_lsn"])), scratch)
-                    restored.seconds, restored.bytes, restored.figures = time.monotonic() - began, made["bytes"], figures
+                    figures = self.bring_back(
+                        tool, made, repository, Point(lsn=wal.lsn(made["wal"]["canary_lsn"])), scratch
+                    )
+                    restored.seconds, restored.bytes, restored.figures = (
+                        time.monotonic() - began,
+                        made["bytes"],
+                        figures,
+                    )
                     return f"recovered to {made['wal']['canary_lsn']} in {restored.seconds:.1f} s, {made['bytes'] / 1e6 / restored.seconds:.1f} MB/s"
 
                 def sound() -> str:
                     text = scratch.amcheck(user, job.config["jobs"])
                     scratch.stop()
                     pages = scratch.checksums()
-                    scratch.start({**scratch.inherited(), "shared_preload_libraries": made["server"].get("preload", "")}, user=user)
+                    scratch.start(
+                        {**scratch.inherited(), "shared_preload_libraries": made["server"].get("preload", "")},
+                        user=user,
+                    )
                     return f"{text}, {pages}"
 
                 climb.step("L3", restore)
@@ -247,16 +328,29 @@ class Physical(Engine):
                 climb.step("L5", lambda: self.compare(made, scratch.server(user=user), job.config["tolerance"]))
         return restored
 
-    def bring_back(self, tool: PgBackRest, made: Manifest, repository: Repository, point: Point, scratch: Scratch) -> dict[str, Any]:
+    def bring_back(
+        self, tool: PgBackRest, made: Manifest, repository: Repository, point: Point, scratch: Scratch
+    ) -> dict[str, Any]:
         """Everything that is checked first, then the recovery."""
         job = self.job
         entry, archive = self._archive(tool, repository, made, copy_of(made, repository.name)["snapshot"])
-        done = command.need(scratch.tool("postgres", "--version"), "no server program", "this host", "postgres", "Install the server, or set where.bin_dir", "tool_missing")
+        done = command.need(
+            scratch.tool("postgres", "--version"),
+            "no server program",
+            "this host",
+            "postgres",
+            "Install the server, or set where.bin_dir",
+            "tool_missing",
+        )
         here = int(done.out.split(")")[-1].split()[0].partition(".")[0])
         span = (point.lsn if point.lsn is not None else archive.end) - archive.start
         problems = [
             target.major_problem(made["server"]["major"], here, "physical"),
-            target.space_problem(int(entry["info"]["size"]) + max(0, span) + 2 * archive.size, disk.free_bytes(scratch.folder), str(scratch.folder)),
+            target.space_problem(
+                int(entry["info"]["size"]) + max(0, span) + 2 * archive.size,
+                disk.free_bytes(scratch.folder),
+                str(scratch.folder),
+            ),
         ]
         ladder.refuse([problem for problem in problems if problem])
         began = time.monotonic()
@@ -273,7 +367,11 @@ class Physical(Engine):
         present = set(server.ask(DATABASES))
         restored = {
             "roles": server.ask(ROLES),
-            "databases": [describe(server.at(entry["name"]).run, unlogged=False) for entry in made["databases"] if entry["name"] in present],
+            "databases": [
+                describe(server.at(entry["name"]).run, unlogged=False)
+                for entry in made["databases"]
+                if entry["name"] in present
+            ],
         }
         ladder.refuse(manifest.differences(made, restored, tolerance))
         rows = sum(sum(entry["rows"].values()) for entry in restored["databases"])
@@ -323,14 +421,23 @@ class Physical(Engine):
                     done = tool.run("expire", f"--repo={repository.number}", f"--set={copy['snapshot']}")
                     tool.need(done, f"{copy['snapshot']} was not removed", "it gone")
             fulls = sum(1 for entry in tool.info(repository)["backup"] if re.fullmatch(r"\d{8}-\d{6}F", entry["label"]))
-            done = tool.run("expire", f"--repo={repository.number}", f"--repo{repository.number}-retention-full={max(1, fulls)}")
+            done = tool.run(
+                "expire", f"--repo={repository.number}", f"--repo{repository.number}-retention-full={max(1, fulls)}"
+            )
             tool.need(done, "old WAL was not removed", "it gone")
 
     def opens(self, repository: Repository, key: bytes) -> str:
         with self.tool(key) as tool:
             info = tool.info(repository)
             if info["status"]["code"] == 1:
-                raise BackupFailure("store_unreachable", "there is no stanza", repository.name, info["status"]["message"], "the stanza", "Run 'evenkeel-backup prepare'")
+                raise BackupFailure(
+                    "store_unreachable",
+                    "there is no stanza",
+                    repository.name,
+                    info["status"]["message"],
+                    "the stanza",
+                    "Run 'evenkeel-backup prepare'",
+                )
             return str(info["db"][-1]["system-id"]) if info.get("db") else repository.location
 
     def needed_bytes(self, made: Manifest) -> int:

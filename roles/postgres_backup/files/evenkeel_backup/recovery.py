@@ -49,10 +49,14 @@ def backup_entry(info: dict[str, Any], label: str) -> dict[str, Any]:
     for entry in info["backup"]:
         if entry["label"] == label:
             return dict(entry)
-    raise BackupFailure("partial_upload", "the backup is not in the repository", label, "no such label", "it", "Take a new backup now")
+    raise BackupFailure(
+        "partial_upload", "the backup is not in the repository", label, "no such label", "it", "Take a new backup now"
+    )
 
 
-def archive_of(tool: PgBackRest, repository: Repository, entry: dict[str, Any], info: dict[str, Any], size: int) -> Archive:
+def archive_of(
+    tool: PgBackRest, repository: Repository, entry: dict[str, Any], info: dict[str, Any], size: int
+) -> Archive:
     """The WAL from a backup's start on, along the newest timeline that goes through the backup."""
     ids = [one["id"] for one in info["archive"] if one["database"]["id"] == entry["database"]["id"]]
     path = f"archive/{tool.job.config.instance}/{ids[-1] if ids else 'none'}"
@@ -63,18 +67,24 @@ def archive_of(tool: PgBackRest, repository: Repository, entry: dict[str, Any], 
     way = _way(tool, repository, path, sorted(histories, reverse=True), own, stop)
     end, last = wal.reach(way, start, segments, size)
     times = [one.get("time", 0) for name, one in listing.items() if last and name.rpartition("/")[2].startswith(last)]
-    hole = wal.segment_name(way[-1].timeline, end, size) if wal.gap_behind(segments, end, way[-1].timeline, size) else ""
+    hole = (
+        wal.segment_name(way[-1].timeline, end, size) if wal.gap_behind(segments, end, way[-1].timeline, size) else ""
+    )
     return Archive(
         path, frozenset(segments), frozenset(histories), tuple(way), start, end,
         datetime.fromtimestamp(max(times, default=0), UTC), hole, size,
     )  # fmt: skip
 
 
-def _way(tool: PgBackRest, repository: Repository, path: str, newest_first: list[int], own: int, stop: int) -> list[wal.Leg]:
+def _way(
+    tool: PgBackRest, repository: Repository, path: str, newest_first: list[int], own: int, stop: int
+) -> list[wal.Leg]:
     for timeline in newest_first:
         if timeline <= own:
             break
-        done = tool.run("repo-get", f"--repo={repository.number}", f"{path}/{timeline:08X}.history", stanza=False, seconds=120)
+        done = tool.run(
+            "repo-get", f"--repo={repository.number}", f"{path}/{timeline:08X}.history", stanza=False, seconds=120
+        )
         tool.need(done, "a timeline's history cannot be read", "it", "partial_upload")
         way = wal.legs(done.out, timeline)
         if any(leg.timeline == own and leg.until is not None and leg.until >= stop for leg in way):
@@ -107,21 +117,30 @@ def needed_wal(archive: Archive, until: int | None) -> list[str]:
     return [*names, following] if following in archive.segments else names
 
 
-def fetch_wal(tool: PgBackRest, repository: Repository, archive: Archive, names: list[str], data: Path, folder: Path, jobs: int) -> None:
+def fetch_wal(
+    tool: PgBackRest, repository: Repository, archive: Archive, names: list[str], data: Path, folder: Path, jobs: int
+) -> None:
     """The segments and histories into a folder, each by pgBackRest, which decrypts and checks it."""
     tool.job.where.own(folder)
     progress = Progress("fetch WAL", len(names) * archive.size)
     files = names + [f"{number:08X}.history" for number in sorted(archive.histories)]
 
     def get(name: str) -> command.Done:
-        done = tool.run("archive-get", f"--repo={repository.number}", f"--pg1-path={data}", name, str(folder / name), seconds=600)
+        done = tool.run(
+            "archive-get", f"--repo={repository.number}", f"--pg1-path={data}", name, str(folder / name), seconds=600
+        )
         progress.show(disk.size_below(folder))
         return done
 
     with ThreadPoolExecutor(jobs) as pool:
         for name, done in zip(files, pool.map(get, files), strict=True):
             # Code 1 without a message: the archive has no such file.
-            tool.need(done, f"the WAL {name} cannot be fetched", "it from the archive", "missing_wal" if done.code == 1 else "flipped_byte")
+            tool.need(
+                done,
+                f"the WAL {name} cannot be fetched",
+                "it from the archive",
+                "missing_wal" if done.code == 1 else "flipped_byte",
+            )
 
 
 def restore_files(tool: PgBackRest, repository: Repository, label: str, data: Path, watch_total: int) -> None:

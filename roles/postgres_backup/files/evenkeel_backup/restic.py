@@ -52,7 +52,14 @@ class Restic:
 
     def need(self, done: command.Done, what: str, wanted: str, otherwise: str = "failed") -> command.Done:
         """Pass what ended well through."""
-        return command.need(done, what, f"repository {self.repository.name}", wanted, "Look at the store, its credentials and its key", otherwise)
+        return command.need(
+            done,
+            what,
+            f"repository {self.repository.name}",
+            wanted,
+            "Look at the store, its credentials and its key",
+            otherwise,
+        )
 
     def identity(self) -> str:
         """The repository's own id: it opens, with this key."""
@@ -66,10 +73,17 @@ class Restic:
         if done.code == 0:
             return True
         text = f"{done.err}{done.out}".lower()
-        if any(sign in text for sign in ("unable to open config file", "repository does not exist", "is there a repository")):
+        if any(
+            sign in text
+            for sign in ("unable to open config file", "repository does not exist", "is there a repository")
+        ):
             if self.repository.kind == "local" and (Path(self.repository.location) / "config").exists():
                 self.need(done, "the repository does not open", "it open with this key", "wrong_key")
-            if fault_of(text) not in {"store_denied", "wrong_key"} and "connection refused" not in text and "no such host" not in text:
+            if (
+                fault_of(text) not in {"store_denied", "wrong_key"}
+                and "connection refused" not in text
+                and "no such host" not in text
+            ):
                 return False
         self.need(done, "the repository does not open", "it open with this key", "store_unreachable")
         return False
@@ -78,16 +92,33 @@ class Restic:
         """A new repository."""
         self.need(self.run("init", seconds=300), "the repository was not made", "a new one", "store_unreachable")
 
-    def backup(self, paths: Iterable[str], tags: Iterable[str], exclude: Iterable[str] = (), watch: Callable[[], None] | None = None) -> dict[str, Any]:
+    def backup(
+        self,
+        paths: Iterable[str],
+        tags: Iterable[str],
+        exclude: Iterable[str] = (),
+        watch: Callable[[], None] | None = None,
+    ) -> dict[str, Any]:
         """Store folders; the summary. Code 3, a snapshot in which files are missing, is a failure like any other."""
         self.run("unlock", seconds=120)
-        words = ["backup", "--json", "--host", TAG, *(f"--tag={tag}" for tag in tags), *(f"--exclude={one}" for one in exclude), "--", *paths]
+        words = [
+            "backup",
+            "--json",
+            "--host",
+            TAG,
+            *(f"--tag={tag}" for tag in tags),
+            *(f"--exclude={one}" for one in exclude),
+            "--",
+            *paths,
+        ]
         done = self.run(*words, watch=watch)
         self.need(done, "the copy was not stored", "every file in it", "partial_upload" if done.code == 3 else "failed")
         for line in reversed(done.out.splitlines()):
             if '"message_type":"summary"' in line.replace(" ", ""):
                 return dict(json.loads(line))
-        raise BackupFailure("partial_upload", "the copy was not stored", self.repository.name, "no summary", "one", "Take a new backup")
+        raise BackupFailure(
+            "partial_upload", "the copy was not stored", self.repository.name, "no summary", "one", "Take a new backup"
+        )
 
     def snapshots(self, tag: str) -> list[dict[str, Any]]:
         """All snapshots with a tag."""
@@ -116,9 +147,19 @@ class Restic:
         done = self.run("check", "--no-lock", *(["--read-data"] if read_data else []))
         self.need(done, "the repository's check failed", "no error", "flipped_byte")
 
-    def restore(self, snapshot: str, target: Path, include: Iterable[str] = (), watch: Callable[[], None] | None = None) -> None:
+    def restore(
+        self, snapshot: str, target: Path, include: Iterable[str] = (), watch: Callable[[], None] | None = None
+    ) -> None:
         """Bring a snapshot back below a folder. Errors that restic passes over are errors here."""
-        done = self.run("restore", "--no-lock", snapshot, "--target", str(target), *(f"--include={one}" for one in include), watch=watch)
+        done = self.run(
+            "restore",
+            "--no-lock",
+            snapshot,
+            "--target",
+            str(target),
+            *(f"--include={one}" for one in include),
+            watch=watch,
+        )
         if done.code == 0 and ("ignoring error" in done.err or "There were" in done.err):
             done = command.Done(1, done.out, done.err)
         self.need(done, "the snapshot was not restored", "every file of it", "flipped_byte")

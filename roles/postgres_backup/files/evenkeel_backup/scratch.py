@@ -56,8 +56,28 @@ class Scratch:
 
     def make(self) -> None:
         """A new, empty cluster."""
-        done = self.tool("initdb", "-D", str(self.data), "-U", SUPERUSER, "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "-k")
-        command.need(done, "no scratch server", str(self.data), "one", "Look at where.bin_dir and work_dir", "tool_missing" if done.code == 127 else "failed")
+        done = self.tool(
+            "initdb",
+            "-D",
+            str(self.data),
+            "-U",
+            SUPERUSER,
+            "-A",
+            "trust",
+            "-E",
+            "UTF8",
+            "--locale=C",
+            "--no-sync",
+            "-k",
+        )
+        command.need(
+            done,
+            "no scratch server",
+            str(self.data),
+            "one",
+            "Look at where.bin_dir and work_dir",
+            "tool_missing" if done.code == 127 else "failed",
+        )
 
     def start(self, settings: Mapping[str, str], ready_seconds: float = READY_SECONDS, user: str = SUPERUSER) -> None:
         """Start it and wait until it answers as a server that takes writes."""
@@ -141,7 +161,14 @@ class Scratch:
 
     def control(self) -> dict[str, str]:
         """What pg_controldata says of the data folder."""
-        done = command.need(self.tool("pg_controldata", "-D", str(self.data)), "the control file cannot be read", str(self.data), "it", "Restore again", "corrupt_pages")
+        done = command.need(
+            self.tool("pg_controldata", "-D", str(self.data)),
+            "the control file cannot be read",
+            str(self.data),
+            "it",
+            "Restore again",
+            "corrupt_pages",
+        )
         pairs = (line.partition(":") for line in done.out.splitlines())
         return {name.strip(): value.strip() for name, _, value in pairs}
 
@@ -155,17 +182,40 @@ class Scratch:
         if self.control().get("Data page checksum version", "0") == "0":
             return "the server was made without page checksums, none to check"
         done = self.tool("pg_checksums", "--check", "-D", str(self.data))
-        command.need(done, "pages are corrupt", str(self.data), "every checksum right", "Do not rely on this backup: drill an older one", "corrupt_pages")
+        command.need(
+            done,
+            "pages are corrupt",
+            str(self.data),
+            "every checksum right",
+            "Do not rely on this backup: drill an older one",
+            "corrupt_pages",
+        )
         match = re.search(r"Blocks scanned:\s+(\d+)", done.out)
         return f"{match[1] if match else 'all'} pages with the right checksum"
 
     def amcheck(self, user: str = SUPERUSER, jobs: int = 1) -> str:
         """L4: tables and indexes are sound, and each table's rows stand in its indexes."""
         server = self.server(user=user)
-        done = server.tool("pg_amcheck", "--all", "--install-missing", "--heapallindexed", f"--jobs={jobs}", seconds=36000)
+        done = server.tool(
+            "pg_amcheck", "--all", "--install-missing", "--heapallindexed", f"--jobs={jobs}", seconds=36000
+        )
         if done.code != 0 and "amcheck" in done.err and ("not available" in done.err or "control file" in done.err):
-            raise BackupFailure("tool_missing", "amcheck is missing", "the drill's server", done.tail, "the extension", "Install PostgreSQL's contrib package where drills run")
-        command.need(done, "tables or indexes are corrupt", str(self.data), "no finding of pg_amcheck", "Do not rely on this backup: drill an older one", "corrupt_pages")
+            raise BackupFailure(
+                "tool_missing",
+                "amcheck is missing",
+                "the drill's server",
+                done.tail,
+                "the extension",
+                "Install PostgreSQL's contrib package where drills run",
+            )
+        command.need(
+            done,
+            "tables or indexes are corrupt",
+            str(self.data),
+            "no finding of pg_amcheck",
+            "Do not rely on this backup: drill an older one",
+            "corrupt_pages",
+        )
         return "pg_amcheck found nothing"
 
 

@@ -38,7 +38,9 @@ def prepare(job: Job, check: bool) -> bool:
     return changed
 
 
-def store(job: Job, made: Manifest, folder: Path, paths: Iterable[str] = ()) -> tuple[list[dict[str, Any]], list[BackupFailure]]:
+def store(
+    job: Job, made: Manifest, folder: Path, paths: Iterable[str] = ()
+) -> tuple[list[dict[str, Any]], list[BackupFailure]]:
     """Store a folder in every repository. One that refuses leaves the others their copy."""
     copies, failures = [], []
     for repository in job.config.repositories:
@@ -79,7 +81,14 @@ def catalogue(job: Job, repository: Repository, key: bytes | None = None) -> lis
             entry = json.loads(restic.text(snapshot["id"], f"{root}/manifest.json"))
             entry.update({"copies": [], "proofs": []})
         if not any(copy["repository"] == repository.name for copy in entry["copies"]):
-            copy = {"repository": repository.name, "snapshot": snapshot["id"], "bytes": 0, "root": root, "stored_at": snapshot["time"], "needs": []}
+            copy = {
+                "repository": repository.name,
+                "snapshot": snapshot["id"],
+                "bytes": 0,
+                "root": root,
+                "stored_at": snapshot["time"],
+                "needs": [],
+            }
             entry["copies"] = [*entry["copies"], copy]
         found.append(entry)
     return found
@@ -112,7 +121,9 @@ def all_bytes(job: Job, made: Manifest, repository: Repository, key: bytes | Non
     return f"every byte of {repository.name} read for {made['id']}"
 
 
-def fetch(job: Job, made: Manifest, repository: Repository, key: bytes | None, target: Path, only: Iterable[str] = ()) -> Path:
+def fetch(
+    job: Job, made: Manifest, repository: Repository, key: bytes | None, target: Path, only: Iterable[str] = ()
+) -> Path:
     """Bring a copy back; the folder it is in. Every file is compared with the manifest."""
     copy = copy_of(made, repository.name)
     progress = Progress("fetch", made["bytes"])

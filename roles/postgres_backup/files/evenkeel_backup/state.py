@@ -49,7 +49,9 @@ class State:
 
     def find(self, name: str, repository: str) -> Manifest:
         """A backup by its id, or the newest that has a copy in the repository."""
-        having = [entry for entry in self.backups() if any(copy["repository"] == repository for copy in entry["copies"])]
+        having = [
+            entry for entry in self.backups() if any(copy["repository"] == repository for copy in entry["copies"])
+        ]
         for entry in reversed(having):
             if name in {"latest", entry["id"]}:
                 return entry
@@ -119,7 +121,14 @@ def copy_of(manifest: Manifest, repository: str) -> dict[str, Any]:
     for copy in manifest["copies"]:
         if copy["repository"] == repository:
             return dict(copy)
-    raise BackupFailure("target_unknown", "there is no copy", f"{manifest['id']} in {repository}", "none", "one", "Choose another --repository")
+    raise BackupFailure(
+        "target_unknown",
+        "there is no copy",
+        f"{manifest['id']} in {repository}",
+        "none",
+        "one",
+        "Choose another --repository",
+    )
 
 
 def now() -> datetime:

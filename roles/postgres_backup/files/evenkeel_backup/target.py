@@ -41,7 +41,9 @@ class Point:
     xid: str = ""
 
 
-def live_problems(live: Live, *, database: str = "", data_dir: str = "", socket_dir: str = "", port: int = 0) -> list[str]:
+def live_problems(
+    live: Live, *, database: str = "", data_dir: str = "", socket_dir: str = "", port: int = 0
+) -> list[str]:
     """Each way in which a place to restore to is the live one."""
     found = []
     if database and database in live.databases:
@@ -50,7 +52,11 @@ def live_problems(live: Live, *, database: str = "", data_dir: str = "", socket_
         ours, theirs = os.path.realpath(data_dir), os.path.realpath(live.data_dir)
         if ours == theirs or ours.startswith(theirs + "/") or theirs.startswith(ours + "/"):
             found.append(f"the folder {data_dir}, which is, holds or lies in the live {live.data_dir}")
-    if socket_dir and live.socket_dir.startswith("/") and os.path.realpath(socket_dir) == os.path.realpath(live.socket_dir):
+    if (
+        socket_dir
+        and live.socket_dir.startswith("/")
+        and os.path.realpath(socket_dir) == os.path.realpath(live.socket_dir)
+    ):
         found.append(f"the socket folder {socket_dir}, where the live server listens")
     if port and not socket_dir and port == live.port:
         found.append(f"port {port}, where the live server listens")
@@ -146,12 +152,19 @@ def choose(candidates: Iterable[Candidate], point: Point, end_lsn: int, end_at: 
     fits = [
         candidate
         for candidate in known
-        if not (point.time and candidate.stopped_at > point.time) and not (point.lsn is not None and candidate.stop_lsn > point.lsn)
+        if not (point.time and candidate.stopped_at > point.time)
+        and not (point.lsn is not None and candidate.stop_lsn > point.lsn)
     ]
     beyond = (point.time is not None and point.time > end_at) or (point.lsn is not None and point.lsn > end_lsn)
     if known and fits and not beyond:
         return fits[-1]
-    asked = f"time {point.time.isoformat()}" if point.time else f"LSN {point.lsn:#x}" if point.lsn is not None else "a point"
+    asked = (
+        f"time {point.time.isoformat()}"
+        if point.time
+        else f"LSN {point.lsn:#x}"
+        if point.lsn is not None
+        else "a point"
+    )
     if known:
         first = known[0]
         need = (
@@ -161,7 +174,13 @@ def choose(candidates: Iterable[Candidate], point: Point, end_lsn: int, end_at: 
     else:
         need = "a physical backup first"
     raise BackupFailure(
-        "target_out_of_range", "the target cannot be reached", "the archive", asked, need, "Choose a point in that range", STAGE
+        "target_out_of_range",
+        "the target cannot be reached",
+        "the archive",
+        asked,
+        need,
+        "Choose a point in that range",
+        STAGE,
     )
 
 

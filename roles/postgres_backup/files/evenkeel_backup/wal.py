@@ -117,9 +117,7 @@ def _touches(leg: Leg, way: list[Leg], number: int, size: int) -> bool:
 
 def gap_behind(archived: set[str], position: int, timeline: int, size: int = SEGMENT_BYTES) -> bool:
     """Whether segments of a timeline lie behind a position: then the end of a reach is a hole, not the archive's end."""
-    return any(
-        int(name[:8], 16) == timeline and segment_number(name, size) * size > position for name in archived
-    )
+    return any(int(name[:8], 16) == timeline and segment_number(name, size) * size > position for name in archived)
 
 
 def ranges(stops: Mapping[str, int], end: int) -> list[str]:

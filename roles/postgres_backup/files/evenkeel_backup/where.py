@@ -28,7 +28,9 @@ class Where(ABC):
     gid: int
 
     @abstractmethod
-    def argv(self, program: str, *words: str, network: str = SERVER, env: Iterable[str] = (), folder: str = "") -> list[str]:
+    def argv(
+        self, program: str, *words: str, network: str = SERVER, env: Iterable[str] = (), folder: str = ""
+    ) -> list[str]:
         """The command that runs a program; *env* names what it is to see of the environment."""
 
     @abstractmethod
@@ -68,10 +70,14 @@ class Host(Where):
         path = Path(self.bin_dir, program)
         return str(path) if self.bin_dir and path.exists() else shutil.which(program) or program
 
-    def argv(self, program: str, *words: str, network: str = SERVER, env: Iterable[str] = (), folder: str = "") -> list[str]:  # noqa: ARG002 - the environment is the process's own here
+    def argv(
+        self, program: str, *words: str, network: str = SERVER, env: Iterable[str] = (), folder: str = ""
+    ) -> list[str]:  # noqa: ARG002 - the environment is the process's own here
         prefix: list[str] = []
         if network == NONE:
-            prefix = ["unshare", "--net", "--"] if os.geteuid() == 0 else ["unshare", "--map-current-user", "--net", "--"]
+            prefix = (
+                ["unshare", "--net", "--"] if os.geteuid() == 0 else ["unshare", "--map-current-user", "--net", "--"]
+            )
         if os.geteuid() == 0 and self.uid != 0:
             prefix += ["setpriv", f"--reuid={self.uid}", f"--regid={self.gid}", "--init-groups", "--"]
         return [*prefix, self._program(program), *words]
@@ -89,11 +95,24 @@ class Container(Where):
         uid, _, gid = user.partition(":")
         self.uid, self.gid = int(uid), int(gid or uid)
 
-    def argv(self, program: str, *words: str, network: str = SERVER, env: Iterable[str] = (), folder: str = "") -> list[str]:
+    def argv(
+        self, program: str, *words: str, network: str = SERVER, env: Iterable[str] = (), folder: str = ""
+    ) -> list[str]:
         networks = {SERVER: f"container:{self.container}", STORE: "host", NONE: "none"}
         mounts = [word for path in self.folders for word in ("--volume", f"{path}:{path}")]
         names = [word for name in sorted(env) for word in ("--env", name)]
-        start = [self.docker, "run", "--rm", "--interactive", "--init", "--pull", "never", "--read-only", "--tmpfs", "/tmp"]  # noqa: S108 - inside the container
+        start = [
+            self.docker,
+            "run",
+            "--rm",
+            "--interactive",
+            "--init",
+            "--pull",
+            "never",
+            "--read-only",
+            "--tmpfs",
+            "/tmp",
+        ]  # noqa: S108 - inside the container
         limits = ["--cap-drop", "ALL", "--security-opt", "no-new-privileges"]
         working = ["--workdir", folder] if folder else []
         where = ["--network", networks[network], "--user", self.user, *working]
