@@ -39,7 +39,6 @@ def run(job: Job, outcome: Outcome, kind: str = "", reason: str = "schedule", ke
     }  # fmt: skip
     if not _take(job, engine, made, kind, outcome):
         return None
-    made["finished_at"] = manifest.stamp(now())
     job.state.keep(made)
     outcome.changed = True
     job.actions.append(f"took backup {made['id']} of {made['bytes']} bytes")

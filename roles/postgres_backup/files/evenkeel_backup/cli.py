@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import sys
+import traceback
 from pathlib import Path
 
 from evenkeel_backup import backup, config, disk, metrics, proof, restore, retain, status
@@ -139,6 +140,7 @@ def main(arguments: list[str]) -> int:
             try:
                 act(job, outcome, options)
             finally:
+                job.burn()
                 remember(job, outcome)
     except BackupFailure as failure:
         outcome.fail(LOCKED if failure.fault == "lock_held" else FAILED, failure)
@@ -157,6 +159,11 @@ def main(arguments: list[str]) -> int:
                 "Look at the path named",
             ),
         )
+    except Exception as failure:  # noqa: BLE001 - a timer's run must end as a document that names it, too
+        traceback.print_exc()
+        found = f"{type(failure).__name__}: {failure}"
+        need = "a run without it"
+        outcome.fail(FAILED, BackupFailure("failed", "unexpected error", options.instance, found, need, "Report it with this run's output"))
     for failure in outcome.failures:
         say(failure.sentence)
     if job is not None and options.verb in REPORTED and outcome.exit != LOCKED:

@@ -107,10 +107,19 @@ def end(process: subprocess.Popen[str], patience: float = 20) -> None:
             stream.close()
 
 
-def need(done: Done, what: str, subject: str, wanted: str, remedy: str, otherwise: str = "failed") -> Done:
-    """Pass what ended with 0 through, and raise with the named fault for anything else."""
+OF_STORES = frozenset({"store_denied", "store_unreachable", "wrong_key", "partial_upload"})
+
+
+def need(
+    done: Done, what: str, subject: str, wanted: str, remedy: str, otherwise: str = "failed", *, store: bool = False
+) -> Done:
+    """Pass what ended with 0 through, and raise with the named fault for anything else.
+
+    The same words mean another fault from a store than from a server or a disk of this host.
+    """
     if done.code == 0:
         return done
-    raise BackupFailure(
-        fault_of(f"{done.err}\n{done.out}", otherwise), what, subject, f"{done.tail} (code {done.code})", wanted, remedy
-    )
+    fault = fault_of(f"{done.err}\n{done.out}", otherwise)
+    if fault in OF_STORES and not store:
+        fault = otherwise
+    raise BackupFailure(fault, what, subject, f"{done.tail} (code {done.code})", wanted, remedy)

@@ -20,6 +20,7 @@ from evenkeel_backup.faults import BackupFailure
 from evenkeel_backup.job import remove
 from evenkeel_backup.ladder import Ladder
 from evenkeel_backup.manifest import Manifest
+from evenkeel_backup.state import now
 from evenkeel_backup.scratch import place
 
 
@@ -65,6 +66,7 @@ class Folders(Engine):
         made["bytes"] = sum(entry["bytes"] for entry in made["files"].values())
         staged = job.config.work_dir / made["id"]
         job.where.own(staged)
+        made["finished_at"] = manifest.stamp(now())
         disk.write_json(
             staged / "manifest.json", {key: value for key, value in made.items() if key not in {"copies", "proofs"}}
         )

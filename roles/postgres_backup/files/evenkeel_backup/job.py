@@ -53,7 +53,9 @@ class Job:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         parent = self.config.work_dir.parent
         if not parent.exists():
-            parent.mkdir(mode=0o711, parents=True)
+            parent.mkdir(parents=True)
+            # Others may pass, not look: the server's user goes through it to its own folder.
+            parent.chmod(0o711)
         self.where.own(self.config.work_dir)
 
     def sweep(self) -> None:
@@ -65,6 +67,12 @@ class Job:
                 or path.name[:8].isdigit()
             ):
                 self.actions.append(f"removed {path.name}, left by a run that did not end")
+                remove(path)
+
+    def burn(self) -> None:
+        """Remove every copy of a key and password that this run made."""
+        for pattern in (".key-*", ".pgpass-*"):
+            for path in self.config.work_dir.glob(pattern):
                 remove(path)
 
     @contextlib.contextmanager

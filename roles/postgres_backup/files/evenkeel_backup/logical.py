@@ -22,6 +22,7 @@ from evenkeel_backup.job import Job, remove
 from evenkeel_backup.ladder import Ladder
 from evenkeel_backup.manifest import Manifest
 from evenkeel_backup.progress import Progress
+from evenkeel_backup.state import now
 from evenkeel_backup.scratch import Scratch, place, running
 
 SNAPSHOT = "begin isolation level repeatable read read only; select pg_export_snapshot()"
@@ -54,7 +55,7 @@ class Logical(Engine):
             "Install the client, or set where.bin_dir",
             "tool_missing",
         )
-        return int(done.out.split(")")[-1].split()[0].partition(".")[0])
+        return target.major_of(done.out)
 
     def backup(self, made: Manifest, kind: str) -> list[BackupFailure]:
         job = self.job
@@ -80,6 +81,7 @@ class Logical(Engine):
             self._globals(server, partial / "roles.sql", "--roles-only")
         made["files"] = disk.inventory(partial, sync=True)
         made["bytes"] = sum(entry["bytes"] for entry in made["files"].values())
+        made["finished_at"] = manifest.stamp(now())
         disk.write_json(
             partial / "manifest.json", {key: value for key, value in made.items() if key not in {"copies", "proofs"}}
         )
@@ -249,7 +251,7 @@ class Logical(Engine):
             "Install the server, or set where.bin_dir",
             "tool_missing",
         )
-        here = int(done.out.split(")")[-1].split()[0].partition(".")[0])
+        here = target.major_of(done.out)
         problem = target.major_problem(made["server"]["major"], here, "logical")
         if problem:
             raise problem

@@ -117,7 +117,7 @@ class PgBackRest:
     def need(self, done: command.Done, what: str, wanted: str, otherwise: str = "failed") -> command.Done:
         """Pass what ended well through."""
         return command.need(
-            done, what, self.job.config.instance, wanted, "Look at the store, its key and the server's log", otherwise
+            done, what, self.job.config.instance, wanted, "Look at the store, its key and the server's log", otherwise, store=True
         )
 
     def version(self) -> tuple[int, ...]:

@@ -25,7 +25,7 @@ from evenkeel_backup.manifest import Manifest
 from evenkeel_backup.pgbackrest import PgBackRest, keys_of, render, secrets_of, verify_problem
 from evenkeel_backup.recovery import Archive, archive_of, backup_entry, candidate, needed_wal, recover
 from evenkeel_backup.scratch import Scratch, place, running
-from evenkeel_backup.state import copy_of
+from evenkeel_backup.state import copy_of, now
 from evenkeel_backup.target import Point
 
 ANNOTATION = "evenkeel"
@@ -171,6 +171,7 @@ class Physical(Engine):
             made["wal"] |= {key: copies[0][key] for key in ("timeline", "start_lsn", "stop_lsn")}
             made["files"] = {}
             self._archived(server, made)
+        made["finished_at"] = manifest.stamp(now())
         word = manifest.pack({key: value for key, value in made.items() if key not in {"copies", "proofs"}})
         for copy in copies:
             repository = job.config.repository(copy["repository"])
@@ -342,7 +343,7 @@ class Physical(Engine):
             "Install the server, or set where.bin_dir",
             "tool_missing",
         )
-        here = int(done.out.split(")")[-1].split()[0].partition(".")[0])
+        here = target.major_of(done.out)
         span = (point.lsn if point.lsn is not None else archive.end) - archive.start
         problems = [
             target.major_problem(made["server"]["major"], here, "physical"),

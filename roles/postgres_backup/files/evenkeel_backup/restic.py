@@ -58,7 +58,7 @@ class Restic:
             f"repository {self.repository.name}",
             wanted,
             "Look at the store, its credentials and its key",
-            otherwise,
+            otherwise, store=True,
         )
 
     def identity(self) -> str:

@@ -129,6 +129,12 @@ def major_problem(backup_major: int, here_major: int, engine: str) -> BackupFail
     )
 
 
+def major_of(text: str) -> int:
+    """The major version that a program says of itself."""
+    match = re.search(r"\(PostgreSQL\) (\d+)", text)
+    return int(match[1]) if match else 0
+
+
 def parse_time(text: str) -> datetime:
     """A moment such as 2026-01-31 10:00:00+01; without a zone it is UTC."""
     cleaned = re.sub(r"([+-]\d\d)$", r"\1:00", text.strip())
