@@ -73,13 +73,14 @@ class Cluster:
         }
         argv = [self.bin / "initdb", "-D", self.data, "-U", "postgres", "-A", "trust", "-k", "--no-sync", "-E", "UTF8", "--locale=C.UTF-8"]
         subprocess.run(as_server(*map(str, argv)), check=True, capture_output=True)
+        with (self.data / "postgresql.conf").open("a") as stream:
+            stream.writelines(f"{name} = '{value}'\n" for name, value in self.settings.items())
         self.start()
 
     def start(self) -> None:
-        words = [word for name, value in self.settings.items() for word in ("-c", f"{name}={value}")]
         with (self.folder / "live.log").open("ab") as log:
             self.process = subprocess.Popen(
-                as_server("nice", "-n", "10", str(self.bin / "postgres"), "-D", str(self.data), *words),
+                as_server("nice", "-n", "10", str(self.bin / "postgres"), "-D", str(self.data)),
                 stdout=log,
                 stderr=log,
                 cwd="/",

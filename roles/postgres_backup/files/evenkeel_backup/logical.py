@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -28,9 +29,28 @@ from evenkeel_backup.scratch import Scratch, place, running
 SNAPSHOT = "begin isolation level repeatable read read only; select pg_export_snapshot()"
 
 
+END_OF_DATA = b"\\.\n\n\n"
+
+
 def archive_of(name: str) -> str:
     """The folder of a database within a backup; its name may hold any character."""
     return f"databases/{quote(name, safe='')}"
+
+
+def cut_files(folder: Path, subject: str) -> list[BackupFailure]:
+    """Plain data files that do not end as pg_dump ends one: cut on the way to the disk, whatever its code was."""
+    found = []
+    for path in sorted(folder.glob("*.dat")):
+        if not re.fullmatch(r"\d+\.dat", path.name):
+            continue
+        with path.open("rb") as stream:
+            stream.seek(max(0, path.stat().st_size - len(END_OF_DATA)))
+            tail = stream.read()
+        if tail != END_OF_DATA:
+            need = "the mark at the end of the data"
+            remedy = "Take a new backup and look at the disk of work_dir"
+            found.append(BackupFailure("truncated_dump", "a dump file is cut", f"{subject}: {path.name}", "no end", need, remedy))
+    return found
 
 
 class Logical(Engine):
@@ -129,6 +149,7 @@ class Logical(Engine):
             "Look at the server's log and the disk",
         )
         progress.show(disk.size_below(folder), last=True)
+        ladder.refuse(cut_files(folder, server.database))
         return entry
 
     def _globals(self, server: Server, path: Path, part: str) -> None:
