@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import secrets
 
 from evenkeel_backup import escrow, manifest, retain
@@ -19,7 +18,9 @@ from evenkeel_backup.outcome import FAILED, UNPROVEN, Outcome
 from evenkeel_backup.state import level_of, now
 
 
-def run(job: Job, outcome: Outcome, kind: str = "", reason: str = "schedule", keep: bool = False) -> Manifest | None:
+def run(
+    job: Job, outcome: Outcome, kind: str = "", reason: str = "schedule", keep: bool = False, removing: bool = True
+) -> Manifest | None:
     """Take one backup and climb to L2 with every copy of it."""
     engine = engine_of(job)
     job.sweep()
@@ -49,7 +50,7 @@ def run(job: Job, outcome: Outcome, kind: str = "", reason: str = "schedule", ke
     outcome.more["backup"]["level"] = level_of(
         next(entry for entry in job.state.backups() if entry["id"] == made["id"])
     )
-    with contextlib.suppress(BackupFailure):
+    if removing:
         retain.run(job, outcome)
     return made
 

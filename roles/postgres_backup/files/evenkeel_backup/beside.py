@@ -134,7 +134,19 @@ def physical_beside(
         remove(scratch.sockets)
     for name in ("wal", "hba.conf", "ident.conf", "server.conf"):
         remove(folder / name)
+    _announce_timeline(job, scratch.data)
     return Beside(made["id"], str(scratch.data), compared, round(time.monotonic() - began, 3))
+
+
+def _announce_timeline(job: Job, data: Path) -> None:
+    """Have the server archive the new timeline's history once it serves.
+
+    It was made while nothing was archived; without it no later recovery could follow the timeline.
+    """
+    for history in (data / "pg_wal").glob("*.history"):
+        ready = data / "pg_wal" / "archive_status" / f"{history.name}.ready"
+        ready.touch(0o600)
+        job.where.give(ready)
 
 
 def _opened(found: dict[str, int]) -> str:

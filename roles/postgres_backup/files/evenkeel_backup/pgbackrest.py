@@ -137,7 +137,8 @@ class PgBackRest:
         """What a repository says of the stanza. Errors stand in its JSON, beside a code of 0."""
         done = self.run("info", "--output=json", f"--repo={repository.number}", seconds=300)
         self.need(done, "the repository cannot be read", "its list of backups", "store_unreachable")
-        entries = json.loads(done.out or "[]")
+        # Its messages stand in the JSON with their line breaks unescaped.
+        entries = json.loads(done.out or "[]", strict=False)
         entry = entries[0] if entries else {"backup": [], "archive": [], "status": {"code": 1, "message": "no stanza"}}
         broken = [
             repo["status"]

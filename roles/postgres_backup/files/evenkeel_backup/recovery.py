@@ -159,7 +159,8 @@ def settings(point: Point, archive: Archive, wal_folder: Path, preload: str) -> 
     """What makes a server recover to a point and then take writes. Pure."""
     found = {
         "restore_command": f'cp "{wal_folder}/%f" "%p"',
-        "recovery_target_timeline": str(archive.timeline),
+        # On the backup's own timeline no history is asked for: the first one has none.
+        "recovery_target_timeline": str(archive.timeline) if len(archive.way) > 1 else "current",
         "recovery_target_action": "promote",
         "hot_standby": "on",
         "shared_preload_libraries": preload,
