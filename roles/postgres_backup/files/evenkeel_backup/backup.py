@@ -69,6 +69,8 @@ def _take(job: Job, engine: Engine, made: Manifest, kind: str, outcome: Outcome)
         failure.stage = failure.stage or stage
         outcome.fail(FAILED, failure)
     except Failures as several:
+        for failure in several.failures:
+            failure.stage = failure.stage or stage
         outcome.fail(FAILED, *several.failures)
     else:
         for failure in failures:

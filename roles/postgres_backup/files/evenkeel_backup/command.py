@@ -36,16 +36,9 @@ class Done:
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """What every program sees: nothing inherited but the path and the clock's library of a test."""
-    kept = {name: os.environ[name] for name in ("LD_PRELOAD", "FAKETIME", "TMPDIR") if name in os.environ}
-    return {
-        "PATH": os.environ.get("PATH", PATH),
-        "LC_ALL": "C.UTF-8",
-        "TZ": "UTC",
-        "HOME": "/nonexistent",
-        **kept,
-        **(extra or {}),
-    }
+    """What every program sees: nothing is inherited but the path."""
+    fixed = {"PATH": os.environ.get("PATH", PATH), "LC_ALL": "C.UTF-8", "TZ": "UTC", "HOME": "/nonexistent"}
+    return {**fixed, **(extra or {})}
 
 
 def run(

@@ -34,7 +34,11 @@ def find(job: Job, engine: Engine, repository: Repository, name: str, key: bytes
     except BackupFailure:
         found = None
     if found is None or name == "latest":
-        learn(job, engine, repository, key)
+        try:
+            learn(job, engine, repository, key)
+        except BackupFailure as failure:
+            failure.stage = "store"
+            raise
         found = job.state.find(name, repository.name)
     return found
 

@@ -79,7 +79,8 @@ class Host(Where):
                 ["unshare", "--net", "--"] if os.geteuid() == 0 else ["unshare", "--map-current-user", "--net", "--"]
             )
         if os.geteuid() == 0 and self.uid != 0:
-            prefix += ["setpriv", f"--reuid={self.uid}", f"--regid={self.gid}", "--init-groups", "--"]
+            # A program must not outlive the run that started it: its lock ends with the run.
+            prefix += ["setpriv", f"--reuid={self.uid}", f"--regid={self.gid}", "--init-groups", "--pdeathsig=TERM", "--"]
         return [*prefix, self._program(program), *words]
 
     def inside(self, program: str, *words: str, env: Iterable[str] = ()) -> list[str]:
