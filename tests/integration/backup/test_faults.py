@@ -258,7 +258,7 @@ def test_a_server_that_is_down_is_named(shop: Instance, cluster: Cluster) -> Non
 def test_a_run_that_was_killed_leaves_nothing_that_counts(shop: Instance, cluster: Cluster) -> None:
     before = shop.run("status")[1]["status"]["backups"]
     argv = [sys.executable, str(RUNNER), "backup", shop.name, "--config-dir", str(shop.configs)]
-    with Shim(shop, cluster, "pg_dump", f'{OUT}"$real" "$@"; touch "$out/made"; sleep 60'):
+    with Shim(shop, cluster, "pg_dump", f'{OUT}"$real" "$@"; touch "$out/made"; exec sleep 60'):
         run = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         work = Path(shop.options["work_dir"])
         deadline = time.monotonic() + 60

@@ -190,12 +190,12 @@ def _near(wanted: int, have: int, tolerance: float) -> bool:
 def pack(manifest: Manifest) -> str:
     """A manifest as one short word, for the annotation of a pgBackRest backup."""
     data = zlib.compress(json.dumps(manifest, sort_keys=True, separators=(",", ":")).encode(), 9)
-    return base64.urlsafe_b64encode(data).decode()
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
 
 
 def unpack(word: str) -> Manifest:
     """The manifest of such a word."""
-    return dict(json.loads(zlib.decompress(base64.urlsafe_b64decode(word))))
+    return dict(json.loads(zlib.decompress(base64.urlsafe_b64decode(word + "=" * (-len(word) % 4)))))
 
 
 def moment(text: str) -> datetime:

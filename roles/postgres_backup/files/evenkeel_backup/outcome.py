@@ -14,6 +14,8 @@ from evenkeel_backup.manifest import stamp
 from evenkeel_backup.state import now
 
 OK, FAILED, USAGE, UNPROVEN, LOCKED, BROUGHT_BACK, NEEDS_A_PERSON = 0, 1, 2, 3, 4, 5, 6
+# A run that failed is worse than one whose backup is not proven.
+GRAVITY = (OK, UNPROVEN, FAILED, USAGE, LOCKED, BROUGHT_BACK, NEEDS_A_PERSON)
 
 
 @dataclass
@@ -33,7 +35,7 @@ class Outcome:
     def fail(self, code: int, *failures: BackupFailure) -> None:
         """Note failures; the graver code stays."""
         self.failures += failures
-        self.exit = max(self.exit, code) if self.exit != FAILED or code > UNPROVEN else self.exit
+        self.exit = max(self.exit, code, key=GRAVITY.index)
 
     def as_dict(self) -> dict[str, Any]:
         """The document."""

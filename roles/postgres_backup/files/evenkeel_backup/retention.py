@@ -82,9 +82,9 @@ def decide(copies: Iterable[Copy], tiers: Mapping[str, int], now: datetime) -> V
         periods: dict[object, list[Copy]] = {}
         for copy in known:
             periods.setdefault(_PERIODS[tier](copy.at.astimezone(UTC), copy.sequence), []).append(copy)
-        # The newest periods by what was made last in them, so that a clock set back reorders nothing.
-        newest = sorted(periods.values(), key=lambda group: group[-1].sequence, reverse=True)
-        chosen = [_best(group) for group in newest]
+        # The newest periods by sequence, so that a clock set back reorders nothing; by the copy that stands for each,
+        # so that removing the others does not either.
+        chosen = sorted((_best(group) for group in periods.values()), key=lambda copy: copy.sequence, reverse=True)
         for copy in chosen[:count]:
             keep(copy, tier)
         keep(_newest(chosen, FULL_PROOF), f"newest restored of {tier}")

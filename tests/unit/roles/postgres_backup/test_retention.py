@@ -29,7 +29,7 @@ def nightly(count: int, proven: tuple[int, ...] = (), level: int = 2) -> list[Co
         pytest.param(nightly(10, (2, 4)), {"last": 3}, {"b4", "b7", "b8", "b9"}, id="the newest restored"),
         pytest.param(nightly(10, level=0), {"daily": 2}, {"b8", "b9"}, id="none proven"),
         pytest.param(nightly(40), {"monthly": 2}, {"b30", "b39"}, id="the newest of each month"),
-        pytest.param(nightly(40, (5,)), {"monthly": 2}, {"b5", "b39", "b30"}, id="the proven one stands for its month"),
+        pytest.param(nightly(40, (5,)), {"monthly": 2}, {"b5", "b39"}, id="the proven one stands for its month"),
         pytest.param(nightly(3, level=1), {"last": 0, "daily": 1}, {"b2"}, id="an empty tier"),
     ],
 )
@@ -87,8 +87,9 @@ def test_no_schedule_loses_its_last_proven_copy(rows: list[tuple[int, int, bool]
         assert set(copy.needs) <= set(found.keep)
     counted = [copy for copy in left if any(not why.startswith("needed by") for why in found.keep[copy.id])]
     assert len(counted) <= bound(tiers)
-    # What is left is left again: a second look removes nothing more.
-    assert not decide(left, tiers, START + timedelta(days=500)).remove or any(copy.needs for copy in left)
+    if [copy.at for copy in copies] == sorted(copy.at for copy in copies):
+        # What is left is left again: with a clock that goes forward a second look removes nothing more.
+        assert not decide(left, tiers, START + timedelta(days=500)).remove
 
 
 @settings(max_examples=300, deadline=None)
