@@ -163,6 +163,7 @@ def setup_stage() -> Iterator[Check]:
 
 def lint_stage() -> Iterator[Check]:
     packages = [word for name in ("plugins", "tests") for word in ("-p", f"{PACKAGE}.{name}")]
+    packages += ["-p", "evenkeel_backup"]
     build = ["collection", "build", "--force", "--output-path", str(CACHE / "build"), "."]
     for name, argv in {
         "yamllint": ["yamllint", "--strict", "."],

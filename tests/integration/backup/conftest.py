@@ -71,7 +71,20 @@ class Cluster:
             "archive_timeout": "60",
             **settings,
         }
-        argv = [self.bin / "initdb", "-D", self.data, "-U", "postgres", "-A", "trust", "-k", "--no-sync", "-E", "UTF8", "--locale=C.UTF-8"]
+        argv = [
+            self.bin / "initdb",
+            "-D",
+            self.data,
+            "-U",
+            "postgres",
+            "-A",
+            "trust",
+            "-k",
+            "--no-sync",
+            "-E",
+            "UTF8",
+            "--locale=C.UTF-8",
+        ]
         subprocess.run(as_server(*map(str, argv)), check=True, capture_output=True)
         with (self.data / "postgresql.conf").open("a") as stream:
             stream.writelines(f"{name} = '{value}'\n" for name, value in self.settings.items())
@@ -99,7 +112,20 @@ class Cluster:
         self.process = None
 
     def _psql(self, sql: str, database: str) -> subprocess.CompletedProcess[str]:
-        argv = [str(self.bin / "psql"), "-XAtq", "-v", "ON_ERROR_STOP=1", "-h", str(self.socket), "-U", "postgres", "-d", database, "-c", sql]
+        argv = [
+            str(self.bin / "psql"),
+            "-XAtq",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-h",
+            str(self.socket),
+            "-U",
+            "postgres",
+            "-d",
+            database,
+            "-c",
+            sql,
+        ]
         return subprocess.run(argv, capture_output=True, text=True, check=False)
 
     def sql(self, sql: str, database: str = "shop") -> str:
@@ -135,9 +161,19 @@ class Instance:
         path.write_text(json.dumps(self.options))
         path.chmod(0o600)
 
-    def run(self, verb: str, *words: str, given: str = "", env: dict[str, str] | None = None, prefix: tuple[str, ...] = ()) -> tuple[int, dict[str, t.Any]]:
+    def run(
+        self, verb: str, *words: str, given: str = "", env: dict[str, str] | None = None, prefix: tuple[str, ...] = ()
+    ) -> tuple[int, dict[str, t.Any]]:
         argv = [*prefix, sys.executable, str(RUNNER), verb, self.name, "--config-dir", str(self.configs), *words]
-        done = subprocess.run(argv, input=given, capture_output=True, text=True, check=False, env={**os.environ, **(env or {})}, timeout=170)
+        done = subprocess.run(
+            argv,
+            input=given,
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, **(env or {})},
+            timeout=170,
+        )
         sys.stderr.write(done.stderr)
         assert done.stdout, done.stderr
         document = json.loads(done.stdout)
@@ -150,7 +186,9 @@ class Instance:
         assert code == 0, document["failures"]
         return document
 
-    def faults(self, verb: str, *words: str, given: str = "", env: dict[str, str] | None = None, prefix: tuple[str, ...] = ()) -> set[tuple[str, str]]:
+    def faults(
+        self, verb: str, *words: str, given: str = "", env: dict[str, str] | None = None, prefix: tuple[str, ...] = ()
+    ) -> set[tuple[str, str]]:
         code, document = self.run(verb, *words, given=given, env=env, prefix=prefix)
         assert code != 0, document
         return {(failure["stage"], failure["fault"]) for failure in document["failures"]}

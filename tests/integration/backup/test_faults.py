@@ -21,7 +21,13 @@ from .conftest import KEY, RUNNER, Cluster, Instance, missing
 REASON = missing("restic", "faketime")
 pytestmark = pytest.mark.skipif(bool(REASON), reason=REASON or "all there")
 
-SMALL_DISK = ("unshare", "--mount", "sh", "-c", 'mount -t tmpfs -o size=$0 tmpfs "$1" && chmod 711 "$1" && shift && exec "$@"')
+SMALL_DISK = (
+    "unshare",
+    "--mount",
+    "sh",
+    "-c",
+    'mount -t tmpfs -o size=$0 tmpfs "$1" && chmod 711 "$1" && shift && exec "$@"',
+)
 GONE = ("unshare", "--mount", "sh", "-c", 'mount -t tmpfs tmpfs "$0" && exec "$@"')
 
 
@@ -29,7 +35,9 @@ GONE = ("unshare", "--mount", "sh", "-c", 'mount -t tmpfs tmpfs "$0" && exec "$@
 def cluster(folder: Path) -> t.Iterator[Cluster]:
     made = Cluster(folder)
     made.sql("create database shop", "postgres")
-    made.sql("create role shop; create extension pgcrypto; create table orders (id bigint, note text); alter table orders owner to shop")
+    made.sql(
+        "create role shop; create extension pgcrypto; create table orders (id bigint, note text); alter table orders owner to shop"
+    )
     made.sql("insert into orders select i, md5(i::text) from generate_series(1, 20000) i")
     yield made
     made.stop()
@@ -74,20 +82,37 @@ class Shim:
         self.link.symlink_to(self.real)
 
 
-OUT = 'for word; do case $word in --file=*) out=${word#--file=};; esac; done\n'
+OUT = "for word; do case $word in --file=*) out=${word#--file=};; esac; done\n"
 
 
 @pytest.mark.parametrize(
     ("program", "script", "faults"),
     [
-        pytest.param("pg_dump", f'{OUT}"$real" "$@" && for f in "$out"/[0-9]*.dat; do truncate -s -100 "$f"; done', {("dump", "truncated_dump")}, id="a truncated dump with code 0"),
+        pytest.param(
+            "pg_dump",
+            f'{OUT}"$real" "$@" && for f in "$out"/[0-9]*.dat; do truncate -s -100 "$f"; done',
+            {("dump", "truncated_dump")},
+            id="a truncated dump with code 0",
+        ),
         pytest.param("pg_dump", f'{OUT}"$real" "$@"; exit 1', {("dump", "failed")}, id="a dump that ends with 1"),
-        pytest.param("pg_dump", f'{OUT}"$real" "$@" && truncate -s 40 "$out/toc.dat"', {("L2", "truncated_dump")}, id="a cut catalogue"),
+        pytest.param(
+            "pg_dump",
+            f'{OUT}"$real" "$@" && truncate -s 40 "$out/toc.dat"',
+            {("L2", "truncated_dump")},
+            id="a cut catalogue",
+        ),
         pytest.param("pg_dumpall", '"$real" "$@" | head -5', {("dump", "truncated_dump")}, id="cut roles with code 0"),
-        pytest.param("pg_dump", 'echo "pg_dump: error: aborting because of server version mismatch" >&2; exit 1', {("dump", "major_mismatch")}, id="a client of another version"),
+        pytest.param(
+            "pg_dump",
+            'echo "pg_dump: error: aborting because of server version mismatch" >&2; exit 1',
+            {("dump", "major_mismatch")},
+            id="a client of another version",
+        ),
     ],
 )
-def test_a_bad_dump_is_named(shop: Instance, cluster: Cluster, program: str, script: str, faults: set[tuple[str, str]]) -> None:
+def test_a_bad_dump_is_named(
+    shop: Instance, cluster: Cluster, program: str, script: str, faults: set[tuple[str, str]]
+) -> None:
     with Shim(shop, cluster, program, script):
         assert shop.faults("backup") == faults
     assert not list(Path(shop.options["work_dir"]).glob("*-*/"))[1:]
@@ -97,7 +122,9 @@ def test_a_missing_role_is_named_by_the_drill(shop: Instance, cluster: Cluster) 
     with Shim(shop, cluster, "pg_dumpall", '"$real" "$@" | grep -v "ROLE shop"'):
         shop.good("backup")
     assert shop.faults("drill") == {("L3", "missing_role")}
-    assert shop.metrics()['evenkeel_backup_fault{engine="logical",fault="missing_role",instance="shop",stage="L3"}'] == 1
+    assert (
+        shop.metrics()['evenkeel_backup_fault{engine="logical",fault="missing_role",instance="shop",stage="L3"}'] == 1
+    )
 
 
 def test_a_missing_extension_is_named_by_the_drill(shop: Instance, cluster: Cluster) -> None:
@@ -131,7 +158,9 @@ def spoiled(shop: Instance) -> t.Iterator[Path]:
 
 
 def packs(repository: Path) -> list[Path]:
-    return sorted((path for path in (repository / "data").rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+    return sorted(
+        (path for path in (repository / "data").rglob("*") if path.is_file()), key=lambda path: path.stat().st_size
+    )
 
 
 def test_a_flipped_byte_is_named(shop: Instance, spoiled: Path) -> None:
@@ -174,7 +203,9 @@ def test_a_store_that_is_gone_is_named_and_the_other_has_its_copy(shop: Instance
         shop.good("escrow-check", "--key-file", "-", given=KEY)
         code, document = shop.run("backup", prefix=(*GONE, repository))
         assert code == 3
-        assert ("store", "store_unreachable") in {(failure["stage"], failure["fault"]) for failure in document["failures"]}
+        assert ("store", "store_unreachable") in {
+            (failure["stage"], failure["fault"]) for failure in document["failures"]
+        }
         assert [copy["repository"] for copy in document["backup"]["copies"]] == ["second"]
     finally:
         shop.options["repositories"].pop()
@@ -221,7 +252,12 @@ def test_a_stale_schedule_is_named(shop: Instance) -> None:
         time.sleep(1.5)
         assert ("schedule", "stale_schedule") in shop.faults("status")
         shop.run("metrics")
-        assert shop.metrics()['evenkeel_backup_fault{engine="logical",fault="stale_schedule",instance="shop",stage="schedule"}'] == 1
+        assert (
+            shop.metrics()[
+                'evenkeel_backup_fault{engine="logical",fault="stale_schedule",instance="shop",stage="schedule"}'
+            ]
+            == 1
+        )
     finally:
         del shop.options["max_age_seconds"]
         shop.write()
@@ -276,7 +312,11 @@ def test_no_secret_is_left_anywhere(shop: Instance, cluster: Cluster) -> None:
     found = [
         path
         for path in shop.folder.rglob("*")
-        if path.is_file() and path.suffix != ".key" and "live" not in path.parts and "lacking" not in path.parts and KEY.encode() in path.read_bytes()
+        if path.is_file()
+        and path.suffix != ".key"
+        and "live" not in path.parts
+        and "lacking" not in path.parts
+        and KEY.encode() in path.read_bytes()
     ]
     assert not found
     assert not list(Path(shop.options["work_dir"]).iterdir())

@@ -100,7 +100,9 @@ def test_a_database_comes_back_beside_the_live_one(shop: Instance, cluster: Clus
         pytest.param(("--database", "nowhere"), "target_unknown", id="no such database"),
     ],
 )
-def test_a_restore_that_could_hurt_is_refused(shop: Instance, cluster: Cluster, words: tuple[str, ...], fault: str) -> None:
+def test_a_restore_that_could_hurt_is_refused(
+    shop: Instance, cluster: Cluster, words: tuple[str, ...], fault: str
+) -> None:
     code, document = shop.run("restore", *words)
     assert code == 1
     assert [failure["fault"] for failure in document["failures"]] == [fault]
@@ -138,12 +140,28 @@ def test_in_place_goes_back_where_the_app_does_not_come_up(shop: Instance, clust
     assert code == 5
     assert [failure["fault"] for failure in document["failures"]] == ["hook_failed"]
     assert cluster.sql("select count(*) from orders where note = 'only live'") == "1"
-    assert cluster.sql("select string_agg(datname, ' ' order by datname) from pg_database where not datistemplate", "postgres") == "postgres shop"
+    assert (
+        cluster.sql(
+            "select string_agg(datname, ' ' order by datname) from pg_database where not datistemplate", "postgres"
+        )
+        == "postgres shop"
+    )
     hooked(shop)
 
 
 def test_a_database_in_use_is_not_replaced(shop: Instance, cluster: Cluster) -> None:
-    argv = [str(cluster.bin / "psql"), "-X", "-h", str(cluster.socket), "-U", "postgres", "-d", "shop", "-c", "select pg_sleep(60)"]
+    argv = [
+        str(cluster.bin / "psql"),
+        "-X",
+        "-h",
+        str(cluster.socket),
+        "-U",
+        "postgres",
+        "-d",
+        "shop",
+        "-c",
+        "select pg_sleep(60)",
+    ]
     busy = subprocess.Popen(argv, stdout=subprocess.DEVNULL, env={**os.environ, "PGAPPNAME": "busy"})
     try:
         code, document = shop.run("restore", "--mode", "in_place", "--confirm", "shop")
@@ -170,8 +188,17 @@ def test_retention_keeps_what_was_restored(shop: Instance) -> None:
 
 
 def test_a_bare_host_needs_configuration_key_and_store(shop: Instance, cluster: Cluster) -> None:
-    bare = Instance(shop.folder, "bare", "logical", **{key: value for key, value in shop.options.items() if key in {"where", "repositories"}})
-    bare.options |= {"instance": "shop", "server": {"host": str(shop.folder / "nowhere"), "user": "postgres"}, "databases": ["shop"]}
+    bare = Instance(
+        shop.folder,
+        "bare",
+        "logical",
+        **{key: value for key, value in shop.options.items() if key in {"where", "repositories"}},
+    )
+    bare.options |= {
+        "instance": "shop",
+        "server": {"host": str(shop.folder / "nowhere"), "user": "postgres"},
+        "databases": ["shop"],
+    }
     bare.configs = shop.folder / "bare"
     bare.configs.mkdir()
     bare.name = "shop"

@@ -30,7 +30,9 @@ def cluster(folder: Path) -> t.Iterator[Cluster]:
         archive_command=f"pgbackrest --config={config} --stanza=wal archive-push %p",
     )
     made.sql("create database shop", "postgres")
-    made.sql("create table orders (id bigint generated always as identity primary key, note text, at timestamptz default clock_timestamp())")
+    made.sql(
+        "create table orders (id bigint generated always as identity primary key, note text, at timestamptz default clock_timestamp())"
+    )
     made.sql("insert into orders (note) select md5(i::text) from generate_series(1, 5000) i")
     yield made
     made.stop()
@@ -44,7 +46,10 @@ def wal(folder: Path, cluster: Cluster) -> Instance:
         "physical",
         where={"kind": "host", "bin_dir": str(cluster.bin), "user": "postgres"},
         server={"host": str(cluster.socket), "user": "postgres", "data_dir": str(cluster.data)},
-        pgbackrest={"config_file": str(folder / "etc" / "wal.pgbackrest.conf"), "lock_path": str(folder / "sock" / "pgbackrest")},
+        pgbackrest={
+            "config_file": str(folder / "etc" / "wal.pgbackrest.conf"),
+            "lock_path": str(folder / "sock" / "pgbackrest"),
+        },
     )
     made.configs.chmod(0o711)
     (folder / "repo").mkdir(exist_ok=True)
@@ -82,7 +87,13 @@ def recovered(cluster: Cluster, wal: Instance, *words: str) -> tuple[Cluster, Pa
     shutil.rmtree(into, ignore_errors=True)
     document = wal.good("restore", "--mode", "pitr", "--into", str(into), *words)
     beside = Cluster.__new__(Cluster)
-    beside.folder, beside.data, beside.bin, beside.socket, beside.process = into, into / "data", cluster.bin, into / "sock", None
+    beside.folder, beside.data, beside.bin, beside.socket, beside.process = (
+        into,
+        into / "data",
+        cluster.bin,
+        into / "sock",
+        None,
+    )
     beside.socket.mkdir()
     shutil.chown(beside.socket, "postgres", "postgres")
     with (beside.data / "postgresql.auto.conf").open("a") as stream:
@@ -103,7 +114,9 @@ def test_points_in_time_are_met_to_the_second(wal: Instance, cluster: Cluster) -
     write("after")
     cluster.sql("select pg_create_restore_point('release')")
     lsn = cluster.sql("select pg_current_wal_insert_lsn()")
-    xid = cluster.sql("begin; insert into orders (note) values ('by xid'); select pg_current_xact_id(); commit").splitlines()[-1]
+    xid = cluster.sql(
+        "begin; insert into orders (note) values ('by xid'); select pg_current_xact_id(); commit"
+    ).splitlines()[-1]
     write("last")
     archived(cluster)
     for words, there in (
@@ -114,7 +127,9 @@ def test_points_in_time_are_met_to_the_second(wal: Instance, cluster: Cluster) -
     ):
         beside, into = recovered(cluster, wal, *words)
         try:
-            notes = beside.sql("select string_agg(note, ',' order by id) from orders where note in ('before', 'after', 'by xid', 'last')")
+            notes = beside.sql(
+                "select string_agg(note, ',' order by id) from orders where note in ('before', 'after', 'by xid', 'last')"
+            )
             assert notes.split(",") == there, words
         finally:
             beside.stop()
@@ -188,7 +203,12 @@ def test_a_missing_segment_is_named(wal: Instance, spoiled: Path) -> None:
     newest = wal.good("status")["status"]["backups"][-1]["id"]
     manifest = wal.folder / "state" / "wal" / "backups" / f"{newest}.json"
     copy = json.loads(manifest.read_text())["copies"][0]
-    gone = next(path for path in segments if path.name.startswith("00000001") and int(path.name[16:24], 16) == int(copy["start_lsn"].split("/")[1], 16) >> 24)
+    gone = next(
+        path
+        for path in segments
+        if path.name.startswith("00000001")
+        and int(path.name[16:24], 16) == int(copy["start_lsn"].split("/")[1], 16) >> 24
+    )
     gone.unlink()
     code, document = wal.run("verify")
     assert code == 3
@@ -198,14 +218,19 @@ def test_a_missing_segment_is_named(wal: Instance, spoiled: Path) -> None:
 
 
 def test_a_flipped_byte_is_named_where_the_tool_ends_well(wal: Instance, spoiled: Path) -> None:
-    biggest = max((path for path in (spoiled / "backup" / "wal").rglob("*") if path.is_file() and "bundle" in str(path)), key=lambda path: path.stat().st_size)
+    biggest = max(
+        (path for path in (spoiled / "backup" / "wal").rglob("*") if path.is_file() and "bundle" in str(path)),
+        key=lambda path: path.stat().st_size,
+    )
     with biggest.open("r+b") as stream:
         stream.seek(biggest.stat().st_size // 2)
         byte = stream.read(1)
         stream.seek(-1, 1)
         stream.write(bytes([byte[0] ^ 0xFF]))
     config = wal.options["pgbackrest"]["config_file"]
-    raw = subprocess.run(as_server("pgbackrest", f"--config={config}", "--stanza=wal", "verify"), capture_output=True, check=False)
+    raw = subprocess.run(
+        as_server("pgbackrest", f"--config={config}", "--stanza=wal", "verify"), capture_output=True, check=False
+    )
     assert raw.returncode == 0
     code, document = wal.run("verify")
     assert code == 3
@@ -213,14 +238,32 @@ def test_a_flipped_byte_is_named_where_the_tool_ends_well(wal: Instance, spoiled
 
 
 def test_in_place_exchanges_the_data_folder(wal: Instance, cluster: Cluster) -> None:
-    pg_ctl = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups", "--", str(cluster.bin / "pg_ctl"), "-D", str(cluster.data), "-w"]
+    pg_ctl = [
+        "setpriv",
+        "--reuid=postgres",
+        "--regid=postgres",
+        "--init-groups",
+        "--",
+        str(cluster.bin / "pg_ctl"),
+        "-D",
+        str(cluster.data),
+        "-w",
+    ]
     wal.options["hooks"] = {
         "stop_server": [[*pg_ctl, "stop", "-m", "fast"]],
         "start_server": [[*pg_ctl, "-l", str(cluster.data / "again.log"), "start"]],
     }
     wal.write()
     cluster.sql("insert into orders (note) values ('lost in place')")
-    document = wal.good("restore", "--mode", "in_place", "--confirm", "wal", "--backup", wal.good("status")["status"]["backups"][-1]["id"])
+    document = wal.good(
+        "restore",
+        "--mode",
+        "in_place",
+        "--confirm",
+        "wal",
+        "--backup",
+        wal.good("status")["status"]["backups"][-1]["id"],
+    )
     try:
         assert cluster.sql("select count(*) from orders where note = 'lost in place'") == "0"
         assert Path(document["restored"]["before"], "PG_VERSION").exists()

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
+from functools import partial
 
 from evenkeel_backup import escrow, manifest, retain
 from evenkeel_backup.engine import Engine
@@ -25,6 +27,12 @@ def run(
     engine = engine_of(job)
     job.sweep()
     at = now()
+    if not job.state.backups():
+        # A host that begins anew goes on counting where the stores are.
+        for repository in job.config.repositories:
+            with contextlib.suppress(BackupFailure):
+                for entry in engine.catalogue(repository, None):
+                    job.state.keep(entry)
     before = job.state.backups()
     newest = max((parse(entry["started_at"]) for entry in before), default=None)
     clock = manifest.clock_problem(newest, at, job.config.instance)
@@ -34,10 +42,23 @@ def run(
     job.state.note("clock", clock is None, at, fault=clock.fault if clock else "")
     sequence = job.state.next_sequence()
     made: Manifest = {
-        "schema": manifest.SCHEMA, "id": manifest.identity(at, sequence), "sequence": sequence, "instance": job.config.instance,
-        "engine": job.config.engine, "type": kind or "full", "reason": reason, "keep": keep, "needs": [], "token": secrets.token_hex(8),
-        "started_at": manifest.stamp(at), "finished_at": "", "host": job.host, "wal": {}, "copies": [], "proofs": [],
-    }  # fmt: skip
+        "schema": manifest.SCHEMA,
+        "id": manifest.identity(at, sequence),
+        "sequence": sequence,
+        "instance": job.config.instance,
+        "engine": job.config.engine,
+        "type": kind or "full",
+        "reason": reason,
+        "keep": keep,
+        "needs": [],
+        "token": secrets.token_hex(8),
+        "started_at": manifest.stamp(at),
+        "finished_at": "",
+        "host": job.host,
+        "wal": {},
+        "copies": [],
+        "proofs": [],
+    }
     if not _take(job, engine, made, kind, outcome):
         return None
     job.state.keep(made)
@@ -65,9 +86,9 @@ def _take(job: Job, engine: Engine, made: Manifest, kind: str, outcome: Outcome)
             failures = engine.backup(made, kind)
         finally:
             job.hook("after_backup")
-    except BackupFailure as failure:
-        failure.stage = failure.stage or stage
-        outcome.fail(FAILED, failure)
+    except BackupFailure as single:
+        single.stage = single.stage or stage
+        outcome.fail(FAILED, single)
     except Failures as several:
         for failure in several.failures:
             failure.stage = failure.stage or stage
@@ -105,8 +126,8 @@ def prove(job: Job, engine: Engine, made: Manifest, outcome: Outcome, read_data:
             return f"{made['bytes']} bytes"
 
         ladder.step("L0", sized)
-        ladder.step("L1", lambda repository=repository: engine.stored(made, repository, None, read_data))
-        ladder.step("L2", lambda repository=repository: engine.readable(made, repository, None))
+        ladder.step("L1", partial(engine.stored, made, repository, None, read_data))
+        ladder.step("L2", partial(engine.readable, made, repository, None))
         level = ladder.level
         unsafe = (
             escrow.problem(job.config, repository, noted, repository.key_file.read_bytes(), now())

@@ -15,7 +15,7 @@ from evenkeel_backup.config import Repository
 from evenkeel_backup.database import ROLES, create_statements, describe, identifier, property_statements
 from evenkeel_backup.faults import BackupFailure
 from evenkeel_backup.job import Job, remove
-from evenkeel_backup.logical import Logical, archive_of, give
+from evenkeel_backup.logical import archive_of, give
 from evenkeel_backup.manifest import Manifest
 from evenkeel_backup.physical import Physical
 from evenkeel_backup.scratch import Scratch, place, running
@@ -33,7 +33,7 @@ class Beside:
 
 
 def logical_beside(
-    job: Job, engine: Logical, made: Manifest, repository: Repository, database: str, name: str, key: bytes | None
+    job: Job, made: Manifest, repository: Repository, database: str, name: str, key: bytes | None
 ) -> Beside:
     """One database of a backup as a new one on the live server; gone again where anything fails."""
     began = time.monotonic()
@@ -68,9 +68,14 @@ def logical_beside(
         server.run(create_statements(entry, name))
         try:
             done = server.at(name).tool(
-                "pg_restore", "--exit-on-error", "--no-tablespaces", f"--jobs={job.config['jobs']}", f"--dbname={name}", str(root / archive_of(database)),
+                "pg_restore",
+                "--exit-on-error",
+                "--no-tablespaces",
+                f"--jobs={job.config['jobs']}",
+                f"--dbname={name}",
+                str(root / archive_of(database)),
                 seconds=job.config["timeout_seconds"],
-            )  # fmt: skip
+            )
             command.need(
                 done,
                 "the archive was not restored",

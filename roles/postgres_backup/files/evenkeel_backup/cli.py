@@ -110,12 +110,22 @@ def act(job: Job, outcome: Outcome, options: argparse.Namespace) -> None:
         point = restore.point_of(options.target_time, options.target_lsn, options.target_name, options.target_xid)
         pointed = any((options.target_time, options.target_lsn, options.target_name, options.target_xid))
         restore.run(
-            job, outcome,
+            job,
+            outcome,
             restore.Wish(
-                options.mode, options.backup, options.repository, options.database, getattr(options, "as"), options.into, options.confirm, point,
-                pointed, options.plan, key_of(options.key_file),
+                options.mode,
+                options.backup,
+                options.repository,
+                options.database,
+                getattr(options, "as"),
+                options.into,
+                options.confirm,
+                point,
+                pointed,
+                options.plan,
+                key_of(options.key_file),
             ),
-        )  # fmt: skip
+        )
     elif verb == "retain":
         retain.run(job, outcome, options.plan)
     elif verb == "escrow-check":
@@ -142,28 +152,33 @@ def main(arguments: list[str]) -> int:
             finally:
                 job.burn()
                 remember(job, outcome)
-    except BackupFailure as failure:
-        outcome.fail(LOCKED if failure.fault == "lock_held" else FAILED, failure)
+    except BackupFailure as single:
+        outcome.fail(LOCKED if single.fault == "lock_held" else FAILED, single)
     except Failures as several:
         outcome.fail(FAILED, *several.failures)
-    except OSError as failure:
-        full = failure.errno == 28
+    except OSError as broken:
+        full = broken.errno == 28
         outcome.fail(
             FAILED,
             BackupFailure(
                 "disk_full" if full else "failed",
                 "the run broke off",
                 options.instance,
-                str(failure),
+                str(broken),
                 "room on the disk" if full else "it through",
                 "Look at the path named",
             ),
         )
-    except Exception as failure:  # noqa: BLE001 - a timer's run must end as a document that names it, too
+    except Exception as unexpected:  # noqa: BLE001 - a timer's run must end as a document that names it, too
         traceback.print_exc()
-        found = f"{type(failure).__name__}: {failure}"
+        found = f"{type(unexpected).__name__}: {unexpected}"
         need = "a run without it"
-        outcome.fail(FAILED, BackupFailure("failed", "unexpected error", options.instance, found, need, "Report it with this run's output"))
+        outcome.fail(
+            FAILED,
+            BackupFailure(
+                "failed", "unexpected error", options.instance, found, need, "Report it with this run's output"
+            ),
+        )
     for failure in outcome.failures:
         say(failure.sentence)
     if job is not None and options.verb in REPORTED and outcome.exit != LOCKED:

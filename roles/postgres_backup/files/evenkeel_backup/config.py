@@ -49,10 +49,10 @@ REPOSITORY: dict[str, Any] = {
 PGBACKREST: dict[str, Any] = {
     "config_file": "",
     "log_path": "",
-    "lock_path": "/tmp/pgbackrest",
+    "lock_path": "/tmp/pgbackrest",  # noqa: S108 - its own default, used by archive_command too
     "bundle": True,
     "block": True,
-}  # noqa: S108 - pgBackRest's own default, which its archive_command uses too
+}
 TOP: dict[str, Any] = {
     "schema": SCHEMA,
     "instance": None,
@@ -146,7 +146,8 @@ def problems(data: Any, instance: str) -> list[str]:
     engine = data.get("engine")
     if engine not in ENGINES:
         found.append(f"engine: found {engine!r}, need one of {', '.join(ENGINES)}")
-    where = {**WHERE, **(data.get("where") if isinstance(data.get("where"), dict) else {})}
+    given = data.get("where")
+    where = {**WHERE, **(given if isinstance(given, dict) else {})}
     if where["kind"] not in {"host", "container"}:
         found.append(f"where.kind: found {where['kind']!r}, need host or container")
     if where["kind"] == "container" and engine != "files":

@@ -22,7 +22,8 @@ PSQL = ("-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", "-f", "-")
 # What belongs to users: no catalogue, no toast, no temporary schema, and nothing that an extension brings itself.
 _OURS = r"""
   n.nspname !~ '^pg_' and n.nspname <> 'information_schema'
-  and not exists (select from pg_depend x where x.classid = 'pg_class'::regclass and x.objid = c.oid and x.deptype = 'e')
+  and not exists (select from pg_depend x
+    where x.classid = 'pg_class'::regclass and x.objid = c.oid and x.deptype = 'e')
 """
 
 _FACTS = rf"""
@@ -34,34 +35,40 @@ select json_build_object(
   'settings', (select coalesce(json_agg(json_build_object(
       'role', case s.setrole when 0 then '' else pg_get_userbyid(s.setrole) end, 'setting', one) order by 1), '[]')
       from pg_db_role_setting s, unnest(s.setconfig) one where s.setdatabase = d.oid),
-  'grants', (select coalesce(json_agg(json_build_object('role', case a.grantee when 0 then '' else pg_get_userbyid(a.grantee) end,
+  'grants', (select coalesce(json_agg(json_build_object(
+      'role', case a.grantee when 0 then '' else pg_get_userbyid(a.grantee) end,
       'privilege', a.privilege_type, 'grantable', a.is_grantable)), '[]') from aclexplode(d.datacl) a),
-  'extensions', (select coalesce(json_agg(json_build_object('name', extname, 'version', extversion) order by extname), '[]')
-      from pg_extension),
+  'extensions', (select coalesce(json_agg(json_build_object(
+      'name', extname, 'version', extversion) order by extname), '[]') from pg_extension),
   'relations', (select coalesce(json_object_agg(kind, many), '{{}}') from (
       select case c.relkind when 'r' then 'table' when 'p' then 'partitioned table' when 'i' then 'index'
-        when 'I' then 'partitioned index' when 'v' then 'view' when 'm' then 'materialized view' when 'S' then 'sequence'
-        when 'f' then 'foreign table' else 'type' end as kind, count(*) as many
+        when 'I' then 'partitioned index' when 'v' then 'view' when 'm' then 'materialized view'
+        when 'S' then 'sequence'        when 'f' then 'foreign table' else 'type' end as kind, count(*) as many
       from pg_class c join pg_namespace n on n.oid = c.relnamespace where {_OURS} group by 1) k))
 from pg_database d where d.datname = current_database()
 """
 
 _TABLES = rf"""
-select coalesce(json_agg(json_build_object('key', n.nspname || '.' || c.relname, 'name', format('%I.%I', n.nspname, c.relname),
+select coalesce(json_agg(json_build_object(
+  'key', n.nspname || '.' || c.relname, 'name', format('%I.%I', n.nspname, c.relname),
   'unlogged', c.relpersistence = 'u') order by 1), '[]')
 from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.relkind = 'r' and {_OURS}
 """
 
 _SERVER = """
 select json_build_object('version', current_setting('server_version'),
-  'major', current_setting('server_version_num')::int / 10000, 'system', (select system_identifier::text from pg_control_system()),
+  'major', current_setting('server_version_num')::int / 10000,
+  'system', (select system_identifier::text from pg_control_system()),
   'checksums', current_setting('data_checksums') = 'on', 'standby', pg_is_in_recovery(),
-  'data_dir', current_setting('data_directory'), 'segment_bytes', (select setting::bigint from pg_settings where name = 'wal_segment_size'),
+  'data_dir', current_setting('data_directory'),
+  'segment_bytes', (select setting::bigint from pg_settings where name = 'wal_segment_size'),
   'preload', current_setting('shared_preload_libraries'),
   'superuser', (select rolsuper from pg_roles where rolname = current_user))
 """
 
-DATABASES = "select coalesce(json_agg(datname order by datname), '[]') from pg_database where datallowconn and not datistemplate"
+DATABASES = """
+select coalesce(json_agg(datname order by datname), '[]') from pg_database where datallowconn and not datistemplate
+"""
 ROLES = "select coalesce(json_agg(rolname order by rolname), '[]') from pg_roles where rolname !~ '^pg_'"
 TABLESPACES = "select coalesce(json_agg(spcname order by spcname), '[]') from pg_tablespace where spcname !~ '^pg_'"
 CHUNK = 200
@@ -238,7 +245,8 @@ def write_canary(server: Server, sequence: int, token: str) -> None:
     server.run(
         ("" if present else CANARY_TABLE)
         + f"insert into evenkeel_backup.canary (sequence, token) values ({sequence}, {literal(token)});"
-        + f"delete from evenkeel_backup.canary where written < (select max(written) - {KEPT_CANARIES} from evenkeel_backup.canary)"
+        + "delete from evenkeel_backup.canary"
+        f" where written < (select max(written) - {KEPT_CANARIES} from evenkeel_backup.canary)"
     )
 
 
@@ -253,7 +261,8 @@ def create_statements(entry: dict[str, Any], name: str) -> str:
         locale += f" {'icu_locale' if entry['provider'] == 'i' else 'builtin_locale'} {literal(entry['locale'])}"
     return (
         f"create database {identifier(name)} template template0 owner {identifier(entry['owner'])}"
-        f" encoding {literal(entry['encoding'])} lc_collate {literal(entry['collate'])} lc_ctype {literal(entry['ctype'])}{locale}"
+        f" encoding {literal(entry['encoding'])} lc_collate {literal(entry['collate'])}"
+        f" lc_ctype {literal(entry['ctype'])}{locale}"
     )
 
 

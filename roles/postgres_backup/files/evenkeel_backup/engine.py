@@ -66,7 +66,7 @@ class Engine(ABC):
 
     def needed_bytes(self, made: Manifest) -> int:
         """What a restore of it needs on the disk."""
-        return made["bytes"] + sum(entry["bytes"] for entry in made.get("databases", []))
+        return int(made["bytes"]) + sum(int(entry["bytes"]) for entry in made.get("databases", []))
 
     def restored_folder(self, made: Manifest) -> Path:
         """Where a drill works."""

@@ -40,6 +40,11 @@ def problem(
     else:
         return None
     return BackupFailure(
-        "key_not_escrowed", "the key's copy is not proven", f"repository {repository.name}", found,
-        "one with the key in use", "Run 'evenkeel-backup escrow-check --key-file -' with the copy kept outside this host", "escrow",
-    )  # fmt: skip
+        "key_not_escrowed",
+        "the key's copy is not proven",
+        f"repository {repository.name}",
+        found,
+        "one with the key in use",
+        "Run 'evenkeel-backup escrow-check --key-file -' with the copy kept outside this host",
+        "escrow",
+    )

@@ -16,7 +16,6 @@ from evenkeel_backup.config import Repository
 from evenkeel_backup.database import Server, identifier, literal
 from evenkeel_backup.faults import BackupFailure, Failures
 from evenkeel_backup.job import Job
-from evenkeel_backup.logical import Logical
 from evenkeel_backup.manifest import Manifest
 from evenkeel_backup.outcome import BROUGHT_BACK, FAILED, NEEDS_A_PERSON, Outcome
 from evenkeel_backup.physical import Physical
@@ -46,9 +45,23 @@ def _safety(job: Job, outcome: Outcome) -> Manifest:
 
 def _back(job: Job, outcome: Outcome, why: Exception, undo: Callable[[], None], kept: str) -> None:
     """Bring the former state back; where that fails too, say where it is."""
-    failures = why.failures if isinstance(why, Failures) else [why] if isinstance(why, BackupFailure) else [
-        BackupFailure("failed", "the exchange failed", job.config.instance, f"{type(why).__name__}: {why}", "it through", "See the report", STAGE)
-    ]  # fmt: skip
+    failures = (
+        why.failures
+        if isinstance(why, Failures)
+        else [why]
+        if isinstance(why, BackupFailure)
+        else [
+            BackupFailure(
+                "failed",
+                "the exchange failed",
+                job.config.instance,
+                f"{type(why).__name__}: {why}",
+                "it through",
+                "See the report",
+                STAGE,
+            )
+        ]
+    )
     try:
         undo()
     except (BackupFailure, OSError) as worse:
@@ -72,7 +85,6 @@ def _back(job: Job, outcome: Outcome, why: Exception, undo: Callable[[], None], 
 
 def databases(
     job: Job,
-    engine: Logical,
     outcome: Outcome,
     made: Manifest,
     repository: Repository,
@@ -87,7 +99,7 @@ def databases(
     exchanged = False
     try:
         job.hook("stop_app")
-        brought = logical_beside(job, engine, made, repository, database, name, key)
+        brought = logical_beside(job, made, repository, database, name, key)
         with job.server() as server:
             _swap(server, {database: before, name: database})
             exchanged = True
@@ -142,7 +154,8 @@ def _swap(server: Server, names: dict[str, str]) -> None:
     )
     if many:
         who = server.run(
-            f"select string_agg(distinct coalesce(nullif(application_name, ''), usename), ', ') from pg_stat_activity where datname = {literal(first)}"
+            "select string_agg(distinct coalesce(nullif(application_name, ''), usename), ', ')"
+            f" from pg_stat_activity where datname = {literal(first)}"
         )
         raise BackupFailure(
             "connections_open",
@@ -159,7 +172,8 @@ def _swap(server: Server, names: dict[str, str]) -> None:
 
 def _end_sessions(server: Server, database: str) -> None:
     server.run(
-        f"select pg_terminate_backend(pid) from pg_stat_activity where datname = {literal(database)} and pid <> pg_backend_pid()"
+        "select pg_terminate_backend(pid) from pg_stat_activity"
+        f" where datname = {literal(database)} and pid <> pg_backend_pid()"
     )
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:

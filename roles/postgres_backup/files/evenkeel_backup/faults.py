@@ -60,14 +60,16 @@ _SIGNS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ),
         (
             "flipped_byte",
-            r"ciphertext verification failed|hash (?:does not match|mismatch)|invalid data returned|checksum (?:error|mismatch)"
+            r"ciphertext verification failed|hash (?:does not match|mismatch)|invalid data returned"
+            r"|checksum (?:error|mismatch)"
             r"|data corruption|does not match (?:id|hash|expected)|invalid checksum|corrupt(?:ed)? (?:pack|data|blob)"
             r"|incorrect header check|unable to inflate|invalid (?:distance|stored block|block type|code lengths)"
-            r"|could not uncompress|lz4 (?:error|frame)|zstd",
+            r"|could not uncompress",
         ),
         (
             "partial_upload",
-            r"no such blob|not found in (?:the )?(?:repository|index)|pack \w+ (?:does not exist|is missing|not referenced)"
+            r"no such blob|not found in (?:the )?(?:repository|index)"
+            r"|pack \w+ (?:does not exist|is missing|not referenced)"
             r"|unable to open missing file|FileMissingError|\[055\]|tree \w+.*not found|missing from backend"
             r"|does not exist in repository|incomplete pack|unexpected EOF|at least one source file could not be read",
         ),
@@ -80,7 +82,8 @@ _SIGNS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("missing_role", r"role \"?[^\"\n]+\"? does not exist"),
         (
             "missing_extension",
-            r"extension \"?[^\"\n]+\"? (?:is not available|does not exist|must be installed)|could not open extension control file"
+            r"extension \"?[^\"\n]+\"? (?:is not available|does not exist|must be installed)"
+            r"|could not open extension control file"
             r"|could not access file \"[^\"]+\": No such file",
         ),
         (
@@ -96,12 +99,14 @@ _SIGNS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("missing_wal", r"requested WAL segment|unable to find .* in the archive|\[044\]|WAL file .* missing"),
         (
             "target_out_of_range",
-            r"recovery ended before configured recovery target was reached|requested recovery stop point is before consistent",
+            r"recovery ended before configured recovery target was reached"
+            r"|requested recovery stop point is before consistent",
         ),
         ("corrupt_pages", r"page verification failed|invalid page|checksum verification failed|heap tuple .* lacks"),
         (
             "server_unreachable",
-            r"could not connect to server|connection to server .* failed|the database system is (?:starting up|shutting down)"
+            r"could not connect to server|connection to server .* failed"
+            r"|the database system is (?:starting up|shutting down)"
             r"|No such container|is not running",
         ),
         (

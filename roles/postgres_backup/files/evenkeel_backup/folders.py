@@ -20,8 +20,8 @@ from evenkeel_backup.faults import BackupFailure
 from evenkeel_backup.job import remove
 from evenkeel_backup.ladder import Ladder
 from evenkeel_backup.manifest import Manifest
-from evenkeel_backup.state import now
 from evenkeel_backup.scratch import place
+from evenkeel_backup.state import now
 
 
 class Folders(Engine):
@@ -34,7 +34,7 @@ class Folders(Engine):
         ]
         return snapshots.prepare(self.job, check), settings
 
-    def backup(self, made: Manifest, kind: str) -> list[BackupFailure]:
+    def backup(self, made: Manifest, kind: str) -> list[BackupFailure]:  # noqa: ARG002 - the engines have one shape
         job = self.job
         files: dict[str, Any] = {}
         for path in job.config["paths"]:

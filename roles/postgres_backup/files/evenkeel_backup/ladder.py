@@ -32,8 +32,8 @@ class Ladder:
         evidence = ""
         try:
             evidence = prove()
-        except BackupFailure as failure:
-            found = [failure]
+        except BackupFailure as single:
+            found = [single]
         except Failures as failures:
             found = failures.failures
         for failure in found:

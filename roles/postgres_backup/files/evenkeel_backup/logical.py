@@ -23,8 +23,8 @@ from evenkeel_backup.job import Job, remove
 from evenkeel_backup.ladder import Ladder
 from evenkeel_backup.manifest import Manifest
 from evenkeel_backup.progress import Progress
-from evenkeel_backup.state import now
 from evenkeel_backup.scratch import Scratch, place, running
+from evenkeel_backup.state import now
 
 SNAPSHOT = "begin isolation level repeatable read read only; select pg_export_snapshot()"
 
@@ -49,7 +49,9 @@ def cut_files(folder: Path, subject: str) -> list[BackupFailure]:
         if tail != END_OF_DATA:
             need = "the mark at the end of the data"
             remedy = "Take a new backup and look at the disk of work_dir"
-            found.append(BackupFailure("truncated_dump", "a dump file is cut", f"{subject}: {path.name}", "no end", need, remedy))
+            found.append(
+                BackupFailure("truncated_dump", "a dump file is cut", f"{subject}: {path.name}", "no end", need, remedy)
+            )
     return found
 
 
@@ -77,7 +79,7 @@ class Logical(Engine):
         )
         return target.major_of(done.out)
 
-    def backup(self, made: Manifest, kind: str) -> list[BackupFailure]:
+    def backup(self, made: Manifest, kind: str) -> list[BackupFailure]:  # noqa: ARG002 - the engines have one shape
         job = self.job
         partial = job.config.work_dir / f"{made['id']}.partial"
         whole = job.config.work_dir / made["id"]
@@ -85,7 +87,7 @@ class Logical(Engine):
             facts = server.facts()
             self._may(facts)
             names = job.databases(server)
-            self._room(made)
+            self._room()
             job.where.own(partial)
             job.where.own(partial / "databases")
             made["server"] = {
@@ -114,18 +116,28 @@ class Logical(Engine):
     def _may(self, facts: dict[str, Any]) -> None:
         if not facts["superuser"]:
             raise BackupFailure(
-                "settings_wrong", "the role may not read the roles' passwords", self.job.config.server["user"], "no superuser",
-                "one, as roles without passwords lock the app out after a restore", "Set server.user to a superuser", "server",
-            )  # fmt: skip
+                "settings_wrong",
+                "the role may not read the roles' passwords",
+                self.job.config.server["user"],
+                "no superuser",
+                "one, as roles without passwords lock the app out after a restore",
+                "Set server.user to a superuser",
+                "server",
+            )
 
-    def _room(self, made: Manifest) -> None:
+    def _room(self) -> None:
         before = self.job.state.good()
         free = disk.free_bytes(self.job.config.work_dir)
         if before and free < before["bytes"] * 1.1:
             raise BackupFailure(
-                "disk_full", "there is no room for the dump", str(self.job.config.work_dir), f"{free / 1e6:.1f} MB free",
-                f"{before['bytes'] * 1.1 / 1e6:.1f} MB, as {before['id']} took", "Free space, or set work_dir", "dump",
-            )  # fmt: skip
+                "disk_full",
+                "there is no room for the dump",
+                str(self.job.config.work_dir),
+                f"{free / 1e6:.1f} MB free",
+                f"{before['bytes'] * 1.1 / 1e6:.1f} MB, as {before['id']} took",
+                "Free space, or set work_dir",
+                "dump",
+            )
 
     def _dump(self, server: Server, folder: Path) -> dict[str, Any]:
         """One database: the dump and the counts see the same snapshot."""
@@ -136,10 +148,17 @@ class Logical(Engine):
             total = int(server.run("select pg_database_size(current_database())"))
             progress = Progress(f"dump {server.database}", total)
             done = server.tool(
-                "pg_dump", "--format=directory", f"--jobs={options['jobs']}", f"--snapshot={snapshot}", f"--compress={options['compress']}",
-                "--no-password", "--lock-wait-timeout=60s", f"--file={folder}",
-                seconds=options["timeout_seconds"], watch=lambda: progress.show(disk.size_below(folder)),
-            )  # fmt: skip
+                "pg_dump",
+                "--format=directory",
+                f"--jobs={options['jobs']}",
+                f"--snapshot={snapshot}",
+                f"--compress={options['compress']}",
+                "--no-password",
+                "--lock-wait-timeout=60s",
+                f"--file={folder}",
+                seconds=options["timeout_seconds"],
+                watch=lambda: progress.show(disk.size_below(folder)),
+            )
             entry = counted.result(options["timeout_seconds"])
         command.need(
             done,
@@ -256,7 +275,8 @@ class Logical(Engine):
                     restored.seconds = time.monotonic() - began
                     restored.bytes = made["bytes"]
                     restored.figures = {"fetch_seconds": round(fetched, 3), "network": "none"}
-                    return f"{len(made['databases'])} databases restored in {restored.seconds:.1f} s, {made['bytes'] / 1e6 / restored.seconds:.1f} MB/s"
+                    rate = made["bytes"] / 1e6 / restored.seconds
+                    return f"{len(made['databases'])} databases restored in {restored.seconds:.1f} s, {rate:.1f} MB/s"
 
                 climb.step("L3", restore)
                 climb.step("L4", lambda: scratch.amcheck(jobs=job.config["jobs"]))
@@ -290,9 +310,15 @@ class Logical(Engine):
             if entry["name"] == "postgres":
                 server.run("drop database if exists postgres")
             done = server.tool(
-                "pg_restore", "--create", "--exit-on-error", "--no-tablespaces", f"--jobs={self.job.config['jobs']}", "--dbname=template1",
-                str(root / archive_of(entry["name"])), seconds=self.job.config["timeout_seconds"],
-            )  # fmt: skip
+                "pg_restore",
+                "--create",
+                "--exit-on-error",
+                "--no-tablespaces",
+                f"--jobs={self.job.config['jobs']}",
+                "--dbname=template1",
+                str(root / archive_of(entry["name"])),
+                seconds=self.job.config["timeout_seconds"],
+            )
             command.need(
                 done,
                 "the archive was not restored",
@@ -315,7 +341,8 @@ class Logical(Engine):
         if problems:
             raise Failures(problems)
         rows = sum(sum(entry["rows"].values()) for entry in made["databases"])
-        return f"{rows} rows in {sum(len(entry['rows']) for entry in made['databases'])} tables, {len(made['roles'])} roles and the canary as in the manifest"
+        tables = sum(len(entry["rows"]) for entry in made["databases"])
+        return f"{rows} rows in {tables} tables, {len(made['roles'])} roles and the canary as in the manifest"
 
     def catalogue(self, repository: Repository, key: bytes | None) -> list[Manifest]:
         return snapshots.catalogue(self.job, repository, key)

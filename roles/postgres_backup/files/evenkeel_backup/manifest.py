@@ -48,14 +48,24 @@ def size_problem(manifest: Manifest, good: Manifest | None, minimum: int, ratio:
     name = manifest["id"]
     if manifest["bytes"] < minimum:
         return BackupFailure(
-            "size_anomaly", "the backup is too small", name, f"{manifest['bytes']} bytes", f"{minimum}",
-            "Look whether the data is there; set minimum_bytes if it is", "L0",
-        )  # fmt: skip
+            "size_anomaly",
+            "the backup is too small",
+            name,
+            f"{manifest['bytes']} bytes",
+            f"{minimum}",
+            "Look whether the data is there; set minimum_bytes if it is",
+            "L0",
+        )
     if good and manifest["bytes"] < good["bytes"] * ratio:
         return BackupFailure(
-            "size_anomaly", "the backup has shrunk", name, f"{manifest['bytes']} bytes after {good['bytes']} of {good['id']}",
-            f"{ratio:.0%} of it", "Look whether data was lost; set shrink_ratio if it was meant", "L0",
-        )  # fmt: skip
+            "size_anomaly",
+            "the backup has shrunk",
+            name,
+            f"{manifest['bytes']} bytes after {good['bytes']} of {good['id']}",
+            f"{ratio:.0%} of it",
+            "Look whether data was lost; set shrink_ratio if it was meant",
+            "L0",
+        )
     return None
 
 
@@ -77,7 +87,7 @@ def empty_problems(manifest: Manifest, good: Manifest | None) -> list[BackupFail
                     f"rows, of which the backup before had {had}",
                     "Look whether its data was lost; the good backups before stay",
                     "L0",
-                )  # fmt: skip
+                )
             )
     if manifest["engine"] != "files" and not now:
         found.append(
@@ -89,7 +99,7 @@ def empty_problems(manifest: Manifest, good: Manifest | None) -> list[BackupFail
                 "at least one",
                 "Look at the server's databases and the option databases",
                 "L0",
-            )  # fmt: skip
+            )
         )
     return found
 
@@ -121,7 +131,7 @@ def file_problems(manifest: Manifest, found: Mapping[str, Mapping[str, Any]], su
                 f"{wanted['bytes']} bytes with sha256 {wanted['sha256'][:12]}",
                 "Take a new backup now and look at the disk and the store",
                 "L1",
-            )  # fmt: skip
+            )
         )
     return problems
 
@@ -140,7 +150,7 @@ def differences(manifest: Manifest, restored: Manifest, tolerance: float = 0.0) 
                 str(need),
                 f"Do not rely on {manifest['id']}: take a new backup, drill it, and look at what wrote meanwhile",
                 "L5",
-            )  # fmt: skip
+            )
         )
 
     roles = set(restored.get("roles", []))

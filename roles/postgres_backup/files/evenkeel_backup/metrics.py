@@ -48,12 +48,12 @@ Sample = tuple[str, dict[str, str], float]
 def render(samples: list[Sample]) -> str:
     """The text of the file. Pure."""
     lines = []
-    for name in HELP:
+    for name, text in HELP.items():
         own = [(labels, value) for sample, labels, value in samples if sample == name]
         if own:
-            lines += [f"# HELP evenkeel_{name} {HELP[name]}.", f"# TYPE evenkeel_{name} gauge"]
+            lines += [f"# HELP evenkeel_{name} {text}.", f"# TYPE evenkeel_{name} gauge"]
         for labels, value in own:
-            words = ",".join(f'{key}="{_label(text)}"' for key, text in sorted(labels.items()))
+            words = ",".join(f'{key}="{_label(value)}"' for key, value in sorted(labels.items()))
             lines.append(f"evenkeel_{name}{{{words}}} {value:.15g}")
     return "\n".join(lines) + "\n"
 
@@ -63,9 +63,15 @@ def _label(text: str) -> str:
 
 
 def samples(
-    instance: str, engine: str, backups: list[Manifest], last: Mapping[str, Any], options: Mapping[str, Any], repositories: list[str],
-    escrowed: Mapping[str, bool], at: datetime,
-) -> list[Sample]:  # fmt: skip
+    instance: str,
+    engine: str,
+    backups: list[Manifest],
+    last: Mapping[str, Any],
+    options: Mapping[str, Any],
+    repositories: list[str],
+    escrowed: Mapping[str, bool],
+    at: datetime,
+) -> list[Sample]:
     """Every figure from what the state says. Pure."""
     base = {"instance": instance, "engine": engine}
     found: list[Sample] = [
@@ -186,8 +192,15 @@ def write(job: Job) -> None:
                 escrow.problem(config, repository, noted, repository.key_file.read_bytes(), now()) is None
             )
     found = samples(
-        config.instance, config.engine, job.state.backups(), job.state.last(), config.options, [one.name for one in config.repositories], escrowed, now()
-    )  # fmt: skip
+        config.instance,
+        config.engine,
+        job.state.backups(),
+        job.state.last(),
+        config.options,
+        [one.name for one in config.repositories],
+        escrowed,
+        now(),
+    )
     disk.write_atomic(config.metrics_file, render(found), 0o644)
 
 
@@ -210,6 +223,6 @@ def schedule(job: Job) -> bool:
     """Whether backups come as often as they should; noted as a stage, so that the alert has its name."""
     good = [entry for entry in job.state.backups() if level_of(entry) >= 2]
     age = (now() - parse(good[-1]["finished_at"])).total_seconds() if good else float("inf")
-    fresh = age <= job.config["max_age_seconds"]
+    fresh: bool = age <= job.config["max_age_seconds"]
     job.state.note("schedule", fresh, now(), fault="" if fresh else "stale_schedule")
     return fresh

@@ -117,7 +117,13 @@ class PgBackRest:
     def need(self, done: command.Done, what: str, wanted: str, otherwise: str = "failed") -> command.Done:
         """Pass what ended well through."""
         return command.need(
-            done, what, self.job.config.instance, wanted, "Look at the store, its key and the server's log", otherwise, store=True
+            done,
+            what,
+            self.job.config.instance,
+            wanted,
+            "Look at the store, its key and the server's log",
+            otherwise,
+            store=True,
         )
 
     def version(self) -> tuple[int, ...]:
@@ -128,9 +134,14 @@ class PgBackRest:
             where = self.job.config.where
             place = f"the image {where['image']}" if where["kind"] == "container" else "this host"
             raise BackupFailure(
-                "tool_missing", "pgBackRest is missing", place, done.tail, "the package pgbackrest",
-                "Install it there, or set engine to logical", "server",
-            )  # fmt: skip
+                "tool_missing",
+                "pgBackRest is missing",
+                place,
+                done.tail,
+                "the package pgbackrest",
+                "Install it there, or set engine to logical",
+                "server",
+            )
         return int(match[1]), int(match[2])
 
     def info(self, repository: Repository) -> dict[str, Any]:
@@ -139,7 +150,9 @@ class PgBackRest:
         self.need(done, "the repository cannot be read", "its list of backups", "store_unreachable")
         # Its messages stand in the JSON with their line breaks unescaped.
         entries = json.loads(done.out or "[]", strict=False)
-        entry = entries[0] if entries else {"backup": [], "archive": [], "status": {"code": 1, "message": "no stanza"}}
+        entry: dict[str, Any] = (
+            entries[0] if entries else {"backup": [], "archive": [], "status": {"code": 1, "message": "no stanza"}}
+        )
         broken = [
             repo["status"]
             for repo in entry.get("repo", [])
@@ -154,7 +167,7 @@ class PgBackRest:
                 "it open with this key",
                 "wrong_key",
             )
-        return dict(entry)
+        return entry
 
     def listing(self, repository: Repository, path: str) -> dict[str, dict[str, Any]]:
         """The files below a path of a repository."""

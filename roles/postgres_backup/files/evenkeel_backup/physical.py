@@ -91,7 +91,8 @@ class Physical(Engine):
         return changed, settings
 
     def _settings(self) -> list[dict[str, Any]]:
-        wanted = f"pgbackrest --config={self.job.config.pgbackrest['config_file']} --stanza={self.job.config.instance} archive-push %p"
+        file = self.job.config.pgbackrest["config_file"]
+        wanted = f"pgbackrest --config={file} --stanza={self.job.config.instance} archive-push %p"
         with self.job.server() as server:
             found = server.ask(
                 "select json_object_agg(name, setting) from pg_settings where name in"
@@ -231,18 +232,24 @@ class Physical(Engine):
         began = time.monotonic()
         while time.monotonic() - began < ARCHIVE_SECONDS:
             found = server.ask(
-                "select json_build_object('last', coalesce(last_archived_wal, ''), 'failed', coalesce(last_failed_wal, '')) from pg_stat_archiver"
+                "select json_build_object('last', coalesce(last_archived_wal, ''),"
+                " 'failed', coalesce(last_failed_wal, '')) from pg_stat_archiver"
             )
             if found["last"][:24] >= name:
                 made["wal"]["archived_seconds"] = round(time.monotonic() - began, 3)
                 return
             time.sleep(0.3)
         raise BackupFailure(
-            "missing_wal", "the archive does not follow", self.job.config.instance, f"last {found['last'] or 'nothing'}, failing at {found['failed'] or 'none'}",
-            f"{name} within {ARCHIVE_SECONDS} s", "Look at the server's log for archive_command", "archive",
-        )  # fmt: skip
+            "missing_wal",
+            "the archive does not follow",
+            self.job.config.instance,
+            f"last {found['last'] or 'nothing'}, failing at {found['failed'] or 'none'}",
+            f"{name} within {ARCHIVE_SECONDS} s",
+            "Look at the server's log for archive_command",
+            "archive",
+        )
 
-    def stored(self, made: Manifest, repository: Repository, key: bytes | None, read_data: bool) -> str:
+    def stored(self, made: Manifest, repository: Repository, key: bytes | None, read_data: bool) -> str:  # noqa: ARG002 - the engines have one shape
         """pgBackRest's own check reads every byte; its text is the verdict."""
         copy = copy_of(made, repository.name)
         with self.tool(key) as tool:
@@ -312,7 +319,8 @@ class Physical(Engine):
                         made["bytes"],
                         figures,
                     )
-                    return f"recovered to {made['wal']['canary_lsn']} in {restored.seconds:.1f} s, {made['bytes'] / 1e6 / restored.seconds:.1f} MB/s"
+                    rate = made["bytes"] / 1e6 / restored.seconds
+                    return f"recovered to {made['wal']['canary_lsn']} in {restored.seconds:.1f} s, {rate:.1f} MB/s"
 
                 def sound() -> str:
                     text = scratch.amcheck(user, job.config["jobs"])
@@ -357,10 +365,18 @@ class Physical(Engine):
         began = time.monotonic()
         figures: dict[str, Any] = {"network": "none"}
         recover(
-            tool, repository, entry, archive, point, scratch, preload=made["server"].get("preload", ""), user=job.config.server["user"],
-            jobs=job.config["jobs"], ready_seconds=job.config["timeout_seconds"],
+            tool,
+            repository,
+            entry,
+            archive,
+            point,
+            scratch,
+            preload=made["server"].get("preload", ""),
+            user=job.config.server["user"],
+            jobs=job.config["jobs"],
+            ready_seconds=job.config["timeout_seconds"],
             fetched=lambda: figures.update(fetch_seconds=round(time.monotonic() - began, 3)),
-        )  # fmt: skip
+        )
         return figures
 
     def compare(self, made: Manifest, server: Server, tolerance: float) -> str:
@@ -376,7 +392,8 @@ class Physical(Engine):
         }
         ladder.refuse(manifest.differences(made, restored, tolerance))
         rows = sum(sum(entry["rows"].values()) for entry in restored["databases"])
-        return f"{rows} rows, within {tolerance:.0%} of the manifest, and exactly the canary rows up to {made['wal']['canary_lsn']}"
+        exactly = f"exactly the canary rows up to {made['wal']['canary_lsn']}"
+        return f"{rows} rows, within {tolerance:.0%} of the manifest, and {exactly}"
 
     def range(self, repository: Repository, key: bytes | None = None) -> dict[str, Any]:
         """From when to when a recovery is possible."""
@@ -389,9 +406,13 @@ class Physical(Engine):
             archive = archive_of(tool, repository, last, info, size)
             start = candidate(first)
         return {
-            "from": manifest.stamp(start.stopped_at), "from_lsn": wal.lsn_text(start.stop_lsn), "to": manifest.stamp(archive.end_at),
-            "to_lsn": wal.lsn_text(archive.end), "timeline": archive.timeline, "hole": archive.hole,
-        }  # fmt: skip
+            "from": manifest.stamp(start.stopped_at),
+            "from_lsn": wal.lsn_text(start.stop_lsn),
+            "to": manifest.stamp(archive.end_at),
+            "to_lsn": wal.lsn_text(archive.end),
+            "timeline": archive.timeline,
+            "hole": archive.hole,
+        }
 
     def _segment_bytes(self) -> int:
         for entry in reversed(self.job.state.backups()):

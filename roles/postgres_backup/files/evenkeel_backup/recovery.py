@@ -71,9 +71,16 @@ def archive_of(
         wal.segment_name(way[-1].timeline, end, size) if wal.gap_behind(segments, end, way[-1].timeline, size) else ""
     )
     return Archive(
-        path, frozenset(segments), frozenset(histories), tuple(way), start, end,
-        datetime.fromtimestamp(max(times, default=0), UTC), hole, size,
-    )  # fmt: skip
+        path,
+        frozenset(segments),
+        frozenset(histories),
+        tuple(way),
+        start,
+        end,
+        datetime.fromtimestamp(max(times, default=0), UTC),
+        hole,
+        size,
+    )
 
 
 def _way(
@@ -110,9 +117,13 @@ def needed_wal(archive: Archive, until: int | None) -> list[str]:
     if absent or (until is None and archive.hole):
         first = absent[0] if absent else archive.hole
         raise BackupFailure(
-            "missing_wal", "the archive has a hole", archive.path, f"no {first}" + (f" and {len(absent) - 1} more" if len(absent) > 1 else ""),
-            f"every segment from {names[0]} to {names[-1]}", "Take a full backup now; what lies before the hole stays recoverable",
-        )  # fmt: skip
+            "missing_wal",
+            "the archive has a hole",
+            archive.path,
+            f"no {first}" + (f" and {len(absent) - 1} more" if len(absent) > 1 else ""),
+            f"every segment from {names[0]} to {names[-1]}",
+            "Take a full backup now; what lies before the hole stays recoverable",
+        )
     following = wal.segment_name(archive.timeline, (last // archive.size + 1) * archive.size, archive.size)
     return [*names, following] if following in archive.segments else names
 
@@ -148,9 +159,14 @@ def restore_files(tool: PgBackRest, repository: Repository, label: str, data: Pa
     tool.job.where.own(data)
     progress = Progress("restore", watch_total)
     done = tool.run(
-        "restore", f"--repo={repository.number}", f"--set={label}", f"--pg1-path={data}", "--type=preserve",
-        f"--tablespace-map-all={data.parent / 'tablespaces'}", watch=lambda: progress.show(disk.size_below(data)),
-    )  # fmt: skip
+        "restore",
+        f"--repo={repository.number}",
+        f"--set={label}",
+        f"--pg1-path={data}",
+        "--type=preserve",
+        f"--tablespace-map-all={data.parent / 'tablespaces'}",
+        watch=lambda: progress.show(disk.size_below(data)),
+    )
     tool.need(done, "the files were not restored", "pgbackrest restore ending with code 0", "flipped_byte")
     progress.show(disk.size_below(data), last=True)
 
@@ -178,9 +194,19 @@ def settings(point: Point, archive: Archive, wal_folder: Path, preload: str) -> 
 
 
 def recover(
-    tool: PgBackRest, repository: Repository, entry: dict[str, Any], archive: Archive, point: Point, scratch: Scratch, *,
-    preload: str, user: str, jobs: int, ready_seconds: float, fetched: Callable[[], None] = lambda: None,
-) -> None:  # fmt: skip
+    tool: PgBackRest,
+    repository: Repository,
+    entry: dict[str, Any],
+    archive: Archive,
+    point: Point,
+    scratch: Scratch,
+    *,
+    preload: str,
+    user: str,
+    jobs: int,
+    ready_seconds: float,
+    fetched: Callable[[], None] = lambda: None,
+) -> None:
     """Files, WAL, and a server that recovered to the point and takes writes."""
     names = needed_wal(archive, point.lsn)
     restore_files(tool, repository, entry["label"], scratch.data, int(entry["info"]["size"]))

@@ -20,7 +20,8 @@ body{font:15px/1.5 system-ui,sans-serif;max-width:60em;margin:2em auto;padding:0
 h1{font-size:1.5em}table{border-collapse:collapse;width:100%;margin:1em 0}
 td,th{text-align:left;padding:.35em .6em;border-bottom:1px solid #d5d9de;vertical-align:top}
 .good{color:#0b6b2e;font-weight:600}.bad{color:#a40e26;font-weight:600}.num{text-align:right;font-variant-numeric:tabular-nums}
-@media (prefers-color-scheme:dark){body{color:#e6e8eb;background:#14171a}td,th{border-color:#343a40}.good{color:#5fd38a}.bad{color:#ff7b84}}
+@media (prefers-color-scheme:dark){
+body{color:#e6e8eb;background:#14171a}td,th{border-color:#343a40}.good{color:#5fd38a}.bad{color:#ff7b84}}
 """
 SAYS = {
     "L0": "it is there, and the key opens it",
@@ -61,7 +62,8 @@ def page(document: dict[str, Any]) -> str:
         mark = '<td class="good">passed' if step["ok"] else '<td class="bad">failed'
         evidence = step["evidence"] or ", ".join(step["faults"])
         parts.append(
-            f"<tr><td>{step['step']}<td>{SAYS[step['step']]}{mark}<td>{_text(evidence)}<td class=num>{step['seconds']:.1f}</tr>"
+            f"<tr><td>{step['step']}<td>{SAYS[step['step']]}{mark}<td>{_text(evidence)}"
+            f"<td class=num>{step['seconds']:.1f}</tr>"
         )
     parts.append("</table>")
     if document["failures"]:

@@ -58,7 +58,8 @@ class Restic:
             f"repository {self.repository.name}",
             wanted,
             "Look at the store, its credentials and its key",
-            otherwise, store=True,
+            otherwise,
+            store=True,
         )
 
     def identity(self) -> str:

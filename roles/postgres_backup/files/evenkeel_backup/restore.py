@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from evenkeel_backup import exchange, proof, target, wal
@@ -36,7 +36,7 @@ class Wish:
     name: str = ""
     into: str = ""
     confirm: str = ""
-    point: Point = Point()
+    point: Point = field(default_factory=Point)
     pointed: bool = False
     plan: bool = False
     key: bytes | None = None
@@ -142,9 +142,9 @@ def _logical(job: Job, engine: Logical, outcome: Outcome, repository: Repository
     if _plan(outcome, wish, made, steps):
         return
     if wish.mode == "in_place":
-        exchange.databases(job, engine, outcome, made, repository, database, name, wish.key)
+        exchange.databases(job, outcome, made, repository, database, name, wish.key)
         return
-    brought = logical_beside(job, engine, made, repository, database, name, wish.key)
+    brought = logical_beside(job, made, repository, database, name, wish.key)
     _told(outcome, brought)
 
 

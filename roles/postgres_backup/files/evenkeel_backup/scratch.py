@@ -133,9 +133,13 @@ class Scratch:
 
     def _failure(self, found: str) -> BackupFailure:
         return BackupFailure(
-            fault_of(found), "the restored server does not start", str(self.data), found, "a server that takes queries",
+            fault_of(found),
+            "the restored server does not start",
+            str(self.data),
+            found,
+            "a server that takes queries",
             f"Read {self.log} while the drill is kept, or the report",
-        )  # fmt: skip
+        )
 
     def last_words(self) -> str:
         """What its log says of its end: errors first."""

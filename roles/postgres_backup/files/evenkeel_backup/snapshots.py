@@ -131,7 +131,7 @@ def fetch(
     include = [f"{copy['root']}/{name}" for name in only]
     restic.restore(copy["snapshot"], target, include, watch=lambda: progress.show(disk.size_below(target)))
     progress.show(disk.size_below(target), last=True)
-    return target / copy["root"].lstrip("/")
+    return target / str(copy["root"]).lstrip("/")
 
 
 def forget(job: Job, repository: Repository, snapshots: list[str]) -> None:

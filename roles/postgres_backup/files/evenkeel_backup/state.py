@@ -14,7 +14,27 @@ from evenkeel_backup import disk
 from evenkeel_backup.faults import BackupFailure
 from evenkeel_backup.manifest import Manifest, stamp
 
-STAGES = ("config", "lock", "clock", "schedule", "hooks", "server", "dump", "store", "L0", "L1", "L2", "L3", "L4", "L5", "escrow", "retain", "archive", "target", "restore")  # fmt: skip
+STAGES = (
+    "config",
+    "lock",
+    "clock",
+    "schedule",
+    "hooks",
+    "server",
+    "dump",
+    "store",
+    "L0",
+    "L1",
+    "L2",
+    "L3",
+    "L4",
+    "L5",
+    "escrow",
+    "retain",
+    "archive",
+    "target",
+    "restore",
+)
 
 
 @dataclass(frozen=True)
@@ -43,7 +63,7 @@ class State:
     def next_sequence(self) -> int:
         """One more than every sequence that was ever given out."""
         last = int((disk.read_json(self.folder / "sequence.json") or {}).get("sequence", 0))
-        number = max([last, *(entry["sequence"] for entry in self.backups())]) + 1
+        number: int = max([last, *(entry["sequence"] for entry in self.backups())]) + 1
         disk.write_json(self.folder / "sequence.json", {"sequence": number})
         return number
 

@@ -45,10 +45,30 @@ def run(job: Job, outcome: Outcome) -> None:
     if age is None or age > job.config["max_age_seconds"]:
         outcome.fail(
             UNPROVEN,
-            BackupFailure("stale_schedule", "there is no fresh backup", job.config.instance, f"one of {age:.0f} s ago" if age is not None else "none",
-                          f"one within {job.config['max_age_seconds']} s", "Look at the timer and its last report", "schedule"),
-        )  # fmt: skip
+            BackupFailure(
+                "stale_schedule",
+                "there is no fresh backup",
+                job.config.instance,
+                f"one of {age:.0f} s ago" if age is not None else "none",
+                f"one within {job.config['max_age_seconds']} s",
+                "Look at the timer and its last report",
+                "schedule",
+            ),
+        )
     outcome.more["status"] = {
-        "repositories": repositories, "newest_good": good[-1]["id"] if good else "", "age_seconds": age, "drill": last["drill"],
-        "stages": last["stages"], "backups": [{"id": entry["id"], "level": level_of(entry), "bytes": entry["bytes"], "keep": entry["keep"], "reason": entry["reason"]} for entry in backups],
-    }  # fmt: skip
+        "repositories": repositories,
+        "newest_good": good[-1]["id"] if good else "",
+        "age_seconds": age,
+        "drill": last["drill"],
+        "stages": last["stages"],
+        "backups": [
+            {
+                "id": entry["id"],
+                "level": level_of(entry),
+                "bytes": entry["bytes"],
+                "keep": entry["keep"],
+                "reason": entry["reason"],
+            }
+            for entry in backups
+        ],
+    }

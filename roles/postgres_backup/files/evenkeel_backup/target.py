@@ -153,7 +153,7 @@ class Candidate:
 
 
 def choose(candidates: Iterable[Candidate], point: Point, end_lsn: int, end_at: datetime) -> Candidate:
-    """The newest backup that ends before the point, which the archive must reach; else the recoverable range is said."""
+    """The newest backup that ends before the point, if the archive reaches it; else the recoverable range is said."""
     known = sorted(candidates, key=lambda candidate: candidate.stop_lsn)
     fits = [
         candidate

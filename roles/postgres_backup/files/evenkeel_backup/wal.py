@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 SEGMENT_BYTES = 16 * 1024 * 1024
 SEGMENT = re.compile(r"(?P<name>[0-9A-F]{24})(?:-[0-9a-f]{40})?(?:\.(?:gz|lz4|zst|bz2))?")
@@ -111,12 +112,12 @@ def reach(way: list[Leg], start: int, archived: set[str], size: int = SEGMENT_BY
 
 
 def _touches(leg: Leg, way: list[Leg], number: int, size: int) -> bool:
-    begin = next((before.until for before, after in zip(way, way[1:], strict=False) if after == leg), 0) or 0
+    begin = next((before.until for before, after in pairwise(way) if after == leg), 0) or 0
     return begin // size <= number and (leg.until is None or number <= leg.until // size)
 
 
 def gap_behind(archived: set[str], position: int, timeline: int, size: int = SEGMENT_BYTES) -> bool:
-    """Whether segments of a timeline lie behind a position: then the end of a reach is a hole, not the archive's end."""
+    """Whether segments of a timeline lie behind a position: then a reach ends at a hole, not at the archive's end."""
     return any(int(name[:8], 16) == timeline and segment_number(name, size) * size > position for name in archived)
 
 

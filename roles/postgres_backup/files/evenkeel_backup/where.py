@@ -28,9 +28,7 @@ class Where(ABC):
     gid: int
 
     @abstractmethod
-    def argv(
-        self, program: str, *words: str, network: str = SERVER, env: Iterable[str] = (), folder: str = ""
-    ) -> list[str]:
+    def argv(self, program: str, *words: str, network: str = SERVER, env: Iterable[str] = ()) -> list[str]:
         """The command that runs a program; *env* names what it is to see of the environment."""
 
     @abstractmethod
@@ -71,8 +69,12 @@ class Host(Where):
         return str(path) if self.bin_dir and path.exists() else shutil.which(program) or program
 
     def argv(
-        self, program: str, *words: str, network: str = SERVER, env: Iterable[str] = (), folder: str = ""
-    ) -> list[str]:  # noqa: ARG002 - the environment is the process's own here
+        self,
+        program: str,
+        *words: str,
+        network: str = SERVER,
+        env: Iterable[str] = (),  # noqa: ARG002 - on the host the environment is the program's own
+    ) -> list[str]:
         prefix: list[str] = []
         if network == NONE:
             prefix = (
@@ -80,7 +82,14 @@ class Host(Where):
             )
         if os.geteuid() == 0 and self.uid != 0:
             # A program must not outlive the run that started it: its lock ends with the run.
-            prefix += ["setpriv", f"--reuid={self.uid}", f"--regid={self.gid}", "--init-groups", "--pdeathsig=TERM", "--"]
+            prefix += [
+                "setpriv",
+                f"--reuid={self.uid}",
+                f"--regid={self.gid}",
+                "--init-groups",
+                "--pdeathsig=TERM",
+                "--",
+            ]
         return [*prefix, self._program(program), *words]
 
     def inside(self, program: str, *words: str, env: Iterable[str] = ()) -> list[str]:
@@ -96,9 +105,7 @@ class Container(Where):
         uid, _, gid = user.partition(":")
         self.uid, self.gid = int(uid), int(gid or uid)
 
-    def argv(
-        self, program: str, *words: str, network: str = SERVER, env: Iterable[str] = (), folder: str = ""
-    ) -> list[str]:
+    def argv(self, program: str, *words: str, network: str = SERVER, env: Iterable[str] = ()) -> list[str]:
         networks = {SERVER: f"container:{self.container}", STORE: "host", NONE: "none"}
         mounts = [word for path in self.folders for word in ("--volume", f"{path}:{path}")]
         names = [word for name in sorted(env) for word in ("--env", name)]
@@ -112,11 +119,10 @@ class Container(Where):
             "never",
             "--read-only",
             "--tmpfs",
-            "/tmp",
-        ]  # noqa: S108 - inside the container
+            "/tmp",  # noqa: S108 - within the container
+        ]
         limits = ["--cap-drop", "ALL", "--security-opt", "no-new-privileges"]
-        working = ["--workdir", folder] if folder else []
-        where = ["--network", networks[network], "--user", self.user, *working]
+        where = ["--network", networks[network], "--user", self.user]
         return [*start, *limits, *where, *mounts, *names, "--entrypoint", program, self.image, *words]
 
     def inside(self, program: str, *words: str, env: Iterable[str] = ()) -> list[str]:

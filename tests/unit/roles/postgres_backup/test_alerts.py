@@ -12,15 +12,20 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from evenkeel_backup.metrics import HELP
 
 ALERTS = Path(__file__).parents[4] / "roles" / "postgres_backup" / "files" / "alerts"
-RULES = [rule for group in yaml.safe_load((ALERTS / "postgres_backup.yml").read_text())["groups"] for rule in group["rules"]]
+RULES = [
+    rule for group in yaml.safe_load((ALERTS / "postgres_backup.yml").read_text())["groups"] for rule in group["rules"]
+]
 TOOL = shutil.which("promtool")
 
 
 @pytest.mark.skipif(TOOL is None, reason="needs promtool, of the package prometheus")
-@pytest.mark.parametrize("words", [("check", "rules", "postgres_backup.yml"), ("test", "rules", "tests/postgres_backup.yml")])
+@pytest.mark.parametrize(
+    "words", [("check", "rules", "postgres_backup.yml"), ("test", "rules", "tests/postgres_backup.yml")]
+)
 def test_promtool_passes(words: tuple[str, ...]) -> None:
     done = subprocess.run(["promtool", *words], cwd=ALERTS, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from evenkeel_backup import config
 from evenkeel_backup.faults import BackupFailure, Failures
 
@@ -38,8 +39,14 @@ def test_a_good_one_is_completed() -> None:
         pytest.param({"databses": []}, "databses", id="a misspelt option"),
         pytest.param({"where": {"bindir": "/x"}}, "where.bindir", id="a misspelt inner option"),
         pytest.param({"where": {"kind": "vm"}}, "where.kind", id="where"),
-        pytest.param({"where": {"kind": "container", "user": "999:999", "container": "x"}}, "where.image", id="no image"),
-        pytest.param({"where": {"kind": "container", "user": "postgres", "container": "x", "image": "y"}}, "where.user", id="user by name"),
+        pytest.param(
+            {"where": {"kind": "container", "user": "999:999", "container": "x"}}, "where.image", id="no image"
+        ),
+        pytest.param(
+            {"where": {"kind": "container", "user": "postgres", "container": "x", "image": "y"}},
+            "where.user",
+            id="user by name",
+        ),
         pytest.param({"engine": "physical"}, "server.data_dir", id="no data folder"),
         pytest.param({"engine": "files"}, "paths", id="no paths"),
         pytest.param({"engine": "files", "paths": ["srv"]}, "paths", id="a relative path"),
@@ -47,13 +54,27 @@ def test_a_good_one_is_completed() -> None:
         pytest.param({"hooks": {"stop_app": ["systemctl stop x"]}}, "hooks.stop_app", id="a hook as a text"),
         pytest.param({"hooks": {"before": []}}, "hooks.before", id="an unknown hook"),
         pytest.param({"repositories": []}, "repositories", id="no repository"),
-        pytest.param({"repositories": [LOCAL, {**LOCAL, "location": "/srv/other"}]}, "repositories[1].name", id="twice"),
-        pytest.param({"repositories": [LOCAL, {**LOCAL, "name": "b"}]}, "repositories[1].location", id="one place twice"),
+        pytest.param(
+            {"repositories": [LOCAL, {**LOCAL, "location": "/srv/other"}]}, "repositories[1].name", id="twice"
+        ),
+        pytest.param(
+            {"repositories": [LOCAL, {**LOCAL, "name": "b"}]}, "repositories[1].location", id="one place twice"
+        ),
         pytest.param({"repositories": [{**LOCAL, "key_file": ""}]}, "repositories[0].key_file", id="no key"),
-        pytest.param({"repositories": [{**LOCAL, "location": "srv"}]}, "repositories[0].location", id="a relative place"),
-        pytest.param({"repositories": [{**LOCAL, "retention": {"fortnightly": 1}}]}, "repositories[0].retention", id="an unknown tier"),
-        pytest.param({"repositories": [{**LOCAL, "retention": {"daily": 0}}]}, "repositories[0].retention", id="nothing kept"),
-        pytest.param({"repositories": [{**S3, "credentials_file": ""}]}, "repositories[0].credentials_file", id="no credentials"),
+        pytest.param(
+            {"repositories": [{**LOCAL, "location": "srv"}]}, "repositories[0].location", id="a relative place"
+        ),
+        pytest.param(
+            {"repositories": [{**LOCAL, "retention": {"fortnightly": 1}}]},
+            "repositories[0].retention",
+            id="an unknown tier",
+        ),
+        pytest.param(
+            {"repositories": [{**LOCAL, "retention": {"daily": 0}}]}, "repositories[0].retention", id="nothing kept"
+        ),
+        pytest.param(
+            {"repositories": [{**S3, "credentials_file": ""}]}, "repositories[0].credentials_file", id="no credentials"
+        ),
         pytest.param({"repositories": [{**S3, "location": "s3:store/x"}]}, "repositories[0].location", id="no URL"),
     ],
 )

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import pytest
+
 from evenkeel_backup.command import Done, need
 from evenkeel_backup.faults import FAULTS, BackupFailure, fault_of
 
@@ -37,7 +38,10 @@ from evenkeel_backup.faults import FAULTS, BackupFailure, fault_of
         ("pg_restore: error: could not read from input file: end of file", "truncated_dump"),
         ("FATAL:  recovery ended before configured recovery target was reached", "target_out_of_range"),
         ("pg_checksums: error: checksum verification failed in file", "corrupt_pages"),
-        ('psql: error: connection to server on socket "/run/x" failed: No such file or directory', "server_unreachable"),
+        (
+            'psql: error: connection to server on socket "/run/x" failed: No such file or directory',
+            "server_unreachable",
+        ),
         ("something else", "failed"),
         ("", "failed"),
     ],

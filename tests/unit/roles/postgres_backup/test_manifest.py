@@ -10,16 +10,25 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from evenkeel_backup import manifest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-SHOP = {
+from evenkeel_backup import manifest
+
+SHOP: dict = {
     "name": "shop", "owner": "shop", "encoding": "UTF8", "extensions": [{"name": "pgcrypto", "version": "1.3"}],
     "relations": {"table": 2, "index": 3}, "rows": {"public.orders": 1000, "public.users": 10, "evenkeel_backup.canary": 3},
     "canary": {"sequence": 7, "token": "abc"},
 }  # fmt: skip
-MADE = {"id": "x-000007", "sequence": 7, "engine": "logical", "bytes": 1000, "roles": ["shop", "reader"], "databases": [SHOP], "files": {}}
+MADE: dict = {
+    "id": "x-000007",
+    "sequence": 7,
+    "engine": "logical",
+    "bytes": 1000,
+    "roles": ["shop", "reader"],
+    "databases": [SHOP],
+    "files": {},
+}
 
 
 def changed(**change: object) -> dict:
@@ -36,14 +45,35 @@ def changed(**change: object) -> dict:
         pytest.param({**MADE, "roles": ["shop"]}, 0, ["missing_role"], id="a role less"),
         pytest.param({**MADE, "databases": []}, 0, ["content_mismatch"], id="no database"),
         pytest.param(changed(extensions=[]), 0, ["missing_extension"], id="no extension"),
-        pytest.param(changed(rows={"public.orders": 999, "public.users": 10}), 0, ["content_mismatch"], id="a row less"),
-        pytest.param(changed(rows={"public.orders": 999, "public.users": 10}), 0.05, [], id="a row less, within tolerance"),
-        pytest.param(changed(rows={"public.orders": 900, "public.users": 10}), 0.05, ["content_mismatch"], id="beyond tolerance"),
+        pytest.param(
+            changed(rows={"public.orders": 999, "public.users": 10}), 0, ["content_mismatch"], id="a row less"
+        ),
+        pytest.param(
+            changed(rows={"public.orders": 999, "public.users": 10}), 0.05, [], id="a row less, within tolerance"
+        ),
+        pytest.param(
+            changed(rows={"public.orders": 900, "public.users": 10}), 0.05, ["content_mismatch"], id="beyond tolerance"
+        ),
         pytest.param(changed(rows={"public.orders": 1000}), 0.05, ["content_mismatch"], id="a table less"),
-        pytest.param(changed(rows={"public.orders": 0, "public.users": 0, "evenkeel_backup.canary": 3}), 0.05, ["empty_database"], id="empty but for the canary"),
+        pytest.param(
+            changed(rows={"public.orders": 0, "public.users": 0, "evenkeel_backup.canary": 3}),
+            0.05,
+            ["empty_database"],
+            id="empty but for the canary",
+        ),
         pytest.param(changed(relations={"table": 2, "index": 2}), 0, ["content_mismatch"], id="an index less"),
-        pytest.param(changed(canary={"sequence": 6, "token": "abc"}), 0.9, ["canary_missing"], id="an older canary, whatever the tolerance"),
-        pytest.param(changed(canary={"sequence": 7, "token": "abc-after"}), 0.9, ["canary_missing"], id="a row from behind the position"),
+        pytest.param(
+            changed(canary={"sequence": 6, "token": "abc"}),
+            0.9,
+            ["canary_missing"],
+            id="an older canary, whatever the tolerance",
+        ),
+        pytest.param(
+            changed(canary={"sequence": 7, "token": "abc-after"}),
+            0.9,
+            ["canary_missing"],
+            id="a row from behind the position",
+        ),
         pytest.param(changed(canary=None), 0, ["canary_missing"], id="no canary"),
         pytest.param(changed(owner="postgres"), 0, ["content_mismatch"], id="another owner"),
         pytest.param(changed(encoding="LATIN1"), 0, ["content_mismatch"], id="another encoding"),
@@ -98,14 +128,18 @@ def test_empty_databases(now: dict, good: dict | None, count: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("behind", "jumped"), [pytest.param(0, False, id="now"), pytest.param(200, False, id="a little"), pytest.param(301, True, id="back")]
+    ("behind", "jumped"),
+    [pytest.param(0, False, id="now"), pytest.param(200, False, id="a little"), pytest.param(301, True, id="back")],
 )
 def test_clock(behind: int, jumped: bool) -> None:
     now = datetime(2026, 1, 1, tzinfo=UTC)
     assert bool(manifest.clock_problem(now + timedelta(seconds=behind), now, "shop")) is jumped
 
 
-JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner))
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
 
 
 @settings(max_examples=50)

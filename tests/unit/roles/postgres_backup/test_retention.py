@@ -8,9 +8,10 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from evenkeel_backup.retention import FULL_PROOF, READ_PROOF, TIERS, Copy, bound, decide
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from evenkeel_backup.retention import FULL_PROOF, READ_PROOF, TIERS, Copy, bound, decide
 
 START = datetime(2026, 1, 1, 2, tzinfo=UTC)
 
@@ -40,7 +41,11 @@ def test_tiers(copies: list[Copy], tiers: dict[str, int], kept: set[str]) -> Non
 
 
 def test_a_kept_copy_keeps_what_it_needs() -> None:
-    chain = [Copy("full", 1, START), Copy("diff", 2, START, needs=("full",)), Copy("incr", 3, START, needs=("diff", "full"))]
+    chain = [
+        Copy("full", 1, START),
+        Copy("diff", 2, START, needs=("full",)),
+        Copy("incr", 3, START, needs=("diff", "full")),
+    ]
     assert set(decide(chain, {"last": 1}, START).keep) == {"full", "diff", "incr"}
 
 
@@ -65,7 +70,9 @@ def test_a_clock_ahead_removes_no_more_than_before() -> None:
 COPIES = st.lists(
     st.tuples(st.integers(0, 400 * 24), st.sampled_from((0, 1, 2, 2, 3, 5)), st.booleans()), min_size=1, max_size=60
 )
-COUNTS = st.dictionaries(st.sampled_from(TIERS), st.integers(0, 6), min_size=1).filter(lambda tiers: any(tiers.values()))
+COUNTS = st.dictionaries(st.sampled_from(TIERS), st.integers(0, 6), min_size=1).filter(
+    lambda tiers: any(tiers.values())
+)
 
 
 @settings(max_examples=10_000, deadline=None)

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+
 from evenkeel_backup import cli, config, database, escrow, ladder, metrics, pgbackrest, progress, recovery, report, wal
 from evenkeel_backup.faults import BackupFailure
 from evenkeel_backup.outcome import Outcome
@@ -53,9 +54,18 @@ def test_a_drill_on_a_host_has_no_network() -> None:
 @pytest.mark.parametrize(
     ("text", "code", "good"),
     [
-        pytest.param("stanza: wal\nstatus: ok\n  archiveId: 15-1, total WAL checked: 4, total valid WAL: 4\n", 0, True, id="ok"),
-        pytest.param("stanza: wal\nstatus: error\n    missing: 1, checksum invalid: 0\n", 0, False, id="an error with code 0"),
-        pytest.param("stanza: wal\nstatus: ok\n  missing: 0, checksum invalid: 2, size invalid: 0, other: 0\n", 0, False, id="ok over a bad file"),
+        pytest.param(
+            "stanza: wal\nstatus: ok\n  archiveId: 15-1, total WAL checked: 4, total valid WAL: 4\n", 0, True, id="ok"
+        ),
+        pytest.param(
+            "stanza: wal\nstatus: error\n    missing: 1, checksum invalid: 0\n", 0, False, id="an error with code 0"
+        ),
+        pytest.param(
+            "stanza: wal\nstatus: ok\n  missing: 0, checksum invalid: 2, size invalid: 0, other: 0\n",
+            0,
+            False,
+            id="ok over a bad file",
+        ),
         pytest.param("", 0, False, id="nothing said"),
         pytest.param("status: ok", 1, False, id="another code"),
     ],
@@ -74,14 +84,22 @@ def test_the_configuration_of_pgbackrest() -> None:
     ):  # fmt: skip
         assert line in lines
     assert "repo1-block=y" not in lines
-    assert "repo1-block=y" in pgbackrest.render(CONFIG, {"local": "one", "offsite": "two"}, secrets, (2, 46)).splitlines()
+    assert (
+        "repo1-block=y" in pgbackrest.render(CONFIG, {"local": "one", "offsite": "two"}, secrets, (2, 46)).splitlines()
+    )
 
 
 @pytest.mark.parametrize(
     ("point", "expected"),
     [
-        pytest.param(Point(lsn=0x3000060), {"recovery_target_lsn": "0/3000060", "recovery_target_inclusive": "off"}, id="lsn"),
-        pytest.param(Point(time=AT), {"recovery_target_time": "2026-01-02 03:00:00+00:00", "recovery_target_inclusive": "on"}, id="time"),
+        pytest.param(
+            Point(lsn=0x3000060), {"recovery_target_lsn": "0/3000060", "recovery_target_inclusive": "off"}, id="lsn"
+        ),
+        pytest.param(
+            Point(time=AT),
+            {"recovery_target_time": "2026-01-02 03:00:00+00:00", "recovery_target_inclusive": "on"},
+            id="time",
+        ),
         pytest.param(Point(name="release"), {"recovery_target_name": "release"}, id="name"),
         pytest.param(Point(xid="742"), {"recovery_target_xid": "742", "recovery_target_inclusive": "on"}, id="xid"),
         pytest.param(Point(), {}, id="the end"),
@@ -90,7 +108,11 @@ def test_the_configuration_of_pgbackrest() -> None:
 def test_the_settings_of_a_recovery(point: Point, expected: dict[str, str]) -> None:
     archive = recovery.Archive("p", frozenset(), frozenset(), (wal.Leg(1, None),), 0, 1, AT, "", 1)
     found = recovery.settings(point, archive, Path("/w"), "")
-    assert {key: value for key, value in found.items() if key.startswith("recovery_target_") and key not in {"recovery_target_timeline", "recovery_target_action"}} == expected
+    assert {
+        key: value
+        for key, value in found.items()
+        if key.startswith("recovery_target_") and key not in {"recovery_target_timeline", "recovery_target_action"}
+    } == expected
     assert found["recovery_target_timeline"] == "current"
 
 
@@ -104,9 +126,18 @@ def backup(sequence: int, level: int, **more: object) -> dict:
 
 
 def test_metrics_tell_freshness_by_what_was_read_back() -> None:
-    last = {"verbs": {}, "stages": {"L1": {"ok": False, "fault": "flipped_byte"}}, "drill": {}, "archive": {}}
+    last: dict = {"verbs": {}, "stages": {"L1": {"ok": False, "fault": "flipped_byte"}}, "drill": {}, "archive": {}}
     options = {"max_age_seconds": 90000, "drill_max_age_seconds": 691200}
-    found = metrics.samples("shop", "logical", [backup(1, 2), backup(2, 1)], last, options, ["local"], {"local": True}, AT + timedelta(days=2, hours=1))
+    found = metrics.samples(
+        "shop",
+        "logical",
+        [backup(1, 2), backup(2, 1)],
+        last,
+        options,
+        ["local"],
+        {"local": True},
+        AT + timedelta(days=2, hours=1),
+    )
     values = {name: value for name, labels, value in found if set(labels) == {"instance", "engine"}}
     assert values["backup_last_success_timestamp_seconds"] == (AT + timedelta(days=1, seconds=60)).timestamp()
     assert values["backup_bytes"] == 2000
@@ -119,13 +150,17 @@ def test_metrics_tell_freshness_by_what_was_read_back() -> None:
 
 
 def test_metrics_without_a_backup_say_never() -> None:
-    last = {"verbs": {}, "stages": {}, "drill": {}, "archive": {}}
-    found = metrics.samples("shop", "logical", [], last, {"max_age_seconds": 1, "drill_max_age_seconds": 1}, ["local"], {}, AT)
+    last: dict = {"verbs": {}, "stages": {}, "drill": {}, "archive": {}}
+    found = metrics.samples(
+        "shop", "logical", [], last, {"max_age_seconds": 1, "drill_max_age_seconds": 1}, ["local"], {}, AT
+    )
     assert ("backup_last_success_timestamp_seconds", {"instance": "shop", "engine": "logical"}, 0) in found
 
 
 def test_labels_are_escaped() -> None:
-    assert metrics.render([("backup_bytes", {"instance": 'a"b\\c'}, 1)]).endswith('evenkeel_backup_bytes{instance="a\\"b\\\\c"} 1\n')
+    assert metrics.render([("backup_bytes", {"instance": 'a"b\\c'}, 1)]).endswith(
+        'evenkeel_backup_bytes{instance="a\\"b\\\\c"} 1\n'
+    )
 
 
 @pytest.mark.parametrize(
@@ -133,8 +168,21 @@ def test_labels_are_escaped() -> None:
     [
         pytest.param({}, "no proof", id="never"),
         pytest.param({"local": {"fingerprint": "x", "at": AT.isoformat()}}, "a proof of another key", id="another key"),
-        pytest.param({"local": {"fingerprint": escrow.fingerprint(CONFIG.repository("local"), b"key"), "at": "2020-01-01T00:00:00+00:00"}}, "a proof of 2020", id="old"),
-        pytest.param({"local": {"fingerprint": escrow.fingerprint(CONFIG.repository("local"), b"key\n"), "at": AT.isoformat()}}, "", id="proven"),
+        pytest.param(
+            {
+                "local": {
+                    "fingerprint": escrow.fingerprint(CONFIG.repository("local"), b"key"),
+                    "at": "2020-01-01T00:00:00+00:00",
+                }
+            },
+            "a proof of 2020",
+            id="old",
+        ),
+        pytest.param(
+            {"local": {"fingerprint": escrow.fingerprint(CONFIG.repository("local"), b"key\n"), "at": AT.isoformat()}},
+            "",
+            id="proven",
+        ),
     ],
 )
 def test_a_key_counts_once_its_copy_is_proven(noted: dict, found: str) -> None:
@@ -156,10 +204,32 @@ def test_a_ladder_ends_at_the_first_failed_step() -> None:
 
 
 def test_a_page_loads_nothing_and_escapes_all() -> None:
-    made = {**backup(1, 5), "type": "full", "host": "data1", "databases": [{"name": "<script>", "rows": {"public.orders": 3}}]}
-    drill = {"level": 5, "repository": "local", "host": "ops1", "same_host": False, "seconds": 3.0, "rate": 1e6, "at": AT.isoformat()}
+    made = {
+        **backup(1, 5),
+        "type": "full",
+        "host": "data1",
+        "databases": [{"name": "<script>", "rows": {"public.orders": 3}}],
+    }
+    drill = {
+        "level": 5,
+        "repository": "local",
+        "host": "ops1",
+        "same_host": False,
+        "seconds": 3.0,
+        "rate": 1e6,
+        "at": AT.isoformat(),
+    }
     steps = [{"step": "L5", "ok": True, "evidence": "3 rows & all", "seconds": 0.1, "faults": []}]
-    text = report.page({"instance": "shop", "seconds": 5.0, "drill": drill, "manifest": made, "ladder": {"local": steps}, "failures": []})
+    text = report.page(
+        {
+            "instance": "shop",
+            "seconds": 5.0,
+            "drill": drill,
+            "manifest": made,
+            "ladder": {"local": steps},
+            "failures": [],
+        }
+    )
     assert "<script>" not in text
     assert "&lt;script&gt;" in text
     assert not any(word in text for word in ("src=", "href=", "http", "@import"))
@@ -183,9 +253,16 @@ def test_names_and_texts_as_sql() -> None:
     assert database.literal("a\\b") == "E'a\\\\b'"
     assert database.identifier('a"b') == '"a""b"'
     entry = {"owner": "shop", "encoding": "UTF8", "collate": "C", "ctype": "C", "provider": "c", "locale": ""}
-    assert database.create_statements(entry, "x") == "create database \"x\" template template0 owner \"shop\" encoding 'UTF8' lc_collate 'C' lc_ctype 'C'"
-    assert "locale_provider icu icu_locale 'de'" in database.create_statements({**entry, "provider": "i", "locale": "de"}, "x")
-    settings = {"settings": [{"role": "", "setting": "search_path=public, x"}, {"role": "shop", "setting": "work_mem=8MB"}]}
+    assert (
+        database.create_statements(entry, "x")
+        == "create database \"x\" template template0 owner \"shop\" encoding 'UTF8' lc_collate 'C' lc_ctype 'C'"
+    )
+    assert "locale_provider icu icu_locale 'de'" in database.create_statements(
+        {**entry, "provider": "i", "locale": "de"}, "x"
+    )
+    settings = {
+        "settings": [{"role": "", "setting": "search_path=public, x"}, {"role": "shop", "setting": "work_mem=8MB"}]
+    }
     assert database.property_statements(settings, "x") == [
         'alter database "x" set search_path to public, x',
         'alter role "shop" in database "x" set work_mem to \'8MB\'',
@@ -203,9 +280,7 @@ def test_a_wrong_call_is_a_code_of_its_own(capsys: pytest.CaptureFixture[str]) -
     assert document["failures"][0]["fault"] == "config_wrong"
 
 
-@pytest.mark.parametrize(
-    ("codes", "final"), [((3,), 3), ((1, 3), 1), ((3, 1), 1), ((5,), 5), ((1, 6), 6), ((0, 3), 3)]
-)
+@pytest.mark.parametrize(("codes", "final"), [((3,), 3), ((1, 3), 1), ((3, 1), 1), ((5,), 5), ((1, 6), 6), ((0, 3), 3)])
 def test_the_graver_code_stays(codes: tuple[int, ...], final: int) -> None:
     outcome = Outcome("backup", "shop")
     for code in codes:

@@ -9,11 +9,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from evenkeel_backup import target
 from evenkeel_backup.faults import BackupFailure
 from evenkeel_backup.target import Candidate, Live, Point
-from hypothesis import given
-from hypothesis import strategies as st
 
 LIVE = Live(frozenset({"shop", "postgres"}), "/var/lib/postgresql/17/main", "/run/postgresql", 5432)
 AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -100,17 +101,25 @@ def test_moments(text: str, moment: str) -> None:
 
 @pytest.mark.parametrize(
     ("backup", "here", "engine", "fits"),
-    [(15, 15, "physical", True), (15, 17, "physical", False), (15, 17, "logical", True), (17, 15, "logical", False), (17, 17, "logical", True)],
+    [
+        (15, 15, "physical", True),
+        (15, 17, "physical", False),
+        (15, 17, "logical", True),
+        (17, 15, "logical", False),
+        (17, 17, "logical", True),
+    ],
 )
 def test_major_versions(backup: int, here: int, engine: str, fits: bool) -> None:
     problem = target.major_problem(backup, here, engine)
     assert (problem is None) is fits
-    assert fits or problem.fault == "major_mismatch"
+    assert problem is None or problem.fault == "major_mismatch"
 
 
 def test_space() -> None:
     assert target.space_problem(1000, 1100, "/x") is None
-    assert target.space_problem(1000, 1099, "/x").fault == "no_space"
+    problem = target.space_problem(1000, 1099, "/x")
+    assert problem is not None
+    assert problem.fault == "no_space"
 
 
 def test_the_version_of_a_program() -> None:

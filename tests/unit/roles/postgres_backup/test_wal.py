@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 import pytest
-from evenkeel_backup import wal
 from hypothesis import given
 from hypothesis import strategies as st
+
+from evenkeel_backup import wal
 
 MB16 = 16 * 1024 * 1024
 HISTORY = "1\t0/5000060\tno recovery target specified\n2\t0/9000000\tbefore 2026-01-01\n"
