@@ -173,6 +173,20 @@ def test_differential_backups_keep_what_they_need(wal: Instance, cluster: Cluste
     assert drilled["drill"]["backup"] == backups[-1]["id"]
 
 
+def test_a_backup_under_load_is_proven_within_the_tolerance(wal: Instance, cluster: Cluster) -> None:
+    bench = ["nice", "-n", "10", str(cluster.bin / "pgbench"), "-h", str(cluster.socket), "-U", "postgres"]
+    subprocess.run([*bench, "-i", "-q", "-s", "1", "shop"], check=True, capture_output=True)
+    load = subprocess.Popen([*bench, "-n", "-R", "100", "-T", "120", "shop"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        time.sleep(1)
+        wal.good("backup", "--type", "incr")
+        assert load.poll() is None
+    finally:
+        load.terminate()
+        load.wait()
+    assert wal.good("drill")["drill"]["level"] == 5
+
+
 def test_the_recovery_point_is_measured_from_the_canary(wal: Instance, cluster: Cluster) -> None:
     wal.good("metrics")
     archived(cluster)
@@ -186,6 +200,17 @@ def test_the_recovery_point_is_measured_from_the_canary(wal: Instance, cluster: 
 
 def test_a_wrong_key_is_named(wal: Instance) -> None:
     assert wal.faults("escrow-check", "--key-file", "-", given="another key") == {("escrow", "wrong_key")}
+
+
+def test_pages_that_are_corrupt_in_the_live_server_are_named(wal: Instance, cluster: Cluster) -> None:
+    cluster.sql("create table doomed as select repeat('x', 500) as x from generate_series(1, 500); checkpoint")
+    path = cluster.data / cluster.sql("select pg_relation_filepath('doomed')")
+    with path.open("r+b") as stream:
+        stream.seek(8192 + 4000)
+        stream.write(b"spoiled")
+    faults = wal.faults("backup", "--type", "full")
+    cluster.sql("drop table doomed")
+    assert ("L1", "corrupt_pages") in faults
 
 
 @pytest.fixture

@@ -23,7 +23,8 @@ from evenkeel_backup.outcome import FAILED, LOCKED, USAGE, Outcome
 from evenkeel_backup.progress import say
 from evenkeel_backup.state import now
 
-READING = frozenset({"status"})
+# Verbs that take no lock and note nothing of themselves.
+READING = frozenset({"status", "metrics"})
 # Verbs whose result is kept as a report.
 REPORTED = frozenset({"backup", "verify", "drill", "restore", "escrow-check"})
 KEPT_REPORTS = 200
@@ -196,9 +197,7 @@ def remember(job: Job, outcome: Outcome) -> None:
         last = job.state.last()
         last["verbs"][outcome.verb] = {"at": stamp(now()), "exit": outcome.exit}
         job.state.write_last(last)
-        if outcome.verb != "metrics":
-            metrics.schedule(job)
-            metrics.write(job)
+        metrics.write(job)
 
 
 def keep(job: Job, outcome: Outcome) -> None:

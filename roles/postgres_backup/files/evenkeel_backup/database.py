@@ -228,7 +228,7 @@ def describe(run: Any, *, unlogged: bool = True) -> dict[str, Any]:
 
 NEWEST_CANARY = (
     "select coalesce((select json_build_object('sequence', sequence, 'token', token) from evenkeel_backup.canary"
-    " order by written desc limit 1), 'null')"
+    " where sequence > 0 order by written desc limit 1), 'null')"
 )
 CANARY_TABLE = """
 create schema if not exists evenkeel_backup;

@@ -100,7 +100,10 @@ def samples(
         found.append(("backup_copies", labels, len(here)))
         found.append(("backup_proof_level", labels, level_of(here[-1], repository) if here else -1))
         found.append(("backup_escrow_ok", labels, float(escrowed.get(repository, False))))
-    for stage, entry in sorted(last["stages"].items()):
+    age = (at - parse(good[-1]["finished_at"])).total_seconds() if good else float("inf")
+    fresh = age <= options["max_age_seconds"]
+    stages = {**last["stages"], "schedule": {"ok": fresh, "fault": "" if fresh else "stale_schedule"}}
+    for stage, entry in sorted(stages.items()):
         found.append(("backup_stage_ok", {**base, "stage": stage}, float(entry["ok"])))
         if entry.get("fault"):
             found.append(("backup_fault", {**base, "stage": stage, "fault": entry["fault"]}, 1))
@@ -160,7 +163,7 @@ def measure(job: Job, server: Server) -> dict[str, Any]:
 
     The recovery point is the age of the newest canary row whose segment is archived, not of a file.
     """
-    before = job.state.last()["archive"]
+    before = job.state.archive()
     if server.run("select pg_is_in_recovery()") == "t":
         return dict(before)
     found: dict[str, Any] = server.ask(_ARCHIVE)
@@ -195,7 +198,7 @@ def write(job: Job) -> None:
         config.instance,
         config.engine,
         job.state.backups(),
-        job.state.last(),
+        {**job.state.last(), "archive": job.state.archive()},
         config.options,
         [one.name for one in config.repositories],
         escrowed,
@@ -205,24 +208,12 @@ def write(job: Job) -> None:
 
 
 def run(job: Job, outcome: Outcome) -> None:
-    """The verb: ask the server, then write."""
+    """The verb: ask the server, then write. It takes no lock, as a long backup must not make the figures stale."""
     if job.config.engine == "physical":
-        last = job.state.last()
         try:
             with job.server() as server:
-                last["archive"] = measure(job, server)
-            job.state.write_last(last)
+                job.state.write_archive(measure(job, server))
         except BackupFailure as failure:
             failure.stage = "server"
             outcome.fail(1, failure)
-    schedule(job)
     write(job)
-
-
-def schedule(job: Job) -> bool:
-    """Whether backups come as often as they should; noted as a stage, so that the alert has its name."""
-    good = [entry for entry in job.state.backups() if level_of(entry) >= 2]
-    age = (now() - parse(good[-1]["finished_at"])).total_seconds() if good else float("inf")
-    fresh: bool = age <= job.config["max_age_seconds"]
-    job.state.note("schedule", fresh, now(), fault="" if fresh else "stale_schedule")
-    return fresh

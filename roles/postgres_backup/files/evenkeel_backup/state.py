@@ -114,11 +114,19 @@ class State:
     def last(self) -> dict[str, Any]:
         """How everything went last."""
         found = disk.read_json(self.folder / "last.json") or {}
-        return {"schema": 1, "stages": {}, "verbs": {}, "drill": {}, "archive": {}, **found}
+        return {"schema": 1, "stages": {}, "verbs": {}, "drill": {}, **found}
 
     def write_last(self, last: dict[str, Any]) -> None:
         """Replace that."""
         disk.write_json(self.folder / "last.json", last)
+
+    def archive(self) -> dict[str, Any]:
+        """How the archive followed when it was last measured; a file of its own, as measuring takes no lock."""
+        return dict(disk.read_json(self.folder / "archive.json") or {})
+
+    def write_archive(self, archive: dict[str, Any]) -> None:
+        """Replace that."""
+        disk.write_json(self.folder / "archive.json", archive)
 
     def escrow(self) -> dict[str, Any]:
         """Which keys were proven from their copy kept elsewhere."""
