@@ -231,7 +231,7 @@ def lab_check(stage: str) -> Iterator[Check]:
 
 def e2e_stage() -> Iterator[Check]:
     yield from lab_check("e2e")
-    yield from pytest_check("e2e", "tests/integration", 300, name="integration")
+    yield from pytest_check("e2e", "tests/integration", 600, name="integration")
     yield from pytest_check("e2e", "tests/e2e", 2400)
 
 

@@ -176,7 +176,9 @@ def test_differential_backups_keep_what_they_need(wal: Instance, cluster: Cluste
 def test_a_backup_under_load_is_proven_within_the_tolerance(wal: Instance, cluster: Cluster) -> None:
     bench = ["nice", "-n", "10", str(cluster.bin / "pgbench"), "-h", str(cluster.socket), "-U", "postgres"]
     subprocess.run([*bench, "-i", "-q", "-s", "1", "shop"], check=True, capture_output=True)
-    load = subprocess.Popen([*bench, "-n", "-R", "100", "-T", "120", "shop"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    load = subprocess.Popen(
+        [*bench, "-n", "-R", "100", "-T", "120", "shop"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     try:
         time.sleep(1)
         wal.good("backup", "--type", "incr")
@@ -211,6 +213,9 @@ def test_pages_that_are_corrupt_in_the_live_server_are_named(wal: Instance, clus
     faults = wal.faults("backup", "--type", "full")
     cluster.sql("drop table doomed")
     assert ("L1", "corrupt_pages") in faults
+    backups = wal.run("status")[1]["status"]["backups"]
+    assert max(entry["level"] for entry in backups) == 5
+    wal.good("backup", "--type", "full")
 
 
 @pytest.fixture
