@@ -22,13 +22,15 @@ pytestmark = pytest.mark.skipif(bool(REASON), reason=REASON or "all there")
 ENGINE = """#!/bin/bash
 export PATH={bin}:$PATH
 verb=$1; shift
+if [[ $verb == ps ]]; then echo stray; exit; fi
+if [[ $verb == rm ]]; then echo "$verb $*" >>{log}; exit; fi
 network=; program=; log={log}
 while [[ $1 == --* ]]; do
     case $1 in
         --rm|--interactive|--init|--read-only) shift ;;
         --network) network=$2; shift 2 ;;
         --entrypoint) program=$2; shift 2 ;;
-        --pull|--tmpfs|--cap-drop|--security-opt|--user|--volume|--env) shift 2 ;;
+        --pull|--tmpfs|--label|--cap-drop|--security-opt|--user|--volume|--env) shift 2 ;;
         *) echo "unknown option $1" >&2; exit 125 ;;
     esac
 done
@@ -98,6 +100,7 @@ def test_a_server_in_a_container_is_backed_up_and_drilled(folder: Path, options:
     assert made.good("backup")["backup"]["level"] == 2
     assert made.good("drill")["drill"]["level"] == 5
     calls = (folder / "docker.log").read_text().splitlines()
+    assert "rm --force stray" in calls
     assert "run none postgres" in calls
     assert ("run container:shop-db pg_dump" if engine == "logical" else "exec  pgbackrest") in calls
     assert not list(Path(made.options["work_dir"]).iterdir())

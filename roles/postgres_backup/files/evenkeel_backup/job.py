@@ -60,6 +60,9 @@ class Job:
 
     def sweep(self) -> None:
         """Remove what a run that was killed left behind; the lock says that none is at work."""
+        for argv in self.where.strays():
+            self.actions.append(f"ended container {argv[-1]}, left by a run that did not end")
+            command.run(argv, seconds=120)
         for path in self.config.work_dir.glob("*"):
             if (
                 path.name.endswith(".partial")

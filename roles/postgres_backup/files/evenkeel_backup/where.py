@@ -15,6 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from evenkeel_backup import command
 from evenkeel_backup.config import Config
 
 # How a program stands to the network: that of the server, that of the stores, or none at all.
@@ -34,6 +35,10 @@ class Where(ABC):
     @abstractmethod
     def inside(self, program: str, *words: str, env: Iterable[str] = ()) -> list[str]:
         """The command that runs a program beside the server's data."""
+
+    def strays(self) -> list[list[str]]:
+        """The commands that end what a killed run left running; none where its programs end with it."""
+        return []
 
     def own(self, path: Path, mode: int = 0o700) -> None:
         """Make a folder that the server's user owns, and may enter."""
@@ -102,6 +107,7 @@ class Container(Where):
     def __init__(self, docker: str, container: str, image: str, user: str, folders: Iterable[Path]) -> None:
         self.docker, self.container, self.image, self.user = docker, container, image, user
         self.folders = list(folders)
+        self.label = f"org.evenkeel.backup={self.folders[0]}"
         uid, _, gid = user.partition(":")
         self.uid, self.gid = int(uid), int(gid or uid)
 
@@ -121,9 +127,13 @@ class Container(Where):
             "--tmpfs",
             "/tmp",  # noqa: S108 - within the container
         ]
-        limits = ["--cap-drop", "ALL", "--security-opt", "no-new-privileges"]
+        limits = ["--label", self.label, "--cap-drop", "ALL", "--security-opt", "no-new-privileges"]
         where = ["--network", networks[network], "--user", self.user]
         return [*start, *limits, *where, *mounts, *names, "--entrypoint", program, self.image, *words]
+
+    def strays(self) -> list[list[str]]:
+        listed = command.run([self.docker, "ps", "--all", "--quiet", "--filter", f"label={self.label}"], seconds=60)
+        return [[self.docker, "rm", "--force", name] for name in listed.out.split()]
 
     def inside(self, program: str, *words: str, env: Iterable[str] = ()) -> list[str]:
         names = [word for name in sorted(env) for word in ("--env", name)]
