@@ -218,6 +218,16 @@ def test_pages_that_are_corrupt_in_the_live_server_are_named(wal: Instance, clus
     wal.good("backup", "--type", "full")
 
 
+def newest(wal: Instance) -> dict[str, t.Any]:
+    """The copy of the newest backup."""
+    manifest = wal.folder / "state" / "wal" / "backups" / f"{newest_id(wal)}.json"
+    return json.loads(manifest.read_text())["copies"][0]
+
+
+def newest_id(wal: Instance) -> str:
+    return wal.good("status")["status"]["backups"][-1]["id"]
+
+
 @pytest.fixture
 def spoiled(wal: Instance) -> t.Iterator[Path]:
     """The repository, put back afterwards."""
@@ -230,9 +240,7 @@ def spoiled(wal: Instance) -> t.Iterator[Path]:
 
 def test_a_missing_segment_is_named(wal: Instance, spoiled: Path) -> None:
     segments = sorted(path for path in (spoiled / "archive").rglob("0000000*-*") if path.is_file())
-    newest = wal.good("status")["status"]["backups"][-1]["id"]
-    manifest = wal.folder / "state" / "wal" / "backups" / f"{newest}.json"
-    copy = json.loads(manifest.read_text())["copies"][0]
+    copy = newest(wal)
     gone = next(
         path
         for path in segments
@@ -247,24 +255,40 @@ def test_a_missing_segment_is_named(wal: Instance, spoiled: Path) -> None:
     assert gone.name[:24] in str(document["failures"])
 
 
-def test_a_flipped_byte_is_named_where_the_tool_ends_well(wal: Instance, spoiled: Path) -> None:
+def spoil(folder: Path) -> None:
+    """Flip one byte in the middle of the biggest bundle."""
     biggest = max(
-        (path for path in (spoiled / "backup" / "wal").rglob("*") if path.is_file() and "bundle" in str(path)),
-        key=lambda path: path.stat().st_size,
+        (path for path in folder.rglob("*") if path.parent.name == "bundle"), key=lambda path: path.stat().st_size
     )
     with biggest.open("r+b") as stream:
         stream.seek(biggest.stat().st_size // 2)
         byte = stream.read(1)
         stream.seek(-1, 1)
         stream.write(bytes([byte[0] ^ 0xFF]))
+
+
+def test_a_flipped_byte_is_named_where_the_tool_ends_well(wal: Instance, spoiled: Path) -> None:
+    spoil(spoiled / "backup" / "wal" / newest(wal)["snapshot"])
     config = wal.options["pgbackrest"]["config_file"]
     raw = subprocess.run(
         as_server("pgbackrest", f"--config={config}", "--stanza=wal", "verify"), capture_output=True, check=False
     )
     assert raw.returncode == 0
-    code, document = wal.run("verify")
-    assert code == 3
-    assert {failure["fault"] for failure in document["failures"]} & {"flipped_byte", "partial_upload"}
+    assert wal.faults("verify") == {("L1", "flipped_byte")}
+    assert wal.run("status")[1]["status"]["backups"][-1]["level"] == 0
+
+
+def test_a_damaged_older_backup_is_believed_no_longer_and_the_newest_is(wal: Instance, spoiled: Path) -> None:
+    wal.good("verify")
+    older = wal.good("status")["status"]["backups"][-2]
+    label = json.loads((wal.folder / "state" / "wal" / "backups" / f"{older['id']}.json").read_text())["copies"][0][
+        "snapshot"
+    ]
+    spoil(spoiled / "backup" / "wal" / label[:16])
+    document = wal.good("verify")
+    assert label[:16] in document["ladder"]["local"][1]["evidence"]
+    levels = {entry["id"]: entry["level"] for entry in wal.good("status")["status"]["backups"]}
+    assert levels[newest_id(wal)] == 2
 
 
 def test_in_place_exchanges_the_data_folder(wal: Instance, cluster: Cluster) -> None:

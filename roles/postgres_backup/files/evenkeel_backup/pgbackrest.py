@@ -80,22 +80,26 @@ def render(
     return "\n".join(lines) + "\n"
 
 
-def verify_problem(text: str, code: int) -> str:
-    """What `verify` found, from its text: it ends with 0 whatever it found. Empty where all is well. Pure."""
-    if code != 0:
-        return f"code {code}"
-    statuses = re.findall(r"^\s*status:\s*(\w+)", text, re.MULTILINE)
-    if not statuses:
-        return "no status at all"
-    if any(status != "ok" for status in statuses):
-        lines = [
-            " ".join(line.split())
-            for line in text.splitlines()
-            if re.search(r"status: error|missing:|checksum|invalid|: [1-9]\d*$", line)
-        ]
-        return "; ".join(lines[:6]) or "status: error"
-    bad = re.findall(r"(missing|checksum invalid|size invalid|other): ([1-9]\d*)", text)
-    return ", ".join(f"{many} {what}" for what, many in bad)
+def verify_findings(text: str, code: int) -> dict[str, dict[str, int]]:
+    """What `verify` found wrong, by backup label or archive id; it ends with 0 whatever it found. Pure.
+
+    The name `""` holds what could not be told: another code, no status, an error without a place.
+    """
+    statuses = re.findall(r"^\s*status: (\w+)", text, re.MULTILINE)
+    if code != 0 or not statuses:
+        return {"": {"other": 1}}
+    found: dict[str, dict[str, int]] = {}
+    name = ""
+    for line in text.splitlines():
+        if match := re.match(r"\s*(?:backup|archiveId): ([\w-]+),(?: status: ([\w-]+),)?", line):
+            name = match[1]
+            if match[2] not in {None, "valid"}:
+                found[name] = {}
+        elif counts := re.findall(r"(missing|checksum invalid|size invalid|other): ([1-9]\d*)", line):
+            found.setdefault(name, {}).update({kind: int(many) for kind, many in counts})
+    if not found and any(status != "ok" for status in statuses):
+        return {"": {"other": 1}}
+    return found
 
 
 class PgBackRest:

@@ -51,27 +51,46 @@ def test_a_drill_on_a_host_has_no_network() -> None:
     assert "unshare" not in Host("", "root").argv("psql")
 
 
+VERIFIED = """stanza: wal
+status: {status}
+  archiveId: 15-1, total WAL checked: 6, total valid WAL: 6
+    missing: {wal}, checksum invalid: 0, size invalid: 0, other: 0
+  backup: 20261121-153302F, status: {first}, total files checked: 1265, total valid files: 1264
+    missing: 0, checksum invalid: {bad}, size invalid: 0, other: 0
+  backup: 20261121-153308F, status: valid, total files checked: 1275, total valid files: 1275
+    missing: 0, checksum invalid: 0, size invalid: 0, other: 0
+"""
+
+
 @pytest.mark.parametrize(
-    ("text", "code", "good"),
+    ("text", "code", "found"),
     [
+        pytest.param(VERIFIED.format(status="ok", wal=0, first="valid", bad=0), 0, {}, id="2.45, ok"),
         pytest.param(
-            "stanza: wal\nstatus: ok\n  archiveId: 15-1, total WAL checked: 4, total valid WAL: 4\n", 0, True, id="ok"
-        ),
-        pytest.param(
-            "stanza: wal\nstatus: error\n    missing: 1, checksum invalid: 0\n", 0, False, id="an error with code 0"
-        ),
-        pytest.param(
-            "stanza: wal\nstatus: ok\n  missing: 0, checksum invalid: 2, size invalid: 0, other: 0\n",
+            VERIFIED.format(status="error", wal=0, first="invalid", bad=1),
             0,
-            False,
-            id="ok over a bad file",
+            {"20261121-153302F": {"checksum invalid": 1}},
+            id="2.45, an error with code 0",
         ),
-        pytest.param("", 0, False, id="nothing said"),
-        pytest.param("status: ok", 1, False, id="another code"),
+        pytest.param(
+            VERIFIED.format(status="ok", wal=2, first="valid", bad=0),
+            0,
+            {"15-1": {"missing": 2}},
+            id="2.45, ok over missing WAL",
+        ),
+        pytest.param(
+            VERIFIED.format(status="ok", wal=0, first="in-progress", bad=0),
+            0,
+            {"20261121-153302F": {}},
+            id="2.45, one that is not whole",
+        ),
+        pytest.param("stanza: wal\nstatus: error\n", 0, {"": {"other": 1}}, id="an error without a place"),
+        pytest.param("", 0, {"": {"other": 1}}, id="nothing said"),
+        pytest.param("status: ok", 1, {"": {"other": 1}}, id="another code"),
     ],
 )
-def test_the_verdict_of_pgbackrest_is_its_text(text: str, code: int, good: bool) -> None:
-    assert (pgbackrest.verify_problem(text, code) == "") is good
+def test_the_verdict_of_pgbackrest_is_its_text(text: str, code: int, found: dict) -> None:
+    assert pgbackrest.verify_findings(text, code) == found
 
 
 def test_the_configuration_of_pgbackrest() -> None:
