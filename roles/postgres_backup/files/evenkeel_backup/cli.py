@@ -181,6 +181,7 @@ def main(arguments: list[str]) -> int:
             ),
         )
     for failure in outcome.failures:
+        failure.stage = failure.stage or options.verb
         say(failure.sentence)
     if job is not None and options.verb in REPORTED and outcome.exit != LOCKED:
         with contextlib.suppress(OSError):
