@@ -15,7 +15,8 @@ from ansible.errors import AnsibleFilterError
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._:/-]{0,63}")
 WITH_PORTS = ("tcp", "udp", "sctp")
-WITHOUT_PORTS = ("vrrp", "esp", "gre")
+# By their IANA numbers: the names stand in /etc/protocols, which a slim host does not have.
+WITHOUT_PORTS = {"vrrp": 112, "esp": 50, "gre": 47}
 Ranges = list[tuple[int, int]]
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -59,8 +60,8 @@ def _parse(rule: Mapping[str, Any]) -> tuple[str, str, Ranges, list[Network]]:
     if not NAME.fullmatch(name):
         raise RuleError(f"name {name!r}, need up to 64 letters, digits, spaces and ._:/-")
     protocol = str(rule.get("protocol") or "tcp")
-    if protocol not in WITH_PORTS + WITHOUT_PORTS:
-        raise RuleError(f"protocol {protocol}, need one of {', '.join(WITH_PORTS + WITHOUT_PORTS)}")
+    if protocol not in (*WITH_PORTS, *WITHOUT_PORTS):
+        raise RuleError(f"protocol {protocol}, need one of {', '.join((*WITH_PORTS, *WITHOUT_PORTS))}")
     ports = _ranges(rule.get("ports") or [])
     if protocol in WITH_PORTS and not ports:
         raise RuleError("no ports, need at least one")
@@ -85,7 +86,7 @@ def docker_firewall_rules(rules: Iterable[Mapping[str, Any]]) -> list[str]:
             spans = _set(str(low) if low == high else f"{low}-{high}" for low, high in ports)
             match = f"{protocol} dport {spans}"
         else:
-            match = f"meta l4proto {protocol}"
+            match = f"meta l4proto {WITHOUT_PORTS[protocol]}"
         end = f'{match} counter accept comment "{name}"'
         v4 = list(ipaddress.collapse_addresses(n for n in networks if isinstance(n, ipaddress.IPv4Network)))
         v6 = list(ipaddress.collapse_addresses(n for n in networks if isinstance(n, ipaddress.IPv6Network)))

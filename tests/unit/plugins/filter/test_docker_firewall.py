@@ -37,7 +37,7 @@ from ansible_collections.evenkeel.platform.plugins.filter.docker_firewall import
         ),
         pytest.param(
             {"name": "vip", "protocol": "vrrp", "from": ["10.0.0.2"]},
-            ['ip saddr { 10.0.0.2/32 } meta l4proto vrrp counter accept comment "vip"'],
+            ['ip saddr { 10.0.0.2/32 } meta l4proto 112 counter accept comment "vip"'],
             id="protocol-without-ports",
         ),
     ],
