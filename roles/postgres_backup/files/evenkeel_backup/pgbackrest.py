@@ -113,7 +113,8 @@ class PgBackRest:
     ) -> command.Done:
         """One call."""
         name = [f"--stanza={self.job.config.instance}"] if stanza else []
-        argv = [f"--config={self.config_file}", *name, *words]
+        # Asked for its version, it takes no option since 2.50.
+        argv = list(words) if words == ("version",) else [f"--config={self.config_file}", *name, *words]
         where = self.job.where
         full = where.inside("pgbackrest", *argv) if self.inside else where.argv("pgbackrest", *argv, network=STORE)
         return command.run(full, seconds=seconds or self.job.config["timeout_seconds"], watch=watch)
