@@ -236,14 +236,19 @@ create table if not exists evenkeel_backup.canary (
   written bigint generated always as identity primary key, sequence bigint not null, token text not null,
   at timestamptz not null default clock_timestamp());
 """
+IN_COMMON = (
+    "select coalesce((select pg_has_role(oid, 'member') from pg_roles where rolname = 'evenkeel_backup'), false)"
+)
 KEPT_CANARIES = 1000
 
 
 def write_canary(server: Server, sequence: int, token: str) -> None:
     """One row of this backup, where the table is or can be made; old rows go."""
     present = server.run("select to_regclass('evenkeel_backup.canary') is not null") == "t"
+    # Several roles may back one server up; the table is then that of the role they have in common.
+    shared = not present and server.run(IN_COMMON) == "t"
     server.run(
-        ("" if present else CANARY_TABLE)
+        ("" if present else f"set role evenkeel_backup;{CANARY_TABLE}reset role;" if shared else CANARY_TABLE)
         + f"insert into evenkeel_backup.canary (sequence, token) values ({sequence}, {literal(token)});"
         + "delete from evenkeel_backup.canary"
         f" where written < (select max(written) - {KEPT_CANARIES} from evenkeel_backup.canary)"
