@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Make the keys, certificates and passwords of one lab, once.
 
-    make_secrets.py FOLDER NAME=ADDRESS[,ADDRESS...] ... --registry HOST:PORT[,NAME...]
+    make_secrets.py FOLDER NAME=ADDRESS[,ADDRESS...] ... --registry HOST:PORT[,NAME...] --store NAME[,NAME...]
 
 Everything lies below FOLDER, readable by its owner alone. What is there is
 kept, so a lab that is taken down and put up again answers to the same keys.
@@ -106,6 +106,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("machines", nargs="+", metavar="NAME=ADDRESS[,ADDRESS...]")
     parser.add_argument("--registry", required=True, metavar="HOST:PORT[,NAME...]")
+    parser.add_argument("--store", required=True, metavar="NAME[,NAME...]")
     options = parser.parse_args()
     os.umask(0o077)
     lab: Path = options.folder
@@ -129,6 +130,10 @@ def main() -> None:
     published, *names = options.registry.split(",")
     certificate(lab / "ca", lab / "registry", [*names, published.rsplit(":", 1)[0], "localhost"])
     write_login(lab / "docker", published, "lab", password(lab / "registry" / "password"))
+    certificate(lab / "ca", lab / "store", [*options.store.split(","), "localhost"])
+    keep(lab / "store" / "ca.crt", (lab / "ca" / "ca.crt").read_text(encoding="utf-8"))
+    for name in ("root_password", "backup_password"):
+        password(lab / "store" / name)
     keep(lab / "docker" / "ca.crt", (lab / "ca" / "ca.crt").read_text(encoding="utf-8"))
 
 

@@ -6,7 +6,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 cache=$PWD/.cache
-export PATH=$PATH:/usr/sbin:/sbin
+export PATH=$PATH:/usr/sbin:/sbin:/usr/local/go/bin
 mkdir -p "$cache"
 
 say() { printf 'setup: %s\n' "$*"; }
@@ -29,11 +29,11 @@ docker() {
 
 engine_answers() { docker version >/dev/null 2>&1; }
 
-# What is needed, as "command:package". haproxy serves the unit tests.
+# What is needed, as "command:package". haproxy serves the unit tests, go builds the lab's object store.
 packages() {
     local pair missing=()
     for pair in git:git make:make openssl:openssl curl:curl ssh:openssh-client \
-        haproxy:haproxy mmdebstrap:mmdebstrap; do
+        haproxy:haproxy mmdebstrap:mmdebstrap go:golang-go; do
         command -v "${pair%%:*}" >/dev/null || missing+=("${pair#*:}")
     done
     # Another engine than Debian's serves as well.

@@ -163,6 +163,7 @@ def setup_stage() -> Iterator[Check]:
 
 def lint_stage() -> Iterator[Check]:
     packages = [word for name in ("plugins", "tests") for word in ("-p", f"{PACKAGE}.{name}")]
+    packages += ["-p", "evenkeel_backup"]
     build = ["collection", "build", "--force", "--output-path", str(CACHE / "build"), "."]
     for name, argv in {
         "yamllint": ["yamllint", "--strict", "."],
@@ -218,7 +219,7 @@ def lab_check(stage: str) -> Iterator[Check]:
 
 def e2e_stage() -> Iterator[Check]:
     yield from lab_check("e2e")
-    yield from pytest_check("e2e", "tests/integration", 300, name="integration")
+    yield from pytest_check("e2e", "tests/integration", 600, name="integration")
     yield from pytest_check("e2e", "tests/e2e", 2400)
 
 

@@ -10,7 +10,7 @@ from ansible_collections.evenkeel.platform.tests.shop import folder, lab
 
 __all__ = ["folder", "lab"]
 
-ORDER = ("test_main_job", "test_bad_input", "test_singleton_moves", "test_controller_killed_short")
+ORDER = ("test_main_job", "test_bad_input", "test_singleton_moves", "test_backup", "test_controller_killed_short")
 LAST = ("test_uninstall", "test_contract")
 
 

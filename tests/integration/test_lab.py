@@ -44,7 +44,7 @@ def why_down() -> str:
     answer = run(DOCKER, "ps", "--filter", f"label=org.evenkeel.lab={NAME}", "--format", "{{.Names}}")
     if answer.returncode:
         return f"Docker does not answer: {answer.stderr.strip()}"
-    missing = {f"{NAME}-{name}" for name in (*MACHINES, "registry")} - set(answer.stdout.split())
+    missing = {f"{NAME}-{name}" for name in (*MACHINES, "registry", "store")} - set(answer.stdout.split())
     return f"not running: {', '.join(sorted(missing))}" if missing else ""
 
 
@@ -131,9 +131,9 @@ def test_packages_come_through_the_cache(machine: Host) -> None:
 
 
 def test_machines_know_each_other_by_name(machine: Host) -> None:
-    for name, number in {**MACHINES, "registry.lab": 5}.items():
+    for name, number in {**MACHINES, "registry.lab": 5, "store.lab": 6}.items():
         assert machine.check_output(f"getent ahostsv4 {name}").split()[0] == f"{NETWORK}.{number}"
-    for number in (*MACHINES.values(), 5):
+    for number in (*MACHINES.values(), 5, 6):
         assert machine.run(f"ping -6 -c 1 -W 2 {NETWORK6}{number}").rc == 0
 
 
@@ -156,8 +156,15 @@ def test_machines_trust_the_registry(machine: Host) -> None:
     assert answer.stdout == "401", answer.stderr
 
 
+def test_machines_trust_the_object_store_and_it_wants_credentials(machine: Host) -> None:
+    answer = machine.run("curl -sS -o /dev/null -w '%{http_code}' https://store.lab:7070/healthz")
+    assert answer.stdout == "200", answer.stderr
+    answer = machine.run("curl -sS -o /dev/null -w '%{http_code}' https://store.lab:7070/backups")
+    assert answer.stdout == "403", answer.stderr
+
+
 def test_ports_are_open_on_loopback_only() -> None:
-    names = [f"{NAME}-{name}" for name in (*MACHINES, "registry")]
+    names = [f"{NAME}-{name}" for name in (*MACHINES, "registry", "store")]
     answer = run(DOCKER, "inspect", "--format", "{{json .NetworkSettings.Ports}}", *names)
     bound = [
         (place["HostIp"], int(place["HostPort"]))

@@ -1,0 +1,153 @@
+# Copyright (c) 2026, The Evenkeel authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The verb backup: hooks, the engine, the first steps of proof on every copy, retention."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from functools import partial
+
+from evenkeel_backup import escrow, manifest, retain
+from evenkeel_backup.engine import Engine
+from evenkeel_backup.engines import engine_of
+from evenkeel_backup.faults import BackupFailure, Failures
+from evenkeel_backup.job import Job, parse
+from evenkeel_backup.ladder import Ladder, refuse
+from evenkeel_backup.manifest import Manifest
+from evenkeel_backup.outcome import FAILED, UNPROVEN, Outcome
+from evenkeel_backup.state import level_of, now
+
+
+def run(
+    job: Job, outcome: Outcome, kind: str = "", reason: str = "schedule", keep: bool = False, removing: bool = True
+) -> Manifest | None:
+    """Take one backup and climb to L2 with every copy of it."""
+    engine = engine_of(job)
+    job.sweep()
+    at = now()
+    if not job.state.backups():
+        # A host that begins anew goes on counting where the stores are.
+        for repository in job.config.repositories:
+            with contextlib.suppress(BackupFailure):
+                for entry in engine.catalogue(repository, None):
+                    job.state.keep(entry)
+    before = job.state.backups()
+    newest = max((parse(entry["started_at"]) for entry in before), default=None)
+    clock = manifest.clock_problem(newest, at, job.config.instance)
+    if clock:
+        # A wrong clock is no reason to have no backup: it is taken, and said.
+        outcome.fail(UNPROVEN, clock)
+    job.state.note("clock", clock is None, at, fault=clock.fault if clock else "")
+    sequence = job.state.next_sequence()
+    made: Manifest = {
+        "schema": manifest.SCHEMA,
+        "id": manifest.identity(at, sequence),
+        "sequence": sequence,
+        "instance": job.config.instance,
+        "engine": job.config.engine,
+        "type": kind or "full",
+        "reason": reason,
+        "keep": keep,
+        "needs": [],
+        "token": secrets.token_hex(8),
+        "started_at": manifest.stamp(at),
+        "finished_at": "",
+        "host": job.host,
+        "wal": {},
+        "copies": [],
+        "proofs": [],
+    }
+    if not _take(job, engine, made, kind, outcome):
+        return None
+    job.state.keep(made)
+    outcome.changed = True
+    job.actions.append(f"took backup {made['id']} of {made['bytes']} bytes")
+    outcome.more["backup"] = {
+        key: made[key] for key in ("id", "sequence", "engine", "type", "bytes", "copies", "started_at", "finished_at")
+    }
+    prove(job, engine, made, outcome)
+    outcome.more["backup"]["level"] = level_of(
+        next(entry for entry in job.state.backups() if entry["id"] == made["id"])
+    )
+    if removing:
+        retain.run(job, outcome)
+    return made
+
+
+def _take(job: Job, engine: Engine, made: Manifest, kind: str, outcome: Outcome) -> bool:
+    """The hooks around the engine; the second one runs whatever happened."""
+    stage = "hooks"
+    try:
+        try:
+            job.hook("before_backup")
+            stage = "dump"
+            failures = engine.backup(made, kind)
+        finally:
+            job.hook("after_backup")
+    except BackupFailure as single:
+        single.stage = single.stage or stage
+        outcome.fail(FAILED, single)
+    except Failures as several:
+        for failure in several.failures:
+            failure.stage = failure.stage or stage
+        outcome.fail(FAILED, *several.failures)
+    else:
+        for failure in failures:
+            outcome.fail(UNPROVEN if made["copies"] else FAILED, failure)
+        if made["copies"]:
+            for name in ("hooks", "server", "dump", "archive"):
+                job.state.note(name, True, now())
+            if not failures:
+                job.state.note("store", True, now())
+    for failure in outcome.failures:
+        job.state.note(failure.stage or stage, False, now(), fault=failure.fault)
+    return bool(made["copies"])
+
+
+def prove(job: Job, engine: Engine, made: Manifest, outcome: Outcome, read_data: bool = False) -> None:
+    """L0 to L2 of every copy."""
+    ladders = {}
+    noted = job.state.escrow()
+    for copy in made["copies"]:
+        repository = job.config.repository(copy["repository"])
+        ladder = Ladder(f"{made['id']} in {repository.name}")
+        good = job.state.good(before=made["sequence"])
+
+        def sized(good: Manifest | None = good) -> str:
+            problems = manifest.empty_problems(made, good)
+            problem = (
+                manifest.size_problem(made, good, job.config["minimum_bytes"], job.config["shrink_ratio"])
+                if made["type"] == "full"
+                else None
+            )
+            refuse([*problems, *([problem] if problem else [])])
+            return f"{made['bytes']} bytes"
+
+        ladder.step("L0", sized)
+        ladder.step("L1", partial(engine.stored, made, repository, None, read_data))
+        ladder.step("L2", partial(engine.readable, made, repository, None))
+        level = ladder.level
+        unsafe = (
+            escrow.problem(job.config, repository, noted, repository.key_file.read_bytes(), now())
+            if job.config["escrow_required"]
+            else None
+        )
+        if unsafe:
+            level = min(level, 0)
+            outcome.fail(UNPROVEN, unsafe)
+        job.state.note("escrow", unsafe is None, now(), fault=unsafe.fault if unsafe else "")
+        job.state.prove(
+            made["id"], repository.name, max(0, level), job.host, now(), failed=bool(ladder.failures or unsafe)
+        )
+        note(job, ladder)
+        outcome.fail(UNPROVEN if ladder.failures else 0, *ladder.failures)
+        ladders[repository.name] = ladder.steps
+    outcome.more["ladder"] = ladders
+
+
+def note(job: Job, ladder: Ladder) -> None:
+    """How each step went, for the metrics."""
+    for step in ladder.steps:
+        job.state.note(step["step"], step["ok"], now(), fault=step["faults"][0] if step["faults"] else "")

@@ -1,0 +1,158 @@
+# Copyright (c) 2026, The Evenkeel authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Restoring beside what is live: a database under another name, or a data folder of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from evenkeel_backup import command, disk, ladder, manifest, snapshots, target
+from evenkeel_backup.config import Repository
+from evenkeel_backup.database import ROLES, create_statements, describe, identifier, property_statements
+from evenkeel_backup.faults import BackupFailure
+from evenkeel_backup.job import Job, remove
+from evenkeel_backup.logical import archive_of, give
+from evenkeel_backup.manifest import Manifest
+from evenkeel_backup.physical import Physical
+from evenkeel_backup.scratch import Scratch, place, running
+from evenkeel_backup.target import Point
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What was brought back, where it is, and what it was compared with."""
+
+    backup: str
+    at: str
+    compared: str
+    seconds: float = 0.0
+
+
+def logical_beside(
+    job: Job, made: Manifest, repository: Repository, database: str, name: str, key: bytes | None
+) -> Beside:
+    """One database of a backup as a new one on the live server; gone again where anything fails."""
+    began = time.monotonic()
+    entry = next(one for one in made["databases"] if one["name"] == database)
+    with job.server() as server, place(job, f"part-{made['sequence']:06d}") as folder:
+        facts = server.facts()
+        problems = [
+            target.major_problem(made["server"]["major"], facts["major"], "logical"),
+            target.space_problem(made["bytes"], disk.free_bytes(folder), str(folder)),
+        ]
+        data = Path(facts["data_dir"])
+        if job.config.where["kind"] == "host" and data.exists():
+            problems.append(target.space_problem(entry["bytes"], disk.free_bytes(data), str(data)))
+        absent = sorted({role for role in [entry["owner"]] if role not in server.ask(ROLES)})
+        if absent:
+            problems.append(
+                BackupFailure(
+                    "missing_role",
+                    "a role is missing",
+                    made["id"],
+                    f"no {', '.join(absent)}",
+                    "the owner of the data",
+                    "Create it, or restore to an empty server by a drill first",
+                    "target",
+                )
+            )
+        ladder.refuse([problem for problem in problems if problem])
+        root = snapshots.fetch(job, made, repository, key, folder, [archive_of(database)])
+        part = {file: value for file, value in made["files"].items() if file.startswith(archive_of(database) + "/")}
+        ladder.refuse(manifest.file_problems({**made, "files": part}, disk.inventory(root), made["id"]))
+        give(job, folder)
+        server.run(create_statements(entry, name))
+        try:
+            done = server.at(name).tool(
+                "pg_restore",
+                "--exit-on-error",
+                "--no-tablespaces",
+                f"--jobs={job.config['jobs']}",
+                f"--dbname={name}",
+                str(root / archive_of(database)),
+                seconds=job.config["timeout_seconds"],
+            )
+            command.need(
+                done,
+                "the archive was not restored",
+                name,
+                "pg_restore ending with code 0",
+                "Mend what the message names",
+                "truncated_dump",
+            )
+            for statement in property_statements(entry, name):
+                server.run(statement)
+            have = describe(server.at(name).run)
+            ladder.refuse(
+                manifest.differences(
+                    {**made, "roles": [], "databases": [entry]},
+                    {"roles": [], "databases": [{**have, "name": database}]},
+                )
+            )
+        except BaseException:
+            with contextlib.suppress(BackupFailure):
+                server.run(f"drop database if exists {identifier(name)}")
+            raise
+    return Beside(
+        made["id"], name, f"{sum(entry['rows'].values())} rows as in the manifest", round(time.monotonic() - began, 3)
+    )
+
+
+def physical_beside(
+    job: Job,
+    engine: Physical,
+    made: Manifest,
+    repository: Repository,
+    point: Point,
+    folder: Path,
+    key: bytes | None,
+    exact: bool,
+) -> Beside:
+    """A data folder of its own, recovered with no network, checked, and stopped in order."""
+    began = time.monotonic()
+    existed = folder.exists()
+    job.where.own(folder)
+    scratch = Scratch(job, folder, folder / "data")
+    user = job.config.server["user"]
+    try:
+        with engine.tool(key) as tool, running(scratch):
+            engine.bring_back(tool, made, repository, point, scratch)
+            server = scratch.server(user=user)
+            compared = (
+                engine.compare(made, server, job.config["tolerance"])
+                if exact
+                else _opened(
+                    server.ask("select json_build_object('size', sum(pg_database_size(oid))) from pg_database")
+                )
+            )
+            if not exact:
+                compared += f", stopped at {server.run('select pg_last_wal_replay_lsn()') or 'its end'}"
+    except BaseException:
+        if not existed:
+            remove(folder)
+        raise
+    finally:
+        remove(scratch.sockets)
+    for name in ("wal", "hba.conf", "ident.conf", "server.conf"):
+        remove(folder / name)
+    _announce_timeline(job, scratch.data)
+    return Beside(made["id"], str(scratch.data), compared, round(time.monotonic() - began, 3))
+
+
+def _announce_timeline(job: Job, data: Path) -> None:
+    """Have the server archive the new timeline's history once it serves.
+
+    It was made while nothing was archived; without it no later recovery could follow the timeline.
+    """
+    for history in (data / "pg_wal").glob("*.history"):
+        ready = data / "pg_wal" / "archive_status" / f"{history.name}.ready"
+        ready.touch(0o600)
+        job.where.give(ready)
+
+
+def _opened(found: dict[str, int]) -> str:
+    return f"it takes queries and holds {found['size']} bytes"

@@ -1,0 +1,214 @@
+# Copyright (c) 2026, The Evenkeel authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The command line: one verb on one instance, one JSON document, one exit code."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import sys
+import traceback
+from pathlib import Path
+
+from evenkeel_backup import backup, config, disk, metrics, proof, restore, retain, status
+from evenkeel_backup.engines import engine_of
+from evenkeel_backup.faults import BackupFailure, Failures
+from evenkeel_backup.job import Job
+from evenkeel_backup.lock import held
+from evenkeel_backup.manifest import stamp
+from evenkeel_backup.outcome import FAILED, LOCKED, USAGE, Outcome
+from evenkeel_backup.progress import say
+from evenkeel_backup.state import now
+
+# Verbs that take no lock and note nothing of themselves.
+READING = frozenset({"status", "metrics"})
+# Verbs whose result is kept as a report.
+REPORTED = frozenset({"backup", "verify", "drill", "restore", "escrow-check"})
+KEPT_REPORTS = 200
+
+
+def parser() -> argparse.ArgumentParser:
+    """Every verb with its options."""
+    top = argparse.ArgumentParser(prog="evenkeel-backup", description=__doc__)
+    top.add_argument("--config-dir", type=Path, default=Path("/etc/evenkeel/backup"))
+    verbs = top.add_subparsers(dest="verb", required=True, metavar="verb")
+
+    def verb(name: str, text: str) -> argparse.ArgumentParser:
+        one = verbs.add_parser(name, help=text, description=text)
+        one.add_argument("instance")
+        one.add_argument("--config-dir", type=Path, default=argparse.SUPPRESS)
+        return one
+
+    one = verb("prepare", "folders, repositories, stanza; compare the server's settings")
+    one.add_argument("--check", action="store_true")
+    one = verb("backup", "take a backup and prove it to L2")
+    one.add_argument("--type", choices=("full", "diff", "incr"), default="")
+    one.add_argument("--reason", default="schedule")
+    one.add_argument("--keep", action="store_true", help="retention never removes it")
+    one = verb("verify", "L0 to L2 of what a repository holds")
+    one.add_argument("--backup", default="latest")
+    one.add_argument("--repository", default="")
+    one.add_argument("--read-data", action="store_true")
+    one = verb("drill", "L0 to L5 in isolation")
+    one.add_argument("--backup", default="latest")
+    one.add_argument("--repository", default="")
+    one.add_argument("--key-file", default="", help="the key's copy kept elsewhere; - is standard input")
+    one = verb("restore", "bring a backup back")
+    one.add_argument("--mode", choices=restore.MODES, default="side_by_side")
+    for name in (
+        "repository",
+        "database",
+        "as",
+        "into",
+        "confirm",
+        "target-time",
+        "target-lsn",
+        "target-name",
+        "target-xid",
+        "key-file",
+    ):
+        one.add_argument(f"--{name}", default="")
+    one.add_argument("--backup", default="latest")
+    one.add_argument("--plan", action="store_true")
+    one = verb("retain", "remove what no tier keeps")
+    one.add_argument("--plan", action="store_true")
+    verb("status", "what there is and how far it is proven")
+    one = verb("escrow-check", "open every repository with the key's copy kept elsewhere")
+    one.add_argument("--key-file", required=True)
+    verb("metrics", "measure the archive and write the textfile")
+    return top
+
+
+def key_of(path: str) -> bytes | None:
+    """The key's copy: from a file, or from standard input, where no list of processes shows it."""
+    if not path:
+        return None
+    data = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
+    return data.strip() + b"\n" if data.strip() else b""
+
+
+def act(job: Job, outcome: Outcome, options: argparse.Namespace) -> None:
+    """Run the verb."""
+    verb = options.verb
+    if verb == "status":
+        status.run(job, outcome)
+        return
+    job.folders()
+    if verb == "prepare":
+        outcome.changed, settings = engine_of(job).prepare(options.check)
+        outcome.more["settings"] = settings
+    elif verb == "backup":
+        backup.run(job, outcome, options.type, options.reason, options.keep)
+    elif verb == "verify":
+        proof.verify(job, outcome, options.backup, options.repository, options.read_data)
+    elif verb == "drill":
+        job.sweep()
+        proof.drill(job, outcome, options.backup, options.repository, key_of(options.key_file))
+    elif verb == "restore":
+        point = restore.point_of(options.target_time, options.target_lsn, options.target_name, options.target_xid)
+        pointed = any((options.target_time, options.target_lsn, options.target_name, options.target_xid))
+        restore.run(
+            job,
+            outcome,
+            restore.Wish(
+                options.mode,
+                options.backup,
+                options.repository,
+                options.database,
+                getattr(options, "as"),
+                options.into,
+                options.confirm,
+                point,
+                pointed,
+                options.plan,
+                key_of(options.key_file),
+            ),
+        )
+    elif verb == "retain":
+        retain.run(job, outcome, options.plan)
+    elif verb == "escrow-check":
+        proof.check(job, outcome, key_of(options.key_file) or b"")
+    elif verb == "metrics":
+        metrics.run(job, outcome)
+
+
+def main(arguments: list[str]) -> int:
+    """One call; whatever happens ends as a document and a code."""
+    os.umask(0o077)
+    try:
+        options = parser().parse_args(arguments)
+    except SystemExit as exit_:
+        return USAGE if exit_.code else 0
+    outcome = Outcome(options.verb, options.instance)
+    job: Job | None = None
+    try:
+        job = Job.of(config.load(options.config_dir, options.instance))
+        outcome.actions = job.actions
+        with contextlib.nullcontext() if options.verb in READING else held(job.config.lock_file, options.instance):
+            try:
+                act(job, outcome, options)
+            finally:
+                job.burn()
+                remember(job, outcome)
+    except BackupFailure as single:
+        outcome.fail(LOCKED if single.fault == "lock_held" else FAILED, single)
+    except Failures as several:
+        outcome.fail(FAILED, *several.failures)
+    except OSError as broken:
+        full = broken.errno == 28
+        outcome.fail(
+            FAILED,
+            BackupFailure(
+                "disk_full" if full else "failed",
+                "the run broke off",
+                options.instance,
+                str(broken),
+                "room on the disk" if full else "it through",
+                "Look at the path named",
+            ),
+        )
+    except Exception as unexpected:  # noqa: BLE001 - a timer's run must end as a document that names it, too
+        traceback.print_exc()
+        found = f"{type(unexpected).__name__}: {unexpected}"
+        need = "a run without it"
+        outcome.fail(
+            FAILED,
+            BackupFailure(
+                "failed", "unexpected error", options.instance, found, need, "Report it with this run's output"
+            ),
+        )
+    for failure in outcome.failures:
+        failure.stage = failure.stage or options.verb
+        say(failure.sentence)
+    if job is not None and options.verb in REPORTED and outcome.exit != LOCKED:
+        with contextlib.suppress(OSError):
+            keep(job, outcome)
+    print(json.dumps(outcome.as_dict(), indent=1, sort_keys=True))
+    return outcome.exit
+
+
+def remember(job: Job, outcome: Outcome) -> None:
+    """What the metrics tell: when the verb ran, and its figures. A full disk must not hide the failure itself."""
+    if outcome.verb in READING:
+        return
+    with contextlib.suppress(OSError, BackupFailure):
+        last = job.state.last()
+        last["verbs"][outcome.verb] = {"at": stamp(now()), "exit": outcome.exit}
+        job.state.write_last(last)
+        metrics.write(job)
+
+
+def keep(job: Job, outcome: Outcome) -> None:
+    """The JSON report, and none but the newest ones."""
+    folder = job.config.state_dir / "reports"
+    document = {key: value for key, value in outcome.as_dict().items() if key != "manifest"}
+    name = stamp(now()).replace(":", "").replace("+0000", "Z")
+    disk.write_json(folder / f"{name}-{outcome.verb}.json", document)
+    for old in sorted(folder.glob("*"))[:-KEPT_REPORTS]:
+        old.unlink(missing_ok=True)
+
+
+__all__ = ["main"]

@@ -1,0 +1,298 @@
+# Copyright (c) 2026, The Evenkeel authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Speaking to a server: one query, or a session that holds a snapshot open."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from evenkeel_backup import command
+from evenkeel_backup.faults import BackupFailure, fault_of
+from evenkeel_backup.where import NONE, SERVER, Where
+
+PSQL = ("-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", "-f", "-")
+
+# What belongs to users: no catalogue, no toast, no temporary schema, and nothing that an extension brings itself.
+_OURS = r"""
+  n.nspname !~ '^pg_' and n.nspname <> 'information_schema'
+  and not exists (select from pg_depend x
+    where x.classid = 'pg_class'::regclass and x.objid = c.oid and x.deptype = 'e')
+"""
+
+_FACTS = rf"""
+select json_build_object(
+  'name', d.datname, 'owner', pg_get_userbyid(d.datdba), 'encoding', pg_encoding_to_char(d.encoding),
+  'collate', d.datcollate, 'ctype', d.datctype, 'provider', coalesce(to_jsonb(d)->>'datlocprovider', 'c'),
+  'locale', coalesce(to_jsonb(d)->>'datlocale', to_jsonb(d)->>'daticulocale', ''),
+  'bytes', pg_database_size(d.oid), 'connection_limit', d.datconnlimit,
+  'settings', (select coalesce(json_agg(json_build_object(
+      'role', case s.setrole when 0 then '' else pg_get_userbyid(s.setrole) end, 'setting', one) order by 1), '[]')
+      from pg_db_role_setting s, unnest(s.setconfig) one where s.setdatabase = d.oid),
+  'grants', (select coalesce(json_agg(json_build_object(
+      'role', case a.grantee when 0 then '' else pg_get_userbyid(a.grantee) end,
+      'privilege', a.privilege_type, 'grantable', a.is_grantable)), '[]') from aclexplode(d.datacl) a),
+  'extensions', (select coalesce(json_agg(json_build_object(
+      'name', extname, 'version', extversion) order by extname), '[]') from pg_extension),
+  'relations', (select coalesce(json_object_agg(kind, many), '{{}}') from (
+      select case c.relkind when 'r' then 'table' when 'p' then 'partitioned table' when 'i' then 'index'
+        when 'I' then 'partitioned index' when 'v' then 'view' when 'm' then 'materialized view'
+        when 'S' then 'sequence'        when 'f' then 'foreign table' else 'type' end as kind, count(*) as many
+      from pg_class c join pg_namespace n on n.oid = c.relnamespace where {_OURS} group by 1) k))
+from pg_database d where d.datname = current_database()
+"""
+
+_TABLES = rf"""
+select coalesce(json_agg(json_build_object(
+  'key', n.nspname || '.' || c.relname, 'name', format('%I.%I', n.nspname, c.relname),
+  'unlogged', c.relpersistence = 'u') order by 1), '[]')
+from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.relkind = 'r' and {_OURS}
+"""
+
+_SERVER = """
+select json_build_object('version', current_setting('server_version'),
+  'major', current_setting('server_version_num')::int / 10000,
+  'system', (select system_identifier::text from pg_control_system()),
+  'checksums', current_setting('data_checksums') = 'on', 'standby', pg_is_in_recovery(),
+  'data_dir', current_setting('data_directory'),
+  'segment_bytes', (select setting::bigint from pg_settings where name = 'wal_segment_size'),
+  'preload', current_setting('shared_preload_libraries'),
+  'superuser', (select rolsuper from pg_roles where rolname = current_user))
+"""
+
+DATABASES = """
+select coalesce(json_agg(datname order by datname), '[]') from pg_database where datallowconn and not datistemplate
+"""
+ROLES = "select coalesce(json_agg(rolname order by rolname), '[]') from pg_roles where rolname !~ '^pg_'"
+TABLESPACES = "select coalesce(json_agg(spcname order by spcname), '[]') from pg_tablespace where spcname !~ '^pg_'"
+CHUNK = 200
+
+
+def literal(text: str) -> str:
+    """A text as SQL."""
+    quoted = text.replace("'", "''")
+    return f"E'{quoted.replace(chr(92), chr(92) * 2)}'" if "\\" in quoted else f"'{quoted}'"
+
+
+def identifier(name: str) -> str:
+    """A name as SQL."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+@dataclass(frozen=True)
+class Server:
+    """How to reach one server."""
+
+    where: Where
+    host: str
+    port: int
+    user: str
+    database: str
+    password_file: str = ""
+    isolated: bool = False
+
+    def at(self, database: str) -> Server:
+        """The same server, another database."""
+        return replace(self, database=database)
+
+    @property
+    def env(self) -> dict[str, str]:
+        """What libpq reads; never a password."""
+        found = {
+            "PGHOST": self.host,
+            "PGPORT": str(self.port),
+            "PGUSER": self.user,
+            "PGDATABASE": self.database,
+            "PGAPPNAME": "evenkeel-backup",
+            "PGCONNECT_TIMEOUT": "10",
+            "PGOPTIONS": "-c client_min_messages=warning -c statement_timeout=0 -c lock_timeout=60s",
+        }
+        if self.password_file:
+            found["PGPASSFILE"] = self.password_file
+        return found
+
+    def argv(self, program: str, *words: str) -> list[str]:
+        """The command of a client program."""
+        return self.where.argv(program, *words, network=NONE if self.isolated else SERVER, env=self.env)
+
+    def tool(self, program: str, *words: str, **more: Any) -> command.Done:
+        """Run a client program against it."""
+        return command.run(self.argv(program, *words), env=self.env, **more)
+
+    def run(self, sql: str, seconds: float = 600) -> str:
+        """What SQL answers, as text."""
+        done = self.tool("psql", *PSQL, given=sql, seconds=seconds)
+        command.need(
+            done,
+            "SQL failed",
+            f"{self.database} at {self.host}",
+            "an answer",
+            "Look at the server's log",
+            "server_unreachable" if done.code == 2 else "failed",
+        )
+        return done.out.strip()
+
+    def ask(self, sql: str, seconds: float = 600) -> Any:
+        """What SQL that answers one JSON value says."""
+        return json.loads(self.run(sql, seconds))
+
+    def facts(self) -> dict[str, Any]:
+        """What a backup must know of the server."""
+        return dict(self.ask(_SERVER))
+
+
+class Session:
+    """A psql that stays, so that a transaction and its snapshot do."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed with the session
+        self.process = subprocess.Popen(
+            server.argv("psql", *PSQL),
+            env=command.environment(server.env),
+            cwd="/",
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.errors,
+            text=True,
+            start_new_session=True,
+        )
+        self.count = 0
+
+    def run(self, sql: str) -> str:
+        """What SQL answers within this session."""
+        self.count += 1
+        marker = f"--evenkeel-{self.count}--"
+        lines: list[str] = []
+        if self.process.stdin is None or self.process.stdout is None:
+            raise AssertionError("a session has pipes")
+        try:
+            self.process.stdin.write(f"{sql};\n\\echo {marker}\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            pass
+        for line in self.process.stdout:
+            if line.rstrip("\n") == marker:
+                return "".join(lines).strip()
+            lines.append(line)
+        self.errors.seek(0)
+        text = self.errors.read().strip()
+        raise BackupFailure(
+            fault_of(text, "server_unreachable"),
+            "the session ended",
+            f"{self.server.database} at {self.server.host}",
+            text or "no message",
+            "an answer",
+            "Look at the server's log",
+        )
+
+    def close(self) -> None:
+        """End it; its transaction ends with it."""
+        command.end(self.process)
+        self.errors.close()
+
+
+@contextmanager
+def session(server: Server) -> Iterator[Session]:
+    """A session for as long as it is needed."""
+    opened = Session(server)
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+def describe(run: Any, *, unlogged: bool = True) -> dict[str, Any]:
+    """Everything that the manifest holds of one database, by a function that runs SQL in it."""
+    facts: dict[str, Any] = json.loads(run(_FACTS))
+    tables = [entry for entry in json.loads(run(_TABLES)) if unlogged or not entry["unlogged"]]
+    rows: dict[str, int] = {}
+    for start in range(0, len(tables), CHUNK):
+        parts = [
+            f"select {literal(entry['key'])} as key, count(*) as rows from only {entry['name']}"
+            for entry in tables[start : start + CHUNK]
+        ]
+        rows.update(json.loads(run(f"select json_object_agg(key, rows) from ({' union all '.join(parts)}) counted")))
+    facts["rows"] = rows
+    facts["canary"] = None
+    if any(entry["key"] == "evenkeel_backup.canary" for entry in json.loads(run(_TABLES))):
+        facts["canary"] = json.loads(run(NEWEST_CANARY))
+    return facts
+
+
+NEWEST_CANARY = (
+    "select coalesce((select json_build_object('sequence', sequence, 'token', token) from evenkeel_backup.canary"
+    " where sequence > 0 order by written desc limit 1), 'null')"
+)
+CANARY_TABLE = """
+create schema if not exists evenkeel_backup;
+create table if not exists evenkeel_backup.canary (
+  written bigint generated always as identity primary key, sequence bigint not null, token text not null,
+  at timestamptz not null default clock_timestamp());
+"""
+IN_COMMON = (
+    "select coalesce((select pg_has_role(oid, 'member') from pg_roles where rolname = 'evenkeel_backup'), false)"
+)
+KEPT_CANARIES = 1000
+
+
+def write_canary(server: Server, sequence: int, token: str) -> None:
+    """One row of this backup, where the table is or can be made; old rows go."""
+    present = server.run("select to_regclass('evenkeel_backup.canary') is not null") == "t"
+    # Several roles may back one server up; the table is then that of the role they have in common.
+    shared = not present and server.run(IN_COMMON) == "t"
+    server.run(
+        ("" if present else f"set role evenkeel_backup;{CANARY_TABLE}reset role;" if shared else CANARY_TABLE)
+        + f"insert into evenkeel_backup.canary (sequence, token) values ({sequence}, {literal(token)});"
+        + "delete from evenkeel_backup.canary"
+        f" where written < (select max(written) - {KEPT_CANARIES} from evenkeel_backup.canary)"
+    )
+
+
+def create_statements(entry: dict[str, Any], name: str) -> str:
+    """The SQL that makes an empty database like the one in the manifest, under another name. Pure."""
+    locale = (
+        f" locale_provider { ({'i': 'icu', 'b': 'builtin'}[entry['provider']]) }"
+        if entry.get("provider", "c") != "c"
+        else ""
+    )
+    if locale:
+        locale += f" {'icu_locale' if entry['provider'] == 'i' else 'builtin_locale'} {literal(entry['locale'])}"
+    return (
+        f"create database {identifier(name)} template template0 owner {identifier(entry['owner'])}"
+        f" encoding {literal(entry['encoding'])} lc_collate {literal(entry['collate'])}"
+        f" lc_ctype {literal(entry['ctype'])}{locale}"
+    )
+
+
+def property_statements(entry: dict[str, Any], name: str) -> list[str]:
+    """The SQL that gives a database the settings and grants in the manifest. Pure."""
+    found = []
+    for one in entry.get("settings", []):
+        key, _, value = one["setting"].partition("=")
+        subject = (
+            f"role {identifier(one['role'])} in database {identifier(name)}"
+            if one["role"]
+            else f"database {identifier(name)}"
+        )
+        # A list stands unquoted in the catalogue; quoted as one text it would be one element.
+        text = (
+            value
+            if key
+            in {"search_path", "DateStyle", "temp_tablespaces", "session_preload_libraries", "local_preload_libraries"}
+            else literal(value)
+        )
+        found.append(f"alter {subject} set {key} to {text}")
+    if entry.get("grants"):
+        found.append(f"revoke all on database {identifier(name)} from public")
+    for grant in entry.get("grants", []):
+        role = identifier(grant["role"]) if grant["role"] else "public"
+        option = " with grant option" if grant["grantable"] else ""
+        found.append(f"grant {grant['privilege']} on database {identifier(name)} to {role}{option}")
+    return found

@@ -1,0 +1,288 @@
+# Copyright (c) 2026, The Evenkeel authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Replacing what is live: a safety backup first, the new beside the old, one exchange, and the way back."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from evenkeel_backup import backup, target
+from evenkeel_backup.beside import logical_beside, physical_beside
+from evenkeel_backup.config import Repository
+from evenkeel_backup.database import Server, identifier, literal
+from evenkeel_backup.faults import BackupFailure, Failures
+from evenkeel_backup.job import Job
+from evenkeel_backup.manifest import Manifest
+from evenkeel_backup.outcome import BROUGHT_BACK, FAILED, NEEDS_A_PERSON, Outcome
+from evenkeel_backup.physical import Physical
+from evenkeel_backup.state import level_of
+from evenkeel_backup.target import Point
+
+STAGE = "restore"
+START_SECONDS = 300
+
+
+def _safety(job: Job, outcome: Outcome) -> Manifest:
+    """A fresh backup of what is live now; it must be stored and readable, however else it stands.
+
+    Nothing is removed after it: the backup that is about to be restored may be the one that no tier keeps.
+    """
+    inner = Outcome("backup", job.config.instance)
+    made = backup.run(job, inner, kind="full", reason="safety", keep=True, removing=False)
+    if made is None:
+        raise Failures(inner.failures)
+    bad = [failure for failure in inner.failures if failure.stage in {"L1", "L2", "store"}]
+    known = next((entry for entry in job.state.backups() if entry["id"] == made["id"]), None)
+    if bad or known is None:
+        raise Failures(bad or inner.failures)
+    outcome.more["safety"] = {"backup": made["id"], "level": level_of(known)}
+    return made
+
+
+def _back(job: Job, outcome: Outcome, why: Exception, undo: Callable[[], None], kept: str) -> None:
+    """Bring the former state back; where that fails too, say where it is."""
+    failures = (
+        why.failures
+        if isinstance(why, Failures)
+        else [why]
+        if isinstance(why, BackupFailure)
+        else [
+            BackupFailure(
+                "failed",
+                "the exchange failed",
+                job.config.instance,
+                f"{type(why).__name__}: {why}",
+                "it through",
+                "See the report",
+                STAGE,
+            )
+        ]
+    )
+    try:
+        undo()
+    except (BackupFailure, OSError) as worse:
+        outcome.fail(
+            NEEDS_A_PERSON,
+            *failures,
+            BackupFailure(
+                "failed",
+                "the way back failed",
+                job.config.instance,
+                str(worse),
+                f"{kept} to be live again",
+                f"Stop the server and put {kept} back by hand",
+                STAGE,
+            ),
+        )
+        return
+    outcome.fail(BROUGHT_BACK, *failures)
+    job.actions.append("brought back what was live before")
+
+
+def databases(
+    job: Job,
+    outcome: Outcome,
+    made: Manifest,
+    repository: Repository,
+    database: str,
+    name: str,
+    key: bytes | None,
+) -> None:
+    """Exchange a database's name with the restored one's, in one transaction."""
+    before = target.beside(database, f"_before_{made['sequence']}")
+    target.refuse_live(job.live(), job.config.instance, database=before)
+    _safety(job, outcome)
+    exchanged = False
+    try:
+        job.hook("stop_app")
+        brought = logical_beside(job, made, repository, database, name, key)
+        with job.server() as server:
+            _swap(server, {database: before, name: database})
+            exchanged = True
+        outcome.changed = True
+        job.hook("start_app")
+    except (BackupFailure, Failures, OSError) as failure:
+
+        def undo() -> None:
+            with job.server() as server:
+                if exchanged:
+                    with contextlib.suppress(BackupFailure):
+                        job.hook("stop_app")
+                    _end_sessions(server, database)
+                    _swap(server, {database: name, before: database})
+                server.run(f"drop database if exists {identifier(name)}")
+            job.hook("start_app")
+
+        if exchanged:
+            _back(job, outcome, failure, undo, f"database {before}")
+        else:
+            # Nothing live was changed; the app only has to come back.
+            outcome.fail(
+                FAILED,
+                *(
+                    failure.failures
+                    if isinstance(failure, Failures)
+                    else [failure]
+                    if isinstance(failure, BackupFailure)
+                    else []
+                ),
+            )
+            try:
+                undo()
+            except BackupFailure as worse:
+                outcome.fail(NEEDS_A_PERSON, worse)
+        return
+    job.actions.append(f"{database} is {made['id']}; what was live is kept as {before}")
+    outcome.more["restored"] = {
+        "backup": made["id"],
+        "at": database,
+        "before": before,
+        "compared": brought.compared,
+        "seconds": brought.seconds,
+    }
+
+
+def _swap(server: Server, names: dict[str, str]) -> None:
+    """Rename databases in one transaction; one that is in use is not renamed."""
+    first = next(iter(names))
+    many = server.ask(
+        f"select to_json(count(*)) from pg_stat_activity where datname = {literal(first)} and pid <> pg_backend_pid()"
+    )
+    if many:
+        who = server.run(
+            "select string_agg(distinct coalesce(nullif(application_name, ''), usename), ', ')"
+            f" from pg_stat_activity where datname = {literal(first)}"
+        )
+        raise BackupFailure(
+            "connections_open",
+            "the database is in use",
+            first,
+            f"{many} connections ({who})",
+            "none",
+            "Stop what uses it, or name that in hooks.stop_app",
+            STAGE,
+        )
+    statements = [f"alter database {identifier(old)} rename to {identifier(new)};" for old, new in names.items()]
+    server.run("begin;\n" + "\n".join(statements) + "\ncommit;")
+
+
+def _end_sessions(server: Server, database: str) -> None:
+    server.run(
+        "select pg_terminate_backend(pid) from pg_stat_activity"
+        f" where datname = {literal(database)} and pid <> pg_backend_pid()"
+    )
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        if not server.ask(f"select to_json(count(*)) from pg_stat_activity where datname = {literal(database)}"):
+            return
+        time.sleep(0.2)
+
+
+def folders(
+    job: Job,
+    engine: Physical,
+    outcome: Outcome,
+    made: Manifest,
+    repository: Repository,
+    point: Point,
+    folder: Path,
+    key: bytes | None,
+) -> None:
+    """Exchange the data folder of the stopped server with the recovered one."""
+    live = Path(job.config.server["data_dir"])
+    before = live.with_name(f"{live.name}.before-{made['sequence']}")
+    if before.exists():
+        raise BackupFailure(
+            "target_live",
+            "a safety copy is there already",
+            str(before),
+            "a folder",
+            "none",
+            "Remove it once it is not needed",
+            "target",
+        )
+    _safety(job, outcome)
+    stopped = exchanged = False
+    try:
+        job.hook("stop_app")
+        brought = physical_beside(job, engine, made, repository, point, folder, key, exact=False)
+        stopped = True
+        job.hook("stop_server")
+        if (live / "postmaster.pid").exists():
+            raise BackupFailure(
+                "connections_open",
+                "the server still runs",
+                str(live),
+                "its postmaster.pid",
+                "a stopped server",
+                "Mend hooks.stop_server",
+                STAGE,
+            )
+        live.rename(before)
+        exchanged = True
+        (folder / "data").rename(live)
+        outcome.changed = True
+        job.hook("start_server")
+        _answers(job)
+        job.hook("start_app")
+    except (BackupFailure, Failures, OSError) as failure:
+
+        def undo() -> None:
+            if exchanged:
+                with contextlib.suppress(BackupFailure):
+                    job.hook("stop_server")
+                if live.exists():
+                    live.rename(live.with_name(f"{live.name}.failed-{made['sequence']}"))
+                before.rename(live)
+            if stopped:
+                job.hook("start_server")
+                _answers(job)
+            job.hook("start_app")
+
+        if stopped:
+            _back(job, outcome, failure, undo, str(before))
+        else:
+            outcome.fail(
+                FAILED,
+                *(
+                    failure.failures
+                    if isinstance(failure, Failures)
+                    else [failure]
+                    if isinstance(failure, BackupFailure)
+                    else []
+                ),
+            )
+            try:
+                undo()
+            except BackupFailure as worse:
+                outcome.fail(NEEDS_A_PERSON, worse)
+        return
+    with contextlib.suppress(OSError):
+        folder.rmdir()
+    job.actions.append(
+        f"{live} is {made['id']}; what was live is kept as {before}; take a full backup now, the timeline is a new one"
+    )
+    outcome.more["restored"] = {
+        "backup": made["id"],
+        "at": str(live),
+        "before": str(before),
+        "compared": brought.compared,
+        "seconds": brought.seconds,
+    }
+
+
+def _answers(job: Job) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            with job.server() as server:
+                if server.run("select pg_is_in_recovery()", seconds=20) == "f":
+                    return
+        except BackupFailure:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(0.5)

@@ -1,0 +1,150 @@
+# Copyright (c) 2026, The Evenkeel authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The names of what can go wrong, and which of them a program's message means. Pure."""
+
+from __future__ import annotations
+
+import re
+
+FAULTS = (
+    "truncated_dump",
+    "flipped_byte",
+    "missing_wal",
+    "wrong_key",
+    "store_denied",
+    "store_unreachable",
+    "disk_full",
+    "missing_role",
+    "missing_extension",
+    "major_mismatch",
+    "empty_database",
+    "stale_schedule",
+    "partial_upload",
+    "clock_jump",
+    "size_anomaly",
+    "corrupt_pages",
+    "content_mismatch",
+    "canary_missing",
+    "catalogue_unreadable",
+    "server_unreachable",
+    "settings_wrong",
+    "key_not_escrowed",
+    "target_live",
+    "target_unknown",
+    "target_out_of_range",
+    "no_space",
+    "confirmation_missing",
+    "connections_open",
+    "hook_failed",
+    "lock_held",
+    "config_wrong",
+    "tool_missing",
+    "failed",
+)
+
+# The first pattern that a message matches names the fault. Full disks come first: every tool says more after it.
+_SIGNS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
+    (fault, re.compile(pattern, re.IGNORECASE))
+    for fault, pattern in (
+        ("disk_full", r"no space left on device|disk quota exceeded|could not extend file|XMinioStorageFull"),
+        (
+            "wrong_key",
+            r"wrong password or no key found|cipher header invalid|unable to decrypt|CryptoError|\[095\]|\[101\]"
+            r"|unable to flush|is encrypted but no cipher|no key found",
+        ),
+        (
+            "store_denied",
+            r"access ?denied|\b403\b|forbidden|InvalidAccessKeyId|SignatureDoesNotMatch|permission denied"
+            r"|read-only file system|operation not permitted",
+        ),
+        (
+            "flipped_byte",
+            r"ciphertext verification failed|hash (?:does not match|mismatch)|invalid data returned"
+            r"|checksum (?:error|mismatch)"
+            r"|data corruption|does not match (?:id|hash|expected)|invalid checksum|corrupt(?:ed)? (?:pack|data|blob)"
+            r"|incorrect header check|unable to inflate|invalid (?:distance|stored block|block type|code lengths)"
+            r"|could not uncompress",
+        ),
+        (
+            "partial_upload",
+            r"no such blob|not found in (?:the )?(?:repository|index)"
+            r"|pack \w+ (?:does not exist|is missing|not referenced)"
+            r"|unable to open missing file|FileMissingError|\[055\]|tree \w+.*not found|missing from backend"
+            r"|does not exist in repository|incomplete pack|unexpected EOF|at least one source file could not be read",
+        ),
+        (
+            "store_unreachable",
+            r"connection refused|no such host|i/o timeout|network is unreachable|no route to host|connection reset"
+            r"|TLS handshake|x509|HostConnectError|unable to (?:get address|connect)|repository does not exist"
+            r"|unable to open (?:config|repository)|NoSuchBucket|\[049\]|unable to find a valid repository",
+        ),
+        ("missing_role", r"role \"?[^\"\n]+\"? does not exist"),
+        (
+            "missing_extension",
+            r"extension \"?[^\"\n]+\"? (?:is not available|does not exist|must be installed)"
+            r"|could not open extension control file"
+            r"|could not access file \"[^\"]+\": No such file",
+        ),
+        (
+            "major_mismatch",
+            r"server version mismatch|unsupported version \([\d.]+\) in file header|incompatible with server"
+            r"|initialized by PostgreSQL version|unrecognized configuration parameter",
+        ),
+        (
+            "truncated_dump",
+            r"unexpected end of (?:file|data|archive)|could not read from input file|end of file"
+            r"|premature end|did not find magic string|file (?:is )?too short",
+        ),
+        ("missing_wal", r"requested WAL segment|unable to find .* in the archive|\[044\]|WAL file .* missing"),
+        (
+            "target_out_of_range",
+            r"recovery ended before configured recovery target was reached"
+            r"|requested recovery stop point is before consistent",
+        ),
+        ("corrupt_pages", r"page verification failed|invalid page|checksum verification failed|heap tuple .* lacks"),
+        (
+            "server_unreachable",
+            r"could not connect to server|connection to server .* failed"
+            r"|the database system is (?:starting up|shutting down)"
+            r"|No such container|is not running",
+        ),
+        (
+            "tool_missing",
+            r"No such file or directory: '?(?:\S*/)?(?:pg_\w+|psql|restic|pgbackrest|docker)|executable file not found",
+        ),
+    )
+)
+
+
+def fault_of(message: str, otherwise: str = "failed") -> str:
+    """The fault that a program's message means, else *otherwise*."""
+    for fault, pattern in _SIGNS:
+        if pattern.search(message):
+            return fault
+    return otherwise
+
+
+class BackupFailure(Exception):
+    """A refusal or a failed step in one sentence, with the name of the fault and of the stage."""
+
+    def __init__(
+        self, fault: str, what: str, subject: str, found: str, need: str, remedy: str, stage: str = ""
+    ) -> None:
+        self.fault = fault
+        self.stage = stage
+        found = " ".join(found.split()) or "nothing"
+        self.sentence = f"evenkeel-backup: {what} on {subject}: found {found}, need {need}. {remedy.rstrip('.')}."
+        super().__init__(self.sentence)
+
+    def as_dict(self) -> dict[str, str]:
+        """What reports and standard output hold of it."""
+        return {"stage": self.stage, "fault": self.fault, "sentence": self.sentence}
+
+
+class Failures(Exception):
+    """Several failures that were found together."""
+
+    def __init__(self, failures: list[BackupFailure]) -> None:
+        self.failures = failures
+        super().__init__(" ".join(failure.sentence for failure in failures))

@@ -1,0 +1,170 @@
+# Copyright (c) 2026, The Evenkeel authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One run's hold on an instance: its configuration, state, server, folders and hooks."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from evenkeel_backup import command, where
+from evenkeel_backup.config import Config, Repository
+from evenkeel_backup.database import DATABASES, ROLES, Server
+from evenkeel_backup.faults import BackupFailure
+from evenkeel_backup.state import State
+from evenkeel_backup.target import Live
+
+
+@dataclass
+class Job:
+    """What every verb works with."""
+
+    config: Config
+    state: State
+    where: where.Where
+    actions: list[str]
+
+    @classmethod
+    def of(cls, config: Config) -> Job:
+        """The job of an instance."""
+        return cls(config, State(config.state_dir), where.of(config), [])
+
+    @property
+    def host(self) -> str:
+        """The name of this host."""
+        return socket.gethostname()
+
+    @property
+    def cache(self) -> Path:
+        """Where restic keeps what it knows of its repositories."""
+        return self.config.state_dir / "cache"
+
+    def folders(self) -> None:
+        """Make the folders of state and work."""
+        for folder in (self.config.state_dir, self.config.state_dir / "backups", self.config.state_dir / "reports"):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        parent = self.config.work_dir.parent
+        if not parent.exists():
+            parent.mkdir(parents=True)
+            # Others may pass, not look: the server's user goes through it to its own folder.
+            parent.chmod(0o711)
+        self.where.own(self.config.work_dir)
+
+    def sweep(self) -> None:
+        """Remove what a run that was killed left behind; the lock says that none is at work."""
+        for argv in self.where.strays():
+            self.actions.append(f"ended container {argv[-1]}, left by a run that did not end")
+            command.run(argv, seconds=120)
+        for path in self.config.work_dir.glob("*"):
+            if (
+                path.name.endswith(".partial")
+                or path.name.startswith(("drill-", "s-", "part-", ".key"))
+                or path.name[:8].isdigit()
+            ):
+                self.actions.append(f"removed {path.name}, left by a run that did not end")
+                remove(path)
+
+    def burn(self) -> None:
+        """Remove every copy of a key and password that this run made."""
+        for pattern in (".key-*", ".pgpass-*"):
+            for path in self.config.work_dir.glob(pattern):
+                remove(path)
+
+    @contextlib.contextmanager
+    def server(self) -> Iterator[Server]:
+        """The live server; its password for as long as it is needed in a file that its user can read."""
+        options = self.config.server
+        password = ""
+        copy = self.config.work_dir / f".pgpass-{os.getpid()}"
+        try:
+            if options["password_file"]:
+                password = str(self.where.secret(Path(options["password_file"]), copy))
+            yield Server(
+                self.where, options["host"], options["port"], options["user"], options["maintenance_database"], password
+            )
+        finally:
+            copy.unlink(missing_ok=True)
+
+    def live(self) -> Live:
+        """What serves now, for the guard: what can be asked, and what is configured."""
+        databases: frozenset[str] = frozenset()
+        if self.config.engine != "files":
+            with contextlib.suppress(BackupFailure), self.server() as server:
+                databases = frozenset(server.ask("select coalesce(json_agg(datname), '[]') from pg_database"))
+        options = self.config.server
+        return Live(databases, options["data_dir"], str(options["host"]), options["port"])
+
+    def hook(self, name: str) -> None:
+        """Run the commands of a hook, in order."""
+        for argv in self.config["hooks"][name]:
+            done = command.run(argv, seconds=self.config["hook_timeout_seconds"])
+            if done.code != 0:
+                raise BackupFailure(
+                    "hook_failed",
+                    f"the hook {name} failed",
+                    self.config.instance,
+                    f"{argv[0]} ending with code {done.code}: {done.tail}",
+                    "code 0",
+                    f"Run it by hand, or change hooks.{name}",
+                    "hooks",
+                )
+            self.actions.append(f"ran hook {name}: {argv[0]}")
+
+    def databases(self, server: Server) -> list[str]:
+        """The databases to back up; one that is asked for and is not there is refused."""
+        present = list(server.ask(DATABASES))
+        wanted = list(self.config["databases"]) or present
+        absent = sorted(set(wanted) - set(present))
+        if absent:
+            raise BackupFailure(
+                "empty_database",
+                "a database is gone",
+                self.config.instance,
+                f"no {', '.join(absent)}",
+                "every database that the option names",
+                "Look where it went, or change databases",
+                "server",
+            )
+        return wanted
+
+    def roles(self, server: Server) -> list[str]:
+        """The roles of the server."""
+        return list(server.ask(ROLES))
+
+
+def remove(path: Path) -> None:
+    """Remove a file or folder that is ours."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def key_copy(job: Job, key: bytes | None, repository: Repository) -> Path:
+    """The key's file to use: the configured one, or one made of the escrow copy (removed by `sweep` at the latest)."""
+    if key is None:
+        return repository.key_file
+    path = job.config.work_dir / f".key-{repository.name}-{os.getpid()}"
+    path.unlink(missing_ok=True)
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(handle, "wb") as stream:
+        stream.write(key)
+    return path
+
+
+def parse(moment: str) -> datetime:
+    """A time as state and manifest write it."""
+    return datetime.fromisoformat(moment).astimezone(UTC)
+
+
+def host_entry(job: Job, entry: dict[str, Any]) -> dict[str, Any]:
+    """A report's line about this host."""
+    return {"host": job.host, "kernel": os.uname().release, **entry}

@@ -1,0 +1,364 @@
+# Copyright (c) 2026, The Evenkeel authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The logical engine: pg_dump in the directory format on an exported snapshot, roles with passwords, into restic."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from evenkeel_backup import command, database, disk, ladder, manifest, snapshots, target
+from evenkeel_backup.config import Repository
+from evenkeel_backup.database import ROLES, Server, describe, session, write_canary
+from evenkeel_backup.engine import Engine, Restored
+from evenkeel_backup.faults import BackupFailure, Failures
+from evenkeel_backup.job import Job, remove
+from evenkeel_backup.ladder import Ladder
+from evenkeel_backup.manifest import Manifest
+from evenkeel_backup.progress import Progress
+from evenkeel_backup.scratch import Scratch, place, running
+from evenkeel_backup.state import now
+
+SNAPSHOT = "begin isolation level repeatable read read only; select pg_export_snapshot()"
+
+
+END_OF_DATA = b"\\.\n\n\n"
+
+
+def archive_of(name: str) -> str:
+    """The folder of a database within a backup; its name may hold any character."""
+    return f"databases/{quote(name, safe='')}"
+
+
+def cut_files(folder: Path, subject: str) -> list[BackupFailure]:
+    """Plain data files that do not end as pg_dump ends one: cut on the way to the disk, whatever its code was."""
+    found = []
+    for path in sorted(folder.glob("*.dat")):
+        if not re.fullmatch(r"\d+\.dat", path.name):
+            continue
+        with path.open("rb") as stream:
+            stream.seek(max(0, path.stat().st_size - len(END_OF_DATA)))
+            tail = stream.read()
+        if tail != END_OF_DATA:
+            need = "the mark at the end of the data"
+            remedy = "Take a new backup and look at the disk of work_dir"
+            found.append(
+                BackupFailure("truncated_dump", "a dump file is cut", f"{subject}: {path.name}", "no end", need, remedy)
+            )
+    return found
+
+
+class Logical(Engine):
+    """Dumps that any later major version can take."""
+
+    def prepare(self, check: bool) -> tuple[bool, list[dict[str, Any]]]:
+        changed = snapshots.prepare(self.job, check)
+        with self.job.server() as server:
+            facts = server.facts()
+            superuser = {"name": "superuser", "found": facts["superuser"], "need": True, "ok": bool(facts["superuser"])}
+            client = self._client_major(server)
+            version = {"name": "client_major", "found": client, "need": facts["major"], "ok": client == facts["major"]}
+            return changed, [superuser, version]
+
+    def _client_major(self, server: Server) -> int:
+        done = server.tool("pg_dump", "--version", seconds=60)
+        command.need(
+            done,
+            "pg_dump does not run",
+            self.job.config.instance,
+            "it",
+            "Install the client, or set where.bin_dir",
+            "tool_missing",
+        )
+        return target.major_of(done.out)
+
+    def backup(self, made: Manifest, kind: str) -> list[BackupFailure]:  # noqa: ARG002 - the engines have one shape
+        job = self.job
+        partial = job.config.work_dir / f"{made['id']}.partial"
+        whole = job.config.work_dir / made["id"]
+        with job.server() as server:
+            facts = server.facts()
+            self._may(facts)
+            names = job.databases(server)
+            self._room()
+            job.where.own(partial)
+            job.where.own(partial / "databases")
+            made["server"] = {
+                key: facts[key] for key in ("version", "major", "system", "checksums", "standby", "preload")
+            }
+            made["tablespaces"] = server.ask(database.TABLESPACES)
+            made["roles"] = server.ask(ROLES)
+            made["databases"] = []
+            for name in names:
+                if job.config["canary"] and not facts["standby"]:
+                    write_canary(server.at(name), made["sequence"], made["token"])
+                made["databases"].append(self._dump(server.at(name), partial / archive_of(name)))
+            self._globals(server, partial / "roles.sql", "--roles-only")
+        made["files"] = disk.inventory(partial, sync=True)
+        made["bytes"] = sum(entry["bytes"] for entry in made["files"].values())
+        made["finished_at"] = manifest.stamp(now())
+        disk.write_json(
+            partial / "manifest.json", {key: value for key, value in made.items() if key not in {"copies", "proofs"}}
+        )
+        partial.rename(whole)
+        disk.fsync_folder(whole.parent)
+        made["copies"], failures = snapshots.store(job, made, whole)
+        snapshots.clear(whole)
+        return failures
+
+    def _may(self, facts: dict[str, Any]) -> None:
+        if not facts["superuser"]:
+            raise BackupFailure(
+                "settings_wrong",
+                "the role may not read the roles' passwords",
+                self.job.config.server["user"],
+                "no superuser",
+                "one, as roles without passwords lock the app out after a restore",
+                "Set server.user to a superuser",
+                "server",
+            )
+
+    def _room(self) -> None:
+        before = self.job.state.good()
+        free = disk.free_bytes(self.job.config.work_dir)
+        if before and free < before["bytes"] * 1.1:
+            raise BackupFailure(
+                "disk_full",
+                "there is no room for the dump",
+                str(self.job.config.work_dir),
+                f"{free / 1e6:.1f} MB free",
+                f"{before['bytes'] * 1.1 / 1e6:.1f} MB, as {before['id']} took",
+                "Free space, or set work_dir",
+                "dump",
+            )
+
+    def _dump(self, server: Server, folder: Path) -> dict[str, Any]:
+        """One database: the dump and the counts see the same snapshot."""
+        options = self.job.config
+        with session(server) as held, ThreadPoolExecutor(1) as pool:
+            snapshot = held.run(SNAPSHOT)
+            counted = pool.submit(describe, held.run)
+            total = int(server.run("select pg_database_size(current_database())"))
+            progress = Progress(f"dump {server.database}", total)
+            done = server.tool(
+                "pg_dump",
+                "--format=directory",
+                f"--jobs={options['jobs']}",
+                f"--snapshot={snapshot}",
+                f"--compress={options['compress']}",
+                "--no-password",
+                "--lock-wait-timeout=60s",
+                f"--file={folder}",
+                seconds=options["timeout_seconds"],
+                watch=lambda: progress.show(disk.size_below(folder)),
+            )
+            entry = counted.result(options["timeout_seconds"])
+        command.need(
+            done,
+            "the dump failed",
+            server.database,
+            "pg_dump ending with code 0",
+            "Look at the server's log and the disk",
+        )
+        progress.show(disk.size_below(folder), last=True)
+        ladder.refuse(cut_files(folder, server.database))
+        return entry
+
+    def _globals(self, server: Server, path: Path, part: str) -> None:
+        done = server.tool("pg_dumpall", part, "--no-password", seconds=600)
+        command.need(
+            done,
+            "the roles were not dumped",
+            self.job.config.instance,
+            "pg_dumpall ending with code 0",
+            "Look at the server's log",
+        )
+        if "-- PostgreSQL database cluster dump complete" not in done.out:
+            raise BackupFailure(
+                "truncated_dump",
+                "the roles' dump is cut",
+                self.job.config.instance,
+                "no last line",
+                "the whole dump",
+                "Take a new backup",
+                "dump",
+            )
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            stream.write(done.out)
+
+    def stored(self, made: Manifest, repository: Repository, key: bytes | None, read_data: bool) -> str:
+        text = snapshots.present(self.job, made, repository, key)
+        return text + (", " + snapshots.all_bytes(self.job, made, repository, key) if read_data else "")
+
+    def readable(self, made: Manifest, repository: Repository, key: bytes | None) -> str:
+        """Each table of contents, read back from the store and read by pg_restore."""
+        job = self.job
+        names = [f"{archive_of(entry['name'])}/toc.dat" for entry in made["databases"]]
+        with place(job, f"part-{made['sequence']:06d}") as folder:
+            root = snapshots.fetch(job, made, repository, key, folder, [*names, "roles.sql", "manifest.json"])
+            wanted = {name: entry for name, entry in made["files"].items() if name in {*names, "roles.sql"}}
+            ladder.refuse(
+                manifest.file_problems(
+                    {**made, "files": wanted}, disk.inventory(root), f"{repository.name} {made['id']}"
+                )
+            )
+            self._same_manifest(made, root)
+            give(job, folder)
+            for name in names:
+                done = command.run(
+                    job.where.argv("pg_restore", "--list", str(root / name.removesuffix("/toc.dat")), network="none"),
+                    seconds=600,
+                )
+                command.need(
+                    done,
+                    "the archive's catalogue cannot be read",
+                    name,
+                    "pg_restore --list to read it",
+                    "Take a new backup now",
+                    "catalogue_unreadable",
+                )
+        return f"the catalogues of {len(names)} databases and the roles read back from {repository.name}"
+
+    def _same_manifest(self, made: Manifest, root: Path) -> None:
+        stored = json.loads((root / "manifest.json").read_text(encoding="utf-8"))
+        differing = [key for key in stored if key in made and stored[key] != made[key]]
+        if differing:
+            raise BackupFailure(
+                "content_mismatch",
+                "the stored manifest differs",
+                made["id"],
+                f"other {', '.join(differing)}",
+                "the one of this host",
+                "Look who wrote to the store",
+            )
+
+    def drill(self, made: Manifest, repository: Repository, key: bytes | None, climb: Ladder) -> Restored:
+        job, restored = self.job, Restored()
+        with place(job, f"drill-{made['sequence']:06d}") as folder:
+            scratch = Scratch(job, folder)
+            with running(scratch):
+                began = time.monotonic()
+
+                def restore() -> str:
+                    ladder.refuse(
+                        [
+                            problem
+                            for problem in [
+                                target.space_problem(self.needed_bytes(made), disk.free_bytes(folder), str(folder))
+                            ]
+                            if problem
+                        ]
+                    )
+                    root = snapshots.fetch(job, made, repository, key, folder / "copy")
+                    ladder.refuse(manifest.file_problems(made, disk.inventory(root), f"{repository.name} {made['id']}"))
+                    give(job, folder / "copy")
+                    fetched = time.monotonic() - began
+                    self._here(made, scratch)
+                    scratch.make()
+                    scratch.start(
+                        {
+                            "fsync": "off",
+                            "full_page_writes": "off",
+                            "max_wal_size": "4GB",
+                            "shared_preload_libraries": made["server"].get("preload", ""),
+                        }
+                    )
+                    self.load(made, root, scratch.server())
+                    restored.seconds = time.monotonic() - began
+                    restored.bytes = made["bytes"]
+                    restored.figures = {"fetch_seconds": round(fetched, 3), "network": "none"}
+                    rate = made["bytes"] / 1e6 / restored.seconds
+                    return f"{len(made['databases'])} databases restored in {restored.seconds:.1f} s, {rate:.1f} MB/s"
+
+                climb.step("L3", restore)
+                climb.step("L4", lambda: scratch.amcheck(jobs=job.config["jobs"]))
+                climb.step("L5", lambda: self.compare(made, scratch.server()))
+        return restored
+
+    def _here(self, made: Manifest, scratch: Scratch) -> None:
+        done = command.need(
+            scratch.tool("postgres", "--version"),
+            "no server program",
+            "the drill's host",
+            "postgres",
+            "Install the server, or set where.bin_dir",
+            "tool_missing",
+        )
+        here = target.major_of(done.out)
+        problem = target.major_problem(made["server"]["major"], here, "logical")
+        if problem:
+            raise problem
+
+    def load(self, made: Manifest, root: Path, server: Server) -> None:
+        """Everything into an empty server: roles first, then each database as it was; the first error ends it."""
+        roles = (root / "roles.sql").read_text(encoding="utf-8")
+        done = server.tool(
+            "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "--single-transaction", "-f", "-", given=roles, seconds=600
+        )
+        command.need(
+            done, "the roles were not restored", made["id"], "no error", "Look at the roles of the live server"
+        )
+        for entry in made["databases"]:
+            if entry["name"] == "postgres":
+                server.run("drop database if exists postgres")
+            done = server.tool(
+                "pg_restore",
+                "--create",
+                "--exit-on-error",
+                "--no-tablespaces",
+                f"--jobs={self.job.config['jobs']}",
+                "--dbname=template1",
+                str(root / archive_of(entry["name"])),
+                seconds=self.job.config["timeout_seconds"],
+            )
+            command.need(
+                done,
+                "the archive was not restored",
+                entry["name"],
+                "pg_restore ending with code 0",
+                "Drill an older backup, and mend what the message names",
+                "truncated_dump",
+            )
+
+    def compare(self, made: Manifest, server: Server) -> str:
+        """L5: what is there now against what the manifest says."""
+        present = set(server.ask(database.DATABASES))
+        restored = {
+            "roles": server.ask(ROLES),
+            "databases": [
+                describe(server.at(entry["name"]).run) for entry in made["databases"] if entry["name"] in present
+            ],
+        }
+        problems = manifest.differences(made, restored)
+        if problems:
+            raise Failures(problems)
+        rows = sum(sum(entry["rows"].values()) for entry in made["databases"])
+        tables = sum(len(entry["rows"]) for entry in made["databases"])
+        return f"{rows} rows in {tables} tables, {len(made['roles'])} roles and the canary as in the manifest"
+
+    def catalogue(self, repository: Repository, key: bytes | None) -> list[Manifest]:
+        return snapshots.catalogue(self.job, repository, key)
+
+    def forget(self, repository: Repository, copies: list[dict[str, Any]]) -> None:
+        snapshots.forget(self.job, repository, [copy["snapshot"] for copy in copies])
+
+    def opens(self, repository: Repository, key: bytes) -> str:
+        restic = snapshots.opened(self.job, repository, key)
+        try:
+            return restic.identity()
+        finally:
+            remove(restic.key_file)
+
+
+def give(job: Job, folder: Path) -> None:
+    """Hand a folder with all in it to the server's user, and the way to it."""
+    for path in [folder, *folder.rglob("*")]:
+        job.where.give(path)

@@ -1,0 +1,198 @@
+# Copyright (c) 2026, The Evenkeel authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""pgBackRest: its configuration written, its answers read. A code of 0 is never taken for an answer."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from evenkeel_backup import command, restic
+from evenkeel_backup.config import Config, Repository, s3_parts
+from evenkeel_backup.faults import BackupFailure
+from evenkeel_backup.job import Job
+from evenkeel_backup.where import STORE
+
+BLOCK_SINCE = (2, 46)
+KEEP_ALL = 9999999
+NOTHING_FOUND = ("unable to load info file", "missing stanza path", "no valid backups")
+
+
+def render(
+    config: Config, keys: Mapping[str, str], secrets: Mapping[str, Mapping[str, str]], version: tuple[int, ...]
+) -> str:
+    """The text of the configuration file; it holds the keys. Pure."""
+    options = config.pgbackrest
+    lines = [
+        "# Written by evenkeel-backup prepare; changes are overwritten.",
+        "[global]",
+        f"process-max={config['jobs']}",
+        "compress-type=zst",
+        "start-fast=y",
+        "log-level-file=off",
+        "log-level-console=off",
+        "log-level-stderr=warn",
+        f"lock-path={options['lock_path']}",
+    ]
+    for repository in config.repositories:
+        prefix = f"repo{repository.number}"
+        lines += [
+            f"{prefix}-cipher-type=aes-256-cbc",
+            f"{prefix}-cipher-pass={keys[repository.name]}",
+            f"{prefix}-retention-full={KEEP_ALL}",
+            f"{prefix}-bundle={'y' if options['bundle'] else 'n'}",
+        ]
+        if options["block"] and options["bundle"] and version >= BLOCK_SINCE:
+            lines.append(f"{prefix}-block=y")
+        if repository.kind == "local":
+            lines.append(f"{prefix}-path={repository.location}")
+            continue
+        host, port, bucket, path = s3_parts(repository.location) or ("", 443, "", "/")
+        secret = secrets[repository.name]
+        lines += [
+            f"{prefix}-type=s3",
+            f"{prefix}-path={path}",
+            f"{prefix}-s3-endpoint={host}",
+            f"{prefix}-storage-port={port}",
+            f"{prefix}-s3-bucket={bucket}",
+            f"{prefix}-s3-region={repository.region}",
+            f"{prefix}-s3-uri-style=path",
+            f"{prefix}-s3-key={secret.get('AWS_ACCESS_KEY_ID', '')}",
+            f"{prefix}-s3-key-secret={secret.get('AWS_SECRET_ACCESS_KEY', '')}",
+        ]
+        if repository.ca_file:
+            lines.append(f"{prefix}-storage-ca-file={repository.ca_file}")
+    server = config.server
+    lines += [
+        "",
+        f"[{config.instance}]",
+        f"pg1-path={server['data_dir']}",
+        f"pg1-port={server['port']}",
+        f"pg1-user={server['user']}",
+        f"pg1-database={server['maintenance_database']}",
+    ]
+    if str(server["host"]).startswith("/"):
+        lines.append(f"pg1-socket-path={server['host']}")
+    return "\n".join(lines) + "\n"
+
+
+def verify_findings(text: str, code: int) -> dict[str, dict[str, int]]:
+    """What `verify` found wrong, by backup label or archive id; it ends with 0 whatever it found. Pure.
+
+    The name `""` holds what could not be told: another code, no status, an error without a place.
+    """
+    statuses = re.findall(r"^\s*status: (\w+)", text, re.MULTILINE)
+    if code != 0 or not statuses:
+        return {"": {"other": 1}}
+    found: dict[str, dict[str, int]] = {}
+    name = ""
+    for line in text.splitlines():
+        if match := re.match(r"\s*(?:backup|archiveId): ([\w-]+),(?: status: ([\w-]+),)?", line):
+            name = match[1]
+            if match[2] not in {None, "valid"}:
+                found[name] = {}
+        elif counts := re.findall(r"(missing|checksum invalid|size invalid|other): ([1-9]\d*)", line):
+            found.setdefault(name, {}).update({kind: int(many) for kind, many in counts})
+    if not found and any(status != "ok" for status in statuses):
+        return {"": {"other": 1}}
+    return found
+
+
+class PgBackRest:
+    """pgBackRest with one configuration file."""
+
+    def __init__(self, job: Job, config_file: Path, *, inside: bool = False) -> None:
+        self.job, self.config_file, self.inside = job, config_file, inside
+
+    def run(
+        self, *words: str, seconds: float = 0, stanza: bool = True, watch: Callable[[], None] | None = None
+    ) -> command.Done:
+        """One call."""
+        name = [f"--stanza={self.job.config.instance}"] if stanza else []
+        # Asked for its version, it takes no option since 2.50.
+        argv = list(words) if words == ("version",) else [f"--config={self.config_file}", *name, *words]
+        where = self.job.where
+        full = where.inside("pgbackrest", *argv) if self.inside else where.argv("pgbackrest", *argv, network=STORE)
+        return command.run(full, seconds=seconds or self.job.config["timeout_seconds"], watch=watch)
+
+    def need(self, done: command.Done, what: str, wanted: str, otherwise: str = "failed") -> command.Done:
+        """Pass what ended well through."""
+        return command.need(
+            done,
+            what,
+            self.job.config.instance,
+            wanted,
+            "Look at the store, its key and the server's log",
+            otherwise,
+            store=True,
+        )
+
+    def version(self) -> tuple[int, ...]:
+        """Its version; the refusal where it is not there says what to do."""
+        done = self.run("version", stanza=False, seconds=60)
+        match = re.search(r"pgBackRest (\d+)\.(\d+)", done.out)
+        if not match:
+            where = self.job.config.where
+            place = f"the image {where['image']}" if where["kind"] == "container" else "this host"
+            raise BackupFailure(
+                "tool_missing",
+                "pgBackRest is missing",
+                place,
+                done.tail,
+                "the package pgbackrest",
+                "Install it there, or set engine to logical",
+                "server",
+            )
+        return int(match[1]), int(match[2])
+
+    def info(self, repository: Repository) -> dict[str, Any]:
+        """What a repository says of the stanza. Errors stand in its JSON, beside a code of 0."""
+        done = self.run("info", "--output=json", f"--repo={repository.number}", seconds=300)
+        self.need(done, "the repository cannot be read", "its list of backups", "store_unreachable")
+        # Its messages stand in the JSON with their line breaks unescaped.
+        entries = json.loads(done.out or "[]", strict=False)
+        entry: dict[str, Any] = (
+            entries[0] if entries else {"backup": [], "archive": [], "status": {"code": 1, "message": "no stanza"}}
+        )
+        broken = [
+            repo["status"]
+            for repo in entry.get("repo", [])
+            if repo["key"] == repository.number and repo["status"]["code"] not in {0, 1, 2}
+        ]
+        if broken or entry["status"]["code"] not in {0, 1, 2, 4}:
+            status = (broken or [entry["status"]])[0]
+            # An unreadable list is one that this key does not open, unless the message names another fault.
+            self.need(
+                command.Done(1, "", f"{status['message']} {done.err}"),
+                f"repository {repository.name} does not open",
+                "it open with this key",
+                "wrong_key",
+            )
+        return entry
+
+    def listing(self, repository: Repository, path: str) -> dict[str, dict[str, Any]]:
+        """The files below a path of a repository."""
+        done = self.run(
+            "repo-ls", "--recurse", "--output=json", f"--repo={repository.number}", path, stanza=False, seconds=600
+        )
+        self.need(done, "the archive cannot be listed", "its list of files", "store_unreachable")
+        return {name: entry for name, entry in json.loads(done.out or "{}").items() if entry["type"] == "file"}
+
+
+def keys_of(config: Config, override: bytes | None, only: str = "") -> dict[str, str]:
+    """Each repository's key; the escrow copy in place of the configured one where given."""
+    found = {}
+    for repository in config.repositories:
+        escrow = override is not None and only in {"", repository.name}
+        text = (override or b"") if escrow else repository.key_file.read_bytes()
+        found[repository.name] = text.decode().strip()
+    return found
+
+
+def secrets_of(config: Config) -> dict[str, dict[str, str]]:
+    """Each repository's store credentials."""
+    return {repository.name: restic.credentials(repository) for repository in config.repositories}

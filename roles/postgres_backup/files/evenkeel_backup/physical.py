@@ -1,0 +1,499 @@
+# Copyright (c) 2026, The Evenkeel authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The physical engine: pgBackRest with WAL archiving, and a canary at a recorded position."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from evenkeel_backup import command, disk, ladder, manifest, target, wal
+from evenkeel_backup.config import Repository
+from evenkeel_backup.database import DATABASES, ROLES, TABLESPACES, Server, describe, write_canary
+from evenkeel_backup.engine import Engine, Restored
+from evenkeel_backup.faults import BackupFailure, Failures
+from evenkeel_backup.job import remove
+from evenkeel_backup.ladder import Ladder
+from evenkeel_backup.manifest import Manifest
+from evenkeel_backup.pgbackrest import PgBackRest, keys_of, render, secrets_of, verify_findings
+from evenkeel_backup.recovery import Archive, archive_of, backup_entry, candidate, needed_wal, recover
+from evenkeel_backup.scratch import Scratch, place, running
+from evenkeel_backup.state import copy_of, now
+from evenkeel_backup.target import Point
+
+ANNOTATION = "evenkeel"
+ARCHIVE_SECONDS = 120
+ARCHIVE_TIMEOUT = 60
+
+
+class Physical(Engine):
+    """Files of the whole server, and every change since."""
+
+    @contextmanager
+    def tool(self, key: bytes | None = None) -> Iterator[PgBackRest]:
+        """pgBackRest as the stores need it, with the configured key or the escrow copy."""
+        job = self.job
+        path = job.config.work_dir / f".key-pgbackrest-{os.getpid()}.conf"
+        secrets = secrets_of(job.config)
+        text = render(job.config, keys_of(job.config, key), secrets, PgBackRest(job, path).version())
+        remove(path)
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            stream.write(text)
+        job.where.give(path)
+        try:
+            yield PgBackRest(job, path)
+        finally:
+            remove(path)
+
+    def inside(self) -> PgBackRest:
+        """pgBackRest beside the server's data, with the server's own configuration file."""
+        return PgBackRest(self.job, Path(self.job.config.pgbackrest["config_file"]), inside=True)
+
+    def prepare(self, check: bool) -> tuple[bool, list[dict[str, Any]]]:
+        job, changed = self.job, False
+        inside = self.inside()
+        text = render(job.config, keys_of(job.config, None), secrets_of(job.config), inside.version())
+        path = inside.config_file
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            changed = True
+            job.actions.append(f"wrote {path}")
+            if not check:
+                disk.write_atomic(path, text)
+                job.where.give(path)
+        for repository in job.config.repositories:
+            if repository.kind == "local" and not Path(repository.location).is_dir():
+                changed = True
+                job.actions.append(f"made {repository.location}")
+                if not check:
+                    job.where.own(Path(repository.location), 0o750)
+        settings = self._settings()
+        if check or not path.exists():
+            return changed, settings
+        for repository in job.config.repositories:
+            if self.inside().info(repository)["status"]["code"] == 1:
+                changed = True
+                job.actions.append(f"made stanza {job.config.instance} in {repository.name}")
+                inside.need(
+                    inside.run("stanza-create", seconds=300),
+                    "the stanza was not made",
+                    "it in every repository",
+                    "settings_wrong",
+                )
+                break
+        return changed, settings
+
+    def _settings(self) -> list[dict[str, Any]]:
+        file = self.job.config.pgbackrest["config_file"]
+        wanted = f"pgbackrest --config={file} --stanza={self.job.config.instance} archive-push %p"
+        with self.job.server() as server:
+            found = server.ask(
+                "select json_object_agg(name, setting) from pg_settings where name in"
+                " ('archive_mode', 'archive_command', 'archive_timeout', 'wal_level')"
+            )
+        have = str(found["archive_command"])
+        fits = (
+            f"--stanza={self.job.config.instance}" in have
+            and "archive-push" in have
+            and self.job.config.pgbackrest["config_file"] in have
+        )
+        timeout = int(found["archive_timeout"])
+        return [
+            {
+                "name": "archive_mode",
+                "found": found["archive_mode"],
+                "need": "on",
+                "ok": found["archive_mode"] in {"on", "always"},
+            },
+            {"name": "archive_command", "found": have, "need": wanted, "ok": fits},
+            {
+                "name": "archive_timeout",
+                "found": timeout,
+                "need": ARCHIVE_TIMEOUT,
+                "ok": 0 < timeout <= ARCHIVE_TIMEOUT,
+            },
+            {
+                "name": "wal_level",
+                "found": found["wal_level"],
+                "need": "replica",
+                "ok": found["wal_level"] in {"replica", "logical"},
+            },
+        ]
+
+    def backup(self, made: Manifest, kind: str) -> list[BackupFailure]:
+        job, failures = self.job, []
+        wrong = [one for one in self._settings() if not one["ok"] and one["name"] != "archive_timeout"]
+        if wrong:
+            raise Failures(
+                [
+                    BackupFailure(
+                        "settings_wrong",
+                        "the server does not archive",
+                        f"{job.config.instance}: {one['name']}",
+                        str(one["found"]) or "nothing",
+                        str(one["need"]),
+                        "Set it and restart the server",
+                        "server",
+                    )
+                    for one in wrong
+                ]
+            )
+        inside = self.inside()
+        copies = []
+        for repository in job.config.repositories:
+            try:
+                began = time.monotonic()
+                done = inside.run(
+                    "backup",
+                    f"--repo={repository.number}",
+                    f"--type={kind or 'incr'}",
+                    "--no-expire-auto",
+                    f"--annotation={ANNOTATION}-id={made['id']}",
+                )
+                inside.need(done, f"the backup to {repository.name} failed", "pgbackrest backup ending with code 0")
+                entry = inside.info(repository)["backup"][-1]
+                copies.append(self._copy(repository, entry, time.monotonic() - began))
+            except BackupFailure as failure:
+                failure.stage = "store"
+                failures.append(failure)
+        if not copies:
+            raise Failures(failures)
+        with job.server() as server:
+            self._describe(server, made)
+            made["type"] = copies[0]["type"]
+            made["bytes"] = max(copy["size"] for copy in copies)
+            made["wal"] |= {key: copies[0][key] for key in ("timeline", "start_lsn", "stop_lsn")}
+            made["files"] = {}
+            self._archived(server, made)
+        made["finished_at"] = manifest.stamp(now())
+        word = manifest.pack({key: value for key, value in made.items() if key not in {"copies", "proofs"}})
+        for copy in copies:
+            repository = job.config.repository(copy["repository"])
+            done = inside.run(
+                "annotate",
+                f"--repo={repository.number}",
+                f"--set={copy['snapshot']}",
+                f"--annotation={ANNOTATION}={word}",
+                seconds=300,
+            )
+            inside.need(done, "the manifest was not stored", f"it beside {copy['snapshot']}")
+        made["copies"] = copies
+        return failures
+
+    def _copy(self, repository: Repository, entry: dict[str, Any], seconds: float) -> dict[str, Any]:
+        return {
+            "repository": repository.name,
+            "snapshot": entry["label"],
+            "bytes": entry["info"]["repository"]["delta"],
+            "size": entry["info"]["size"],
+            "type": entry["type"],
+            "needs": list(entry.get("reference") or []),
+            "timeline": int(entry["archive"]["start"][:8], 16),
+            "start_lsn": entry["lsn"]["start"],
+            "stop_lsn": entry["lsn"]["stop"],
+            "seconds": round(seconds, 3),
+            "stored_at": manifest.stamp(datetime.fromtimestamp(entry["timestamp"]["stop"], UTC)),
+        }
+
+    def _describe(self, server: Server, made: Manifest) -> None:
+        """Content, the canary before the position, and a row after it that a drill must not find."""
+        facts = server.facts()
+        made["server"] = {
+            key: facts[key]
+            for key in ("version", "major", "system", "checksums", "standby", "preload", "segment_bytes")
+        }
+        made["roles"], made["tablespaces"] = server.ask(ROLES), server.ask(TABLESPACES)
+        names = self.job.databases(server)
+        write = self.job.config["canary"] and not facts["standby"]
+        if write:
+            for name in names:
+                write_canary(server.at(name), made["sequence"], made["token"])
+        made["databases"] = [describe(server.at(name).run, unlogged=False) for name in names]
+        position = "pg_last_wal_replay_lsn()" if facts["standby"] else "pg_current_wal_insert_lsn()"
+        made["wal"] = {"canary_lsn": server.run(f"select {position}")}
+        if write:
+            for name in names:
+                write_canary(server.at(name), made["sequence"], made["token"] + "-after")
+
+    def _archived(self, server: Server, made: Manifest) -> None:
+        """Wait until the position is in the archive: a backup whose WAL is not there is none."""
+        if made["server"]["standby"]:
+            return
+        server.run("select pg_switch_wal()")
+        size = made["server"]["segment_bytes"]
+        name = wal.segment_name(made["wal"]["timeline"], wal.lsn(made["wal"]["canary_lsn"]), size)
+        began = time.monotonic()
+        while time.monotonic() - began < ARCHIVE_SECONDS:
+            found = server.ask(
+                "select json_build_object('last', coalesce(last_archived_wal, ''),"
+                " 'failed', coalesce(last_failed_wal, '')) from pg_stat_archiver"
+            )
+            if found["last"][:24] >= name:
+                made["wal"]["archived_seconds"] = round(time.monotonic() - began, 3)
+                return
+            time.sleep(0.3)
+        raise BackupFailure(
+            "missing_wal",
+            "the archive does not follow",
+            self.job.config.instance,
+            f"last {found['last'] or 'nothing'}, failing at {found['failed'] or 'none'}",
+            f"{name} within {ARCHIVE_SECONDS} s",
+            "Look at the server's log for archive_command",
+            "archive",
+        )
+
+    def stored(self, made: Manifest, repository: Repository, key: bytes | None, read_data: bool) -> str:
+        """pgBackRest's own check, by its text. It reads every byte: off-site, only where that is asked for."""
+        copy = copy_of(made, repository.name)
+        with self.tool(key) as tool:
+            entry = backup_entry(tool.info(repository), copy["snapshot"])
+            if entry.get("error"):
+                raise BackupFailure(
+                    "corrupt_pages",
+                    "pages were corrupt when they were backed up",
+                    copy["snapshot"],
+                    "page checksum errors",
+                    "none",
+                    "Run pg_amcheck on the live server now; older backups are kept",
+                )
+            self._whole(tool, repository, copy)
+            if repository.kind != "local" and not read_data:
+                return f"every file of {copy['snapshot']} in the list of {repository.name}"
+            done = tool.run("verify", "--output=text", "--verbose", f"--repo={repository.number}")
+        found = verify_findings(done.out, done.code)
+        others = self._doubt(repository, {copy["snapshot"], *copy["needs"]}, found)
+        if found:
+            missing = any("missing" in counts for counts in found.values())
+            text = "; ".join(f"{name or 'verify'}: {counts or 'not whole'}" for name, counts in found.items())
+            raise BackupFailure(
+                "partial_upload" if missing else "flipped_byte",
+                "the repository is damaged",
+                repository.name,
+                f"{text} {done.err}"[:400],
+                "status: ok",
+                "Take a full backup now and look at the store's disk",
+            )
+        doubt = f", but not of {', '.join(others)}" if others else ""
+        return f"pgbackrest verify says ok of {copy['snapshot']} in {repository.name}{doubt}"
+
+    def _whole(self, tool: PgBackRest, repository: Repository, copy: dict[str, Any]) -> None:
+        """The files of the backup have together the size that pgBackRest noted."""
+        listing = tool.listing(repository, f"backup/{self.job.config.instance}/{copy['snapshot']}")
+        total = sum(entry["size"] for name, entry in listing.items() if not name.startswith("backup.manifest"))
+        if total < copy["bytes"]:
+            raise BackupFailure(
+                "partial_upload",
+                "files of the backup are missing",
+                f"{copy['snapshot']} in {repository.name}",
+                f"{total} bytes",
+                f"{copy['bytes']}",
+                "Take a full backup now and look at the store",
+            )
+
+    def _doubt(self, repository: Repository, needed: set[str], found: dict[str, dict[str, int]]) -> list[str]:
+        """Take from the findings those of other backups, and believe those no longer."""
+        labels = {
+            one["snapshot"]: entry["id"]
+            for entry in self.job.state.backups()
+            for one in entry["copies"]
+            if one["repository"] == repository.name
+        }
+        others = [name for name in found if name in labels and name not in needed]
+        for name in others:
+            del found[name]
+            self.job.state.prove(labels[name], repository.name, 0, self.job.host, now(), failed=True)
+        return others
+
+    def readable(self, made: Manifest, repository: Repository, key: bytes | None) -> str:
+        copy = copy_of(made, repository.name)
+        with self.tool(key) as tool:
+            entry, archive = self._archive(tool, repository, made, copy["snapshot"])
+            word = (entry.get("annotation") or {}).get(ANNOTATION)
+            if not word or manifest.unpack(word)["id"] != made["id"]:
+                raise BackupFailure(
+                    "catalogue_unreadable",
+                    "the backup has no manifest",
+                    copy["snapshot"],
+                    "no annotation of ours" if not word else "another's",
+                    made["id"],
+                    "Take a new backup now",
+                )
+            names = needed_wal(archive, wal.lsn(made["wal"]["canary_lsn"]))
+        return f"{copy['snapshot']} with its manifest, and {len(names)} WAL segments without a gap"
+
+    def _archive(
+        self, tool: PgBackRest, repository: Repository, made: Manifest, label: str
+    ) -> tuple[dict[str, Any], Archive]:
+        info = tool.info(repository)
+        entry = backup_entry(info, label)
+        return entry, archive_of(tool, repository, entry, info, made["server"]["segment_bytes"])
+
+    def drill(self, made: Manifest, repository: Repository, key: bytes | None, climb: Ladder) -> Restored:
+        job, restored = self.job, Restored()
+        user = job.config.server["user"]
+        with place(job, f"drill-{made['sequence']:06d}") as folder, self.tool(key) as tool:
+            scratch = Scratch(job, folder)
+            with running(scratch):
+
+                def restore() -> str:
+                    began = time.monotonic()
+                    figures = self.bring_back(
+                        tool, made, repository, Point(lsn=wal.lsn(made["wal"]["canary_lsn"])), scratch
+                    )
+                    restored.seconds, restored.bytes, restored.figures = (
+                        time.monotonic() - began,
+                        made["bytes"],
+                        figures,
+                    )
+                    rate = made["bytes"] / 1e6 / restored.seconds
+                    return f"recovered to {made['wal']['canary_lsn']} in {restored.seconds:.1f} s, {rate:.1f} MB/s"
+
+                def sound() -> str:
+                    text = scratch.amcheck(user, job.config["jobs"])
+                    scratch.stop()
+                    pages = scratch.checksums()
+                    scratch.start(
+                        {**scratch.inherited(), "shared_preload_libraries": made["server"].get("preload", "")},
+                        user=user,
+                    )
+                    return f"{text}, {pages}"
+
+                climb.step("L3", restore)
+                climb.step("L4", sound)
+                climb.step("L5", lambda: self.compare(made, scratch.server(user=user), job.config["tolerance"]))
+        return restored
+
+    def bring_back(
+        self, tool: PgBackRest, made: Manifest, repository: Repository, point: Point, scratch: Scratch
+    ) -> dict[str, Any]:
+        """Everything that is checked first, then the recovery."""
+        job = self.job
+        entry, archive = self._archive(tool, repository, made, copy_of(made, repository.name)["snapshot"])
+        done = command.need(
+            scratch.tool("postgres", "--version"),
+            "no server program",
+            "this host",
+            "postgres",
+            "Install the server, or set where.bin_dir",
+            "tool_missing",
+        )
+        here = target.major_of(done.out)
+        span = (point.lsn if point.lsn is not None else archive.end) - archive.start
+        problems = [
+            target.major_problem(made["server"]["major"], here, "physical"),
+            target.space_problem(
+                int(entry["info"]["size"]) + max(0, span) + 2 * archive.size,
+                disk.free_bytes(scratch.folder),
+                str(scratch.folder),
+            ),
+        ]
+        ladder.refuse([problem for problem in problems if problem])
+        began = time.monotonic()
+        figures: dict[str, Any] = {"network": "none"}
+        recover(
+            tool,
+            repository,
+            entry,
+            archive,
+            point,
+            scratch,
+            preload=made["server"].get("preload", ""),
+            user=job.config.server["user"],
+            jobs=job.config["jobs"],
+            ready_seconds=job.config["timeout_seconds"],
+            fetched=lambda: figures.update(fetch_seconds=round(time.monotonic() - began, 3)),
+        )
+        return figures
+
+    def compare(self, made: Manifest, server: Server, tolerance: float) -> str:
+        """L5: the canary exactly, all else within the tolerance."""
+        present = set(server.ask(DATABASES))
+        restored = {
+            "roles": server.ask(ROLES),
+            "databases": [
+                describe(server.at(entry["name"]).run, unlogged=False)
+                for entry in made["databases"]
+                if entry["name"] in present
+            ],
+        }
+        ladder.refuse(manifest.differences(made, restored, tolerance))
+        rows = sum(sum(entry["rows"].values()) for entry in restored["databases"])
+        exactly = f"exactly the canary rows up to {made['wal']['canary_lsn']}"
+        return f"{rows} rows, within {tolerance:.0%} of the manifest, and {exactly}"
+
+    def range(self, repository: Repository, key: bytes | None = None) -> dict[str, Any]:
+        """From when to when a recovery is possible."""
+        with self.tool(key) as tool:
+            info = tool.info(repository)
+            if not info["backup"]:
+                return {}
+            first, last = info["backup"][0], info["backup"][-1]
+            size = self._segment_bytes()
+            archive = archive_of(tool, repository, last, info, size)
+            start = candidate(first)
+        return {
+            "from": manifest.stamp(start.stopped_at),
+            "from_lsn": wal.lsn_text(start.stop_lsn),
+            "to": manifest.stamp(archive.end_at),
+            "to_lsn": wal.lsn_text(archive.end),
+            "timeline": archive.timeline,
+            "hole": archive.hole,
+        }
+
+    def _segment_bytes(self) -> int:
+        for entry in reversed(self.job.state.backups()):
+            return int(entry["server"]["segment_bytes"])
+        return wal.SEGMENT_BYTES
+
+    def catalogue(self, repository: Repository, key: bytes | None) -> list[Manifest]:
+        known = {entry["id"]: entry for entry in self.job.state.backups()}
+        found = []
+        with self.tool(key) as tool:
+            for entry in tool.info(repository)["backup"]:
+                word = (entry.get("annotation") or {}).get(ANNOTATION)
+                if not word:
+                    continue
+                made = manifest.unpack(word)
+                made = known.get(made["id"]) or {**made, "copies": [], "proofs": []}
+                if not any(copy["repository"] == repository.name for copy in made["copies"]):
+                    made["copies"] = [*made["copies"], self._copy(repository, entry, 0)]
+                known[made["id"]] = made
+                found.append(made)
+        return found
+
+    def forget(self, repository: Repository, copies: list[dict[str, Any]]) -> None:
+        """Remove backups, newest first so that none is asked for twice, then the WAL that none needs any more."""
+        with self.tool() as tool:
+            for copy in sorted(copies, key=lambda one: one["snapshot"], reverse=True):
+                if any(entry["label"] == copy["snapshot"] for entry in tool.info(repository)["backup"]):
+                    done = tool.run("expire", f"--repo={repository.number}", f"--set={copy['snapshot']}")
+                    tool.need(done, f"{copy['snapshot']} was not removed", "it gone")
+            fulls = sum(1 for entry in tool.info(repository)["backup"] if re.fullmatch(r"\d{8}-\d{6}F", entry["label"]))
+            done = tool.run(
+                "expire", f"--repo={repository.number}", f"--repo{repository.number}-retention-full={max(1, fulls)}"
+            )
+            tool.need(done, "old WAL was not removed", "it gone")
+
+    def opens(self, repository: Repository, key: bytes) -> str:
+        with self.tool(key) as tool:
+            info = tool.info(repository)
+            if info["status"]["code"] == 1:
+                raise BackupFailure(
+                    "store_unreachable",
+                    "there is no stanza",
+                    repository.name,
+                    info["status"]["message"],
+                    "the stanza",
+                    "Run 'evenkeel-backup prepare'",
+                )
+            return str(info["db"][-1]["system-id"]) if info.get("db") else repository.location
+
+    def needed_bytes(self, made: Manifest) -> int:
+        return int(made["bytes"])

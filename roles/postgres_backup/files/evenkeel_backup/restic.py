@@ -1,0 +1,171 @@
+# Copyright (c) 2026, The Evenkeel authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A restic repository: every call's code and text judged, the key by file, credentials by environment."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from evenkeel_backup import command
+from evenkeel_backup.config import Repository
+from evenkeel_backup.faults import BackupFailure, fault_of
+
+TAG = "evenkeel"
+
+
+def credentials(repository: Repository) -> dict[str, str]:
+    """The store's credentials, from their file."""
+    found = {"AWS_DEFAULT_REGION": repository.region} if repository.kind == "s3" else {}
+    if repository.credentials_file:
+        for line in repository.credentials_file.read_text(encoding="utf-8").splitlines():
+            name, equals, value = line.strip().partition("=")
+            if equals and name in {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"}:
+                found[name] = value.strip("\"'")
+    return found
+
+
+class Restic:
+    """One repository with one key."""
+
+    def __init__(self, repository: Repository, cache: Path, seconds: float, key_file: Path | None = None) -> None:
+        self.repository, self.seconds = repository, seconds
+        self.key_file = key_file or repository.key_file
+        self.cache = cache
+
+    def _env(self) -> dict[str, str]:
+        return {
+            "RESTIC_REPOSITORY": self.repository.location,
+            "RESTIC_PASSWORD_FILE": str(self.key_file),
+            "RESTIC_CACHE_DIR": str(self.cache),
+            "RESTIC_PROGRESS_FPS": "0.2",
+            **credentials(self.repository),
+        }
+
+    def run(self, *words: str, seconds: float = 0, watch: Callable[[], None] | None = None) -> command.Done:
+        """One call of restic."""
+        ca = ["--cacert", self.repository.ca_file] if self.repository.ca_file else []
+        return command.run(["restic", *ca, *words], env=self._env(), seconds=seconds or self.seconds, watch=watch)
+
+    def need(self, done: command.Done, what: str, wanted: str, otherwise: str = "failed") -> command.Done:
+        """Pass what ended well through."""
+        return command.need(
+            done,
+            what,
+            f"repository {self.repository.name}",
+            wanted,
+            "Look at the store, its credentials and its key",
+            otherwise,
+            store=True,
+        )
+
+    def identity(self) -> str:
+        """The repository's own id: it opens, with this key."""
+        done = self.run("cat", "config", "--no-lock", seconds=120)
+        self.need(done, "the repository does not open", "it open with this key", "store_unreachable")
+        return str(json.loads(done.out)["id"])
+
+    def exists(self) -> bool:
+        """Whether there is one; a wrong key or a refusing store is a failure, not an absence."""
+        done = self.run("cat", "config", "--no-lock", seconds=120)
+        if done.code == 0:
+            return True
+        text = f"{done.err}{done.out}".lower()
+        if any(
+            sign in text
+            for sign in ("unable to open config file", "repository does not exist", "is there a repository")
+        ):
+            if self.repository.kind == "local" and (Path(self.repository.location) / "config").exists():
+                self.need(done, "the repository does not open", "it open with this key", "wrong_key")
+            if (
+                fault_of(text) not in {"store_denied", "wrong_key"}
+                and "connection refused" not in text
+                and "no such host" not in text
+            ):
+                return False
+        self.need(done, "the repository does not open", "it open with this key", "store_unreachable")
+        return False
+
+    def make(self) -> None:
+        """A new repository."""
+        self.need(self.run("init", seconds=300), "the repository was not made", "a new one", "store_unreachable")
+
+    def backup(
+        self,
+        paths: Iterable[str],
+        tags: Iterable[str],
+        exclude: Iterable[str] = (),
+        watch: Callable[[], None] | None = None,
+    ) -> dict[str, Any]:
+        """Store folders; the summary. Code 3, a snapshot in which files are missing, is a failure like any other."""
+        self.run("unlock", seconds=120)
+        words = [
+            "backup",
+            "--json",
+            "--host",
+            TAG,
+            *(f"--tag={tag}" for tag in tags),
+            *(f"--exclude={one}" for one in exclude),
+            "--",
+            *paths,
+        ]
+        done = self.run(*words, watch=watch)
+        self.need(done, "the copy was not stored", "every file in it", "partial_upload" if done.code == 3 else "failed")
+        for line in reversed(done.out.splitlines()):
+            if '"message_type":"summary"' in line.replace(" ", ""):
+                return dict(json.loads(line))
+        raise BackupFailure(
+            "partial_upload", "the copy was not stored", self.repository.name, "no summary", "one", "Take a new backup"
+        )
+
+    def snapshots(self, tag: str) -> list[dict[str, Any]]:
+        """All snapshots with a tag."""
+        done = self.run("snapshots", "--json", "--no-lock", "--tag", tag, seconds=300)
+        self.need(done, "the list of snapshots cannot be read", "the list", "store_unreachable")
+        return list(json.loads(done.out or "[]") or [])
+
+    def listing(self, snapshot: str) -> dict[str, dict[str, Any]]:
+        """Size of every file of a snapshot by its full path."""
+        done = self.run("ls", "--json", "--no-lock", snapshot, seconds=900)
+        self.need(done, "the snapshot cannot be read", "its list of files", "partial_upload")
+        found = {}
+        for line in done.out.splitlines():
+            node = json.loads(line)
+            if node.get("struct_type") == "node" and node.get("type") == "file":
+                found[node["path"]] = {"bytes": node.get("size", 0)}
+        return found
+
+    def text(self, snapshot: str, path: str) -> str:
+        """The content of one small text file of a snapshot."""
+        done = self.run("dump", "--no-lock", snapshot, path, seconds=300)
+        return self.need(done, "a file cannot be read back", path, "partial_upload").out
+
+    def check(self, read_data: bool = False) -> None:
+        """The repository's own check, of every byte where asked."""
+        done = self.run("check", "--no-lock", *(["--read-data"] if read_data else []))
+        self.need(done, "the repository's check failed", "no error", "flipped_byte")
+
+    def restore(
+        self, snapshot: str, target: Path, include: Iterable[str] = (), watch: Callable[[], None] | None = None
+    ) -> None:
+        """Bring a snapshot back below a folder. Errors that restic passes over are errors here."""
+        done = self.run(
+            "restore",
+            "--no-lock",
+            snapshot,
+            "--target",
+            str(target),
+            *(f"--include={one}" for one in include),
+            watch=watch,
+        )
+        if done.code == 0 and ("ignoring error" in done.err or "There were" in done.err):
+            done = command.Done(1, done.out, done.err)
+        self.need(done, "the snapshot was not restored", "every file of it", "flipped_byte")
+
+    def forget(self, snapshots: list[str]) -> None:
+        """Remove snapshots and what only they held."""
+        self.run("unlock", seconds=120)
+        self.need(self.run("forget", "--prune", *snapshots), "old copies were not removed", "them gone")

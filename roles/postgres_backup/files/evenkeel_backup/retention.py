@@ -1,0 +1,116 @@
+# Copyright (c) 2026, The Evenkeel authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which copies are kept: periods are counted, and the newest proven copy of a tier is never removed. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+_PERIODS: dict[str, Callable[[datetime, int], object]] = {
+    "last": lambda _at, sequence: sequence,
+    "hourly": lambda at, _sequence: (at.year, at.month, at.day, at.hour),
+    "daily": lambda at, _sequence: (at.year, at.month, at.day),
+    "weekly": lambda at, _sequence: tuple(at.isocalendar())[:2],
+    "monthly": lambda at, _sequence: (at.year, at.month),
+    "yearly": lambda at, _sequence: at.year,
+}
+TIERS = tuple(_PERIODS)
+FULL_PROOF = 5
+READ_PROOF = 2
+# How far the clock may stand behind the newest copy before nothing is removed.
+CLOCK_SECONDS = 300
+
+
+@dataclass(frozen=True)
+class Copy:
+    """What the rule knows of one copy in a repository."""
+
+    id: str
+    sequence: int
+    at: datetime
+    level: int = 0
+    keep: bool = False
+    needs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is kept, why, and what is to be removed."""
+
+    keep: Mapping[str, tuple[str, ...]]
+    remove: tuple[str, ...]
+    clock_jump: bool = False
+
+
+def _best(copies: Iterable[Copy]) -> Copy:
+    """The best proven copy, the newest of them. All below the readable level are alike."""
+    return max(copies, key=lambda copy: (_rank(copy), copy.sequence))
+
+
+def _rank(copy: Copy) -> int:
+    return 2 if copy.level >= FULL_PROOF else 1 if copy.level >= READ_PROOF else 0
+
+
+def _newest(copies: Iterable[Copy], level: int) -> Copy | None:
+    return max((copy for copy in copies if copy.level >= level), key=lambda copy: copy.sequence, default=None)
+
+
+def decide(copies: Iterable[Copy], tiers: Mapping[str, int], now: datetime) -> Verdict:
+    """Keep what a tier, a guard, a person or another kept copy needs; remove the rest, oldest first."""
+    known = sorted(copies, key=lambda copy: copy.sequence)
+    if not known:
+        return Verdict({}, ())
+    if any((copy.at - now).total_seconds() > CLOCK_SECONDS for copy in known):
+        # What is a period when the clock is wrong? Nothing is removed until it is right.
+        return Verdict({copy.id: ("clock_jump",) for copy in known}, (), clock_jump=True)
+    reasons: dict[str, list[str]] = {}
+
+    def keep(copy: Copy | None, reason: str) -> None:
+        if copy is not None:
+            reasons.setdefault(copy.id, []).append(reason)
+
+    keep(known[-1], "newest")
+    for copy in known:
+        if copy.keep:
+            keep(copy, "kept by request")
+    for tier, count in tiers.items():
+        if count < 1:
+            continue
+        periods: dict[object, list[Copy]] = {}
+        for copy in known:
+            periods.setdefault(_PERIODS[tier](copy.at.astimezone(UTC), copy.sequence), []).append(copy)
+        # The newest periods by sequence, so that a clock set back reorders nothing; by the copy that stands for each,
+        # so that removing the others does not either.
+        chosen = sorted((_best(group) for group in periods.values()), key=lambda copy: copy.sequence, reverse=True)
+        for copy in chosen[:count]:
+            keep(copy, tier)
+        keep(_newest(chosen, FULL_PROOF), f"newest restored of {tier}")
+        keep(_newest(chosen, READ_PROOF), f"newest readable of {tier}")
+    keep(_newest(known, FULL_PROOF), "newest restored")
+    keep(_newest(known, READ_PROOF), "newest readable")
+    _with_needs(known, reasons)
+    return Verdict(
+        {name: tuple(why) for name, why in reasons.items()},
+        tuple(copy.id for copy in known if copy.id not in reasons),
+    )
+
+
+def _with_needs(known: list[Copy], reasons: dict[str, list[str]]) -> None:
+    """An incremental copy is nothing without those it builds on."""
+    by_id = {copy.id: copy for copy in known}
+    waiting = list(reasons)
+    while waiting:
+        name = waiting.pop()
+        for needed in by_id[name].needs if name in by_id else ():
+            if needed in by_id and needed not in reasons:
+                reasons[needed] = [f"needed by {name}"]
+                waiting.append(needed)
+
+
+def bound(tiers: Mapping[str, int]) -> int:
+    """The most copies that the rule keeps, but for those a person keeps and those that others need."""
+    counted = [count for count in tiers.values() if count > 0]
+    return sum(counted) + 2 * len(counted) + 3

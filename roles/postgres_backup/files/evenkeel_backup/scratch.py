@@ -1,0 +1,245 @@
+# Copyright (c) 2026, The Evenkeel authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A server of our own in a folder of our own, on a Unix socket, with no network: where backups are tried."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from evenkeel_backup import command
+from evenkeel_backup.database import Server
+from evenkeel_backup.faults import BackupFailure, fault_of
+from evenkeel_backup.job import Job, remove
+from evenkeel_backup.progress import say
+from evenkeel_backup.where import NONE
+
+SUPERUSER = "evenkeel_drill"
+PORT = 5432
+HBA = "local all all trust\n"
+# What a standby needs at least as much of as the server it comes from, and how pg_controldata calls it.
+INHERITED = {
+    "max_connections": "max_connections setting",
+    "max_worker_processes": "max_worker_processes setting",
+    "max_wal_senders": "max_wal_senders setting",
+    "max_prepared_transactions": "max_prepared_xacts setting",
+    "max_locks_per_transaction": "max_locks_per_xact setting",
+}
+READY_SECONDS = 60
+
+
+class Scratch:
+    """One such server."""
+
+    def __init__(self, job: Job, folder: Path, data: Path | None = None) -> None:
+        self.job, self.folder = job, folder
+        self.data = data or folder / "data"
+        # Short: a socket's path has some hundred bytes.
+        self.sockets = job.config.work_dir / f"s-{folder.name[-6:]}"
+        self.log = folder / "server.log"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def tool(self, program: str, *words: str, seconds: float = 3600, given: str | None = None) -> command.Done:
+        """Run a program beside it, without network."""
+        return command.run(self.job.where.argv(program, *words, network=NONE), seconds=seconds, given=given)
+
+    def server(self, database: str = "template1", user: str = SUPERUSER) -> Server:
+        """How to reach it."""
+        return Server(self.job.where, str(self.sockets), PORT, user, database, isolated=True)
+
+    def make(self) -> None:
+        """A new, empty cluster."""
+        done = self.tool(
+            "initdb",
+            "-D",
+            str(self.data),
+            "-U",
+            SUPERUSER,
+            "-A",
+            "trust",
+            "-E",
+            "UTF8",
+            "--locale=C",
+            "--no-sync",
+            "-k",
+        )
+        command.need(
+            done,
+            "no scratch server",
+            str(self.data),
+            "one",
+            "Look at where.bin_dir and work_dir",
+            "tool_missing" if done.code == 127 else "failed",
+        )
+
+    def start(self, settings: Mapping[str, str], ready_seconds: float = READY_SECONDS, user: str = SUPERUSER) -> None:
+        """Start it and wait until it answers as a server that takes writes."""
+        self.job.where.own(self.sockets)
+        for name, text in (("hba.conf", HBA), ("ident.conf", ""), ("server.conf", "")):
+            (self.folder / name).write_text(text, encoding="utf-8")
+            self.job.where.give(self.folder / name)
+        fixed = {
+            "config_file": str(self.folder / "server.conf"),
+            "hba_file": str(self.folder / "hba.conf"),
+            "ident_file": str(self.folder / "ident.conf"),
+            "data_directory": str(self.data),
+            "external_pid_file": "",
+            "listen_addresses": "",
+            "unix_socket_directories": str(self.sockets),
+            "port": str(PORT),
+            "ssl": "off",
+            "archive_mode": "off",
+            "logging_collector": "off",
+            "log_destination": "stderr",
+            "cluster_name": "evenkeel-drill",
+            "autovacuum": "off",
+            "primary_conninfo": "",
+            "synchronous_standby_names": "",
+        }
+        words = [word for name, value in {**fixed, **settings}.items() for word in ("-c", f"{name}={value}")]
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                self.job.where.argv("postgres", "-D", str(self.data), *words, network=NONE),
+                env=command.environment(),
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self._wait(ready_seconds, user)
+
+    def _wait(self, seconds: float, user: str) -> None:
+        deadline, told = time.monotonic() + seconds, time.monotonic()
+        server = self.server(user=user)
+        while time.monotonic() < deadline:
+            if self.process is not None and self.process.poll() is not None:
+                raise self._failure(f"it ending with code {self.process.returncode}: {self.last_words()}")
+            done = server.tool("psql", "-XAtq", "-c", "select pg_is_in_recovery()", seconds=15)
+            if done.code == 0 and done.out.strip() == "f":
+                return
+            if time.monotonic() - told > 5:
+                told = time.monotonic()
+                say(f"recovery: {seconds - (deadline - told):.0f} s, {self.last_words()[-120:]}")
+            time.sleep(0.2)
+        raise self._failure(f"no answer after {seconds:g} s: {self.last_words()}")
+
+    def _failure(self, found: str) -> BackupFailure:
+        return BackupFailure(
+            fault_of(found),
+            "the restored server does not start",
+            str(self.data),
+            found,
+            "a server that takes queries",
+            f"Read {self.log} while the drill is kept, or the report",
+        )
+
+    def last_words(self) -> str:
+        """What its log says of its end: errors first."""
+        with contextlib.suppress(OSError):
+            lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
+            bad = [line for line in lines if re.search(r"FATAL|PANIC|ERROR", line)]
+            return " ".join(" ".join((bad or lines)[-3:]).split())[-500:]
+        return "no log"
+
+    def stop(self) -> None:
+        """Shut it down in order, so that its files can be checked."""
+        if self.process is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            self.process.send_signal(signal.SIGINT)
+        try:
+            self.process.wait(120)
+        except subprocess.TimeoutExpired:
+            with contextlib.suppress(ProcessLookupError):
+                self.process.kill()
+            self.process.wait(30)
+        self.process = None
+
+    def control(self) -> dict[str, str]:
+        """What pg_controldata says of the data folder."""
+        done = command.need(
+            self.tool("pg_controldata", "-D", str(self.data)),
+            "the control file cannot be read",
+            str(self.data),
+            "it",
+            "Restore again",
+            "corrupt_pages",
+        )
+        pairs = (line.partition(":") for line in done.out.splitlines())
+        return {name.strip(): value.strip() for name, _, value in pairs}
+
+    def inherited(self) -> dict[str, str]:
+        """The settings that recovery must not have less of."""
+        control = self.control()
+        return {name: control[label] for name, label in INHERITED.items() if label in control}
+
+    def checksums(self) -> str:
+        """L4: every page of the stopped server has the checksum it was written with."""
+        if self.control().get("Data page checksum version", "0") == "0":
+            return "the server was made without page checksums, none to check"
+        done = self.tool("pg_checksums", "--check", "-D", str(self.data))
+        command.need(
+            done,
+            "pages are corrupt",
+            str(self.data),
+            "every checksum right",
+            "Do not rely on this backup: drill an older one",
+            "corrupt_pages",
+        )
+        match = re.search(r"Blocks scanned:\s+(\d+)", done.out)
+        return f"{match[1] if match else 'all'} pages with the right checksum"
+
+    def amcheck(self, user: str = SUPERUSER, jobs: int = 1) -> str:
+        """L4: tables and indexes are sound, and each table's rows stand in its indexes."""
+        server = self.server(user=user)
+        done = server.tool(
+            "pg_amcheck", "--all", "--install-missing", "--heapallindexed", f"--jobs={jobs}", seconds=36000
+        )
+        if done.code != 0 and "amcheck" in done.err and ("not available" in done.err or "control file" in done.err):
+            raise BackupFailure(
+                "tool_missing",
+                "amcheck is missing",
+                "the drill's server",
+                done.tail,
+                "the extension",
+                "Install PostgreSQL's contrib package where drills run",
+            )
+        command.need(
+            done,
+            "tables or indexes are corrupt",
+            str(self.data),
+            "no finding of pg_amcheck",
+            "Do not rely on this backup: drill an older one",
+            "corrupt_pages",
+        )
+        return "pg_amcheck found nothing"
+
+
+@contextmanager
+def place(job: Job, name: str) -> Iterator[Path]:
+    """A folder in the work folder, gone afterwards."""
+    folder = job.config.work_dir / name
+    remove(folder)
+    job.where.own(folder)
+    try:
+        yield folder
+    finally:
+        remove(folder)
+        remove(job.config.work_dir / f"s-{name[-6:]}")
+
+
+@contextmanager
+def running(scratch: Scratch) -> Iterator[Scratch]:
+    """Stop it at the end, whatever happened."""
+    try:
+        yield scratch
+    finally:
+        scratch.stop()

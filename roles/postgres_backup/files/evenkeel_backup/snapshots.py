@@ -1,0 +1,144 @@
+# Copyright (c) 2026, The Evenkeel authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the engines that store by restic share: copies, their list, and the first steps of the ladder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from evenkeel_backup import disk, manifest
+from evenkeel_backup.config import Repository
+from evenkeel_backup.faults import BackupFailure, Failures
+from evenkeel_backup.job import Job, key_copy, remove
+from evenkeel_backup.manifest import Manifest
+from evenkeel_backup.progress import Progress
+from evenkeel_backup.restic import TAG, Restic
+from evenkeel_backup.state import copy_of, now
+
+
+def opened(job: Job, repository: Repository, key: bytes | None = None) -> Restic:
+    """A repository, with the configured key or the escrow copy."""
+    return Restic(repository, job.cache, job.config["timeout_seconds"], key_copy(job, key, repository))
+
+
+def prepare(job: Job, check: bool) -> bool:
+    """Make the repositories that are not there; whether there was one to make."""
+    changed = False
+    for repository in job.config.repositories:
+        restic = opened(job, repository)
+        if not restic.exists():
+            changed = True
+            job.actions.append(f"made repository {repository.name} at {repository.location}")
+            if not check:
+                restic.make()
+    return changed
+
+
+def store(
+    job: Job, made: Manifest, folder: Path, paths: Iterable[str] = ()
+) -> tuple[list[dict[str, Any]], list[BackupFailure]]:
+    """Store a folder in every repository. One that refuses leaves the others their copy."""
+    copies, failures = [], []
+    for repository in job.config.repositories:
+        progress = Progress(f"store in {repository.name}", made["bytes"], 30)
+        try:
+            restic = opened(job, repository)
+            tags = [TAG, f"instance={job.config.instance}", f"id={made['id']}"]
+            summary = restic.backup([str(folder), *paths], tags, job.config["exclude"])
+            progress.show(made["bytes"], last=True)
+            copies.append(
+                {
+                    "repository": repository.name,
+                    "snapshot": summary["snapshot_id"],
+                    "bytes": summary.get("data_added", 0),
+                    "root": str(folder),
+                    "stored_at": manifest.stamp(now()),
+                    "needs": [],
+                }
+            )
+        except BackupFailure as failure:
+            failure.stage = "store"
+            failures.append(failure)
+    return copies, failures
+
+
+def catalogue(job: Job, repository: Repository, key: bytes | None = None) -> list[Manifest]:
+    """The backups that a repository holds, by its own word: how a bare host learns of them."""
+    restic = opened(job, repository, key)
+    known = {entry["id"]: entry for entry in job.state.backups()}
+    found = []
+    for snapshot in restic.snapshots(f"instance={job.config.instance}"):
+        tags = dict(tag.partition("=")[::2] for tag in snapshot.get("tags", []))
+        root = next((path for path in snapshot["paths"] if path.endswith("/" + tags.get("id", "-"))), "")
+        if not root:
+            continue
+        entry = known.get(tags["id"])
+        if entry is None:
+            entry = json.loads(restic.text(snapshot["id"], f"{root}/manifest.json"))
+            entry.update({"copies": [], "proofs": []})
+        if not any(copy["repository"] == repository.name for copy in entry["copies"]):
+            copy = {
+                "repository": repository.name,
+                "snapshot": snapshot["id"],
+                "bytes": 0,
+                "root": root,
+                "stored_at": snapshot["time"],
+                "needs": [],
+            }
+            entry["copies"] = [*entry["copies"], copy]
+        found.append(entry)
+    return found
+
+
+def present(job: Job, made: Manifest, repository: Repository, key: bytes | None) -> str:
+    """L1: the repository is sound, and the snapshot lists each file with the size it was made with."""
+    restic = opened(job, repository, key)
+    copy = copy_of(made, repository.name)
+    listing = restic.listing(copy["snapshot"])
+    root = copy["root"] + "/"
+    here = {path.removeprefix(root): entry for path, entry in listing.items() if path.startswith(root)}
+    wanted = {**made, "files": {name: entry for name, entry in made["files"].items() if not name.startswith("/")}}
+    problems = manifest.file_problems(wanted, here, f"{repository.name} {made['id']}")
+    outside = {name: entry for name, entry in made["files"].items() if name.startswith("/")}
+    problems += [
+        failure
+        for failure in manifest.file_problems({**made, "files": outside}, listing, f"{repository.name} {made['id']}")
+        if failure.fault == "partial_upload"
+    ]
+    if problems:
+        raise Failures(problems)
+    restic.check()
+    return f"restic check, and {len(made['files'])} files of the size they were made with"
+
+
+def all_bytes(job: Job, made: Manifest, repository: Repository, key: bytes | None) -> str:
+    """L1 with --read-data: every byte of the repository is read and checked."""
+    opened(job, repository, key).check(read_data=True)
+    return f"every byte of {repository.name} read for {made['id']}"
+
+
+def fetch(
+    job: Job, made: Manifest, repository: Repository, key: bytes | None, target: Path, only: Iterable[str] = ()
+) -> Path:
+    """Bring a copy back; the folder it is in. Every file is compared with the manifest."""
+    copy = copy_of(made, repository.name)
+    progress = Progress("fetch", made["bytes"])
+    restic = opened(job, repository, key)
+    include = [f"{copy['root']}/{name}" for name in only]
+    restic.restore(copy["snapshot"], target, include, watch=lambda: progress.show(disk.size_below(target)))
+    progress.show(disk.size_below(target), last=True)
+    return target / str(copy["root"]).lstrip("/")
+
+
+def forget(job: Job, repository: Repository, snapshots: list[str]) -> None:
+    """Remove copies from a repository."""
+    opened(job, repository).forget(snapshots)
+
+
+def clear(folder: Path) -> None:
+    """Remove a staged backup."""
+    remove(folder)

@@ -1,0 +1,74 @@
+# Copyright (c) 2026, The Evenkeel authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The verb status: what there is and how far it is proven. It changes nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from evenkeel_backup import escrow
+from evenkeel_backup.engines import engine_of
+from evenkeel_backup.faults import BackupFailure
+from evenkeel_backup.job import Job, parse
+from evenkeel_backup.outcome import UNPROVEN, Outcome
+from evenkeel_backup.physical import Physical
+from evenkeel_backup.state import level_of, now
+
+
+def run(job: Job, outcome: Outcome) -> None:
+    """Everything that a person asks first."""
+    backups = job.state.backups()
+    last = job.state.last()
+    noted = job.state.escrow()
+    engine = engine_of(job)
+    repositories: dict[str, Any] = {}
+    for repository in job.config.repositories:
+        here = [entry for entry in backups if any(copy["repository"] == repository.name for copy in entry["copies"])]
+        unsafe = escrow.problem(job.config, repository, noted, repository.key_file.read_bytes(), now())
+        if unsafe:
+            outcome.fail(UNPROVEN, unsafe)
+        entry: dict[str, Any] = {
+            "backups": len(here),
+            "newest": here[-1]["id"] if here else "",
+            "level": level_of(here[-1], repository.name) if here else -1,
+            "escrow": unsafe is None,
+        }
+        if isinstance(engine, Physical):
+            try:
+                entry["range"] = engine.range(repository)
+            except BackupFailure as failure:
+                outcome.fail(UNPROVEN, failure)
+        repositories[repository.name] = entry
+    good = [entry for entry in backups if level_of(entry) >= 2]
+    age = (now() - parse(good[-1]["finished_at"])).total_seconds() if good else None
+    if age is None or age > job.config["max_age_seconds"]:
+        outcome.fail(
+            UNPROVEN,
+            BackupFailure(
+                "stale_schedule",
+                "there is no fresh backup",
+                job.config.instance,
+                f"one of {age:.0f} s ago" if age is not None else "none",
+                f"one within {job.config['max_age_seconds']} s",
+                "Look at the timer and its last report",
+                "schedule",
+            ),
+        )
+    outcome.more["status"] = {
+        "repositories": repositories,
+        "newest_good": good[-1]["id"] if good else "",
+        "age_seconds": age,
+        "drill": last["drill"],
+        "stages": last["stages"],
+        "backups": [
+            {
+                "id": entry["id"],
+                "level": level_of(entry),
+                "bytes": entry["bytes"],
+                "keep": entry["keep"],
+                "reason": entry["reason"],
+            }
+            for entry in backups
+        ],
+    }

@@ -1,0 +1,183 @@
+# Copyright (c) 2026, The Evenkeel authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The shop's database: backed up by both engines, drilled on another host, brought back beside, in time, on a bare host."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.evenkeel.platform.benchmarks import rig
+from ansible_collections.evenkeel.platform.tests import shop
+
+BACKUP = "playbooks/backup.yml"
+DRILL = "playbooks/drill.yml"
+RESTORE = "playbooks/restore.yml"
+LIVE = "docker exec -i shop-data-postgres-1 psql -XAtq -U shop"
+WORK = "/var/backups/evenkeel/shop-wal"
+CONTENT = "select count(*), md5(coalesce(string_agg(o::text, '|' order by seq), '')) from orders o"
+# Reads a data folder with programs of the server's own image and no network.
+READ = """
+image=$(python3 -c 'import json; print(json.load(open("/etc/evenkeel/backup/shop-wal.json"))["where"]["image"])');
+docker run --rm --pull never --network none --user 999:999 --tmpfs /tmp --tmpfs /run/postgresql:uid=999,gid=999
+ --volume {folder}:{folder} --entrypoint bash $image -c
+ "pg_ctl -s -w -D {folder}/data -l /tmp/log -o '-c listen_addresses= -c archive_mode=off' start >&2
+ && psql -XAtq -U shop -d shop -c \\"{query}\\"; pg_ctl -s -m fast -D {folder}/data stop >&2"
+"""
+
+
+def sql(query: str, database: str = "shop") -> str:
+    """What the live server says."""
+    (answer,) = rig.on_hosts("data1", f"{LIVE} -d {database} -c {shlex.quote(query)}").values()
+    return answer
+
+
+def read(host: str, folder: str, query: str) -> str:
+    """What a restored data folder says."""
+    script = " ".join(READ.format(folder=folder, query=query).split())
+    (answer,) = rig.on_hosts(host, script, 120).values()
+    return answer
+
+
+def restore(folder: Path, *arguments: str, **options: str) -> rig.Play:
+    return rig.play(RESTORE, "-e", json.dumps(options), *arguments, folder=folder)
+
+
+@pytest.fixture(scope="module")
+def content() -> str:
+    """The orders as they stand once the workers are through: what every restore has to bring back."""
+    rig.get("/api/version")
+    return sql(CONTENT)
+
+
+@pytest.fixture(scope="module")
+def backed_up(content: str, folder: Path) -> rig.Play:
+    assert content
+    return rig.play(BACKUP, folder=folder)
+
+
+def test_both_engines_take_a_backup_and_read_it_back(backed_up: rig.Play) -> None:
+    assert backed_up.code == 0, backed_up.tail()
+    for instance in ("shop", "shop-wal"):
+        shop.assert_says(backed_up, rf"{instance}: backup \S+ proven to L2")
+
+
+def test_drill_on_a_host_that_never_held_the_data_reaches_the_last_step(backed_up: rig.Play, folder: Path) -> None:
+    assert backed_up.code == 0
+    run = rig.play(DRILL, folder=folder)
+    assert run.code == 0, run.tail()
+    for instance in ("shop", "shop-wal"):
+        shop.assert_says(run, rf"{instance}: backup \S+ of repository offsite proven to L5")
+
+
+def test_side_by_side_brings_every_row_back_and_leaves_the_live_database(
+    backed_up: rig.Play, content: str, folder: Path
+) -> None:
+    assert backed_up.code == 0
+    run = restore(folder, restore_instance="shop", restore_as="shop_beside")
+    try:
+        assert run.code == 0, run.tail()
+        assert sql(CONTENT, "shop_beside") == content
+        assert sql(CONTENT) == content
+    finally:
+        sql("drop database if exists shop_beside", "postgres")
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        pytest.param({"restore_as": "shop"}, r"the name 'shop', which a live database has", id="live name"),
+        pytest.param({"restore_mode": "in_place"}, r"found no name typed, need the name of the database", id="no name"),
+        pytest.param({"restore_mode": "in_place", "restore_confirm": "shopp"}, r"'shop' typed out", id="other name"),
+        pytest.param({"restore_mode": "pitr"}, r"target of shop: found none, need one", id="no target"),
+        pytest.param({"restore_backup": "19990101T000000Z-000001"}, r"there is no such backup", id="no such backup"),
+    ],
+)
+def test_what_would_hurt_is_refused(options: dict[str, str], sentence: str, backed_up: rig.Play, folder: Path) -> None:
+    assert backed_up.code == 0
+    run = restore(folder, restore_instance="shop", **options)
+    assert run.code != 0
+    shop.assert_says(run, sentence)
+    assert sql("select count(*) from pg_database where datname like 'shop\\_%'") == "0"
+
+
+def test_point_in_time_has_the_row_before_and_not_the_row_after(backed_up: rig.Play, folder: Path) -> None:
+    assert backed_up.code == 0
+    sql("create table if not exists pitr_probe (what text)")
+    sql("insert into pitr_probe values ('before')")
+    moment = sql("select pg_sleep(1); select clock_timestamp()").split("\n")[-1]
+    sql("select pg_sleep(1); insert into pitr_probe values ('after')")
+    sql("select pg_switch_wal()", "postgres")
+    sql("select pg_sleep(5)")
+    place = f"{WORK}/pitr"
+    run = restore(
+        folder, restore_instance="shop-wal", restore_mode="pitr", restore_target_time=moment, restore_into=place
+    )
+    try:
+        assert run.code == 0, run.tail()
+        assert read("data1", place, "select what from pitr_probe") == "before"
+    finally:
+        rig.on_hosts("data1", f"rm -rf {place}")
+        sql("drop table pitr_probe")
+
+
+def test_point_that_cannot_be_reached_is_refused_with_the_range(backed_up: rig.Play, folder: Path) -> None:
+    assert backed_up.code == 0
+    run = restore(
+        folder, restore_instance="shop-wal", restore_mode="pitr", restore_target_time="2001-01-01 00:00:00+00"
+    )
+    assert run.code != 0
+    shop.assert_says(run, r"the target cannot be reached .* which is LSN \S+ to \S+")
+
+
+# What the loss of every host leaves: where the copies are, their key, and the image of the programs.
+DESCRIBED = (
+    "{{ [shop_archive | combine({'where': {'kind': 'container', 'image': shop_postgres_image, 'user': '999:999'},"
+    " 'server': {'user': 'shop', 'data_dir': '/var/lib/postgresql/data'}})] }}"
+)
+BARE_FILES = (
+    "/etc/evenkeel/backup /var/lib/evenkeel/backup /var/backups/evenkeel /usr/local/lib/evenkeel/evenkeel_backup"
+)
+
+
+@pytest.fixture
+def bare_host() -> Iterator[str]:
+    """A host without a trace of backups, and without one afterwards."""
+    clean = (
+        f"rm -rf {BARE_FILES} /usr/local/lib/evenkeel/evenkeel-backup /etc/systemd/system/evenkeel-backup-*;"
+        " systemctl daemon-reload"
+    )
+    rig.on_hosts("app1", clean)
+    yield "app1"
+    rig.on_hosts("app1", clean)
+
+
+def test_bare_host_brings_the_database_back_from_the_store_alone(
+    backed_up: rig.Play, bare_host: str, content: str, folder: Path
+) -> None:
+    assert backed_up.code == 0
+    place = f"{WORK}/bare"
+    described = {
+        "postgres_backup_drills": DESCRIBED,
+        "postgres_backup_registries": "{{ lab_registries }}",
+        "restore_instance": "shop-wal",
+        "restore_into": place,
+    }
+    run = restore(folder, "--limit", bare_host, **described)
+    assert run.code == 0, run.tail()
+    assert read(bare_host, place, CONTENT) == content
+
+
+def test_no_secret_is_said_by_any_of_these(backed_up: rig.Play, folder: Path) -> None:
+    assert backed_up.code == 0
+    secrets = [path.read_text(encoding="utf-8").split()[0] for path in (rig.ROOT / ".cache").glob("lab*/secrets/*")]
+    assert secrets
+    for log in folder.glob("play-*.log"):
+        text = log.read_text(encoding="utf-8", errors="replace")
+        assert not any(secret in text for secret in secrets), log

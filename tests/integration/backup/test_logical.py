@@ -1,0 +1,207 @@
+# Copyright (c) 2026, The Evenkeel authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Dumps of a real server into a real repository: proven, restored, and each fault named."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from .conftest import KEY, Cluster, Instance, missing
+
+REASON = missing("restic")
+pytestmark = pytest.mark.skipif(bool(REASON), reason=REASON or "all there")
+
+SCHEMA = """
+create role shop login password 'shop-password-canary';
+create role reader;
+alter role shop set work_mem = '8MB';
+create table orders (id bigint generated always as identity primary key, note text not null, at timestamptz default now());
+insert into orders (note) select repeat(md5(i::text), 8) from generate_series(1, 4000) i;
+create index orders_note on orders (note);
+create view newest as select * from orders order by id desc limit 5;
+create materialized view summed as select count(*) from orders;
+create extension pgcrypto;
+alter table orders owner to shop;
+grant select on orders to reader;
+alter database shop set search_path to public, pg_catalog;
+grant create on database shop to reader;
+"""
+
+
+@pytest.fixture(scope="module")
+def cluster(folder: Path) -> t.Iterator[Cluster]:
+    made = Cluster(folder)
+    made.sql("create database shop", "postgres")
+    made.sql(SCHEMA)
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="module")
+def shop(folder: Path, cluster: Cluster) -> Instance:
+    made = Instance(
+        folder,
+        "shop",
+        "logical",
+        where={"kind": "host", "bin_dir": str(cluster.bin), "user": "postgres"},
+        server={"host": str(cluster.socket), "user": "postgres", "data_dir": str(cluster.data)},
+        databases=["shop"],
+    )
+    made.good("prepare")
+    made.good("escrow-check", "--key-file", "-", given=KEY)
+    return made
+
+
+def test_a_backup_is_proven_to_the_last_row(shop: Instance, cluster: Cluster) -> None:
+    document = shop.good("backup")
+    assert document["backup"]["level"] == 2
+    drilled = shop.good("drill", "--key-file", str(shop.key))
+    assert [step["step"] for step in drilled["ladder"]["local"]] == ["L0", "L1", "L2", "L3", "L4", "L5"]
+    assert drilled["drill"]["level"] == 5
+    page = Path(drilled["page"]).read_text()
+    assert "public.orders" in page
+    assert "http" not in page
+    figures = shop.metrics()
+    assert figures['evenkeel_backup_proof_level{engine="logical",instance="shop",repository="local"}'] == 5
+    assert not list(Path(shop.options["work_dir"]).iterdir())
+
+
+def test_a_database_comes_back_beside_the_live_one(shop: Instance, cluster: Cluster) -> None:
+    cluster.sql("insert into orders (note) values ('after the backup')")
+    document = shop.good("restore")
+    name = document["restored"]["at"]
+    assert name == "shop_restored_1"
+    assert cluster.sql("select count(*) from orders", name) == "4000"
+    assert cluster.sql("show search_path", name) == "public, pg_catalog"
+    assert cluster.sql("select has_database_privilege('reader', current_database(), 'create')", name) == "t"
+    assert cluster.sql("select count(*) from orders") == "4001"
+    assert shop.faults("restore") == {("target", "target_live")}
+    cluster.sql(f"drop database {name}", "postgres")
+
+
+@pytest.mark.parametrize(
+    ("words", "fault"),
+    [
+        pytest.param(("--as", "shop"), "target_live", id="the live name"),
+        pytest.param(("--as", "postgres"), "target_live", id="another live name"),
+        pytest.param(("--mode", "in_place"), "confirmation_missing", id="no confirmation"),
+        pytest.param(("--mode", "in_place", "--confirm", "Shop"), "confirmation_missing", id="another name typed"),
+        pytest.param(("--mode", "pitr"), "target_unknown", id="no target"),
+        pytest.param(("--mode", "pitr", "--target-time", "2026-01-01"), "target_out_of_range", id="no WAL in dumps"),
+        pytest.param(("--mode", "pitr", "--target-lsn", "x"), "target_unknown", id="not an LSN"),
+        pytest.param(("--backup", "nonsense"), "target_unknown", id="no such backup"),
+        pytest.param(("--repository", "nowhere"), "config_wrong", id="no such repository"),
+        pytest.param(("--database", "nowhere"), "target_unknown", id="no such database"),
+    ],
+)
+def test_a_restore_that_could_hurt_is_refused(
+    shop: Instance, cluster: Cluster, words: tuple[str, ...], fault: str
+) -> None:
+    code, document = shop.run("restore", *words)
+    assert code == 1
+    assert [failure["fault"] for failure in document["failures"]] == [fault]
+    assert cluster.sql("select count(*) from orders") == "4001"
+
+
+def hooked(shop: Instance, **hooks: list[list[str]]) -> Path:
+    log = shop.folder / "hooks.log"
+    log.unlink(missing_ok=True)
+    names = ("before_backup", "after_backup", "stop_app", "start_app")
+    told = {name: [["sh", "-c", f"echo {name} >> {log}"]] for name in names}
+    shop.options["hooks"] = {**told, **hooks}
+    shop.write()
+    return log
+
+
+def test_in_place_goes_over_the_live_database_and_keeps_it(shop: Instance, cluster: Cluster) -> None:
+    log = hooked(shop)
+    plan = shop.good("restore", "--mode", "in_place", "--confirm", "shop", "--plan")
+    assert "safety backup" in plan["plan"]["steps"][0]
+    assert not log.exists()
+    document = shop.good("restore", "--mode", "in_place", "--confirm", "shop")
+    assert log.read_text().split() == ["before_backup", "after_backup", "stop_app", "start_app"]
+    assert cluster.sql("select count(*) from orders") == "4000"
+    assert cluster.sql("select count(*) from orders", document["restored"]["before"]) == "4001"
+    assert document["safety"]["level"] == 2
+    cluster.sql(f"drop database {document['restored']['before']}", "postgres")
+
+
+def test_in_place_goes_back_where_the_app_does_not_come_up(shop: Instance, cluster: Cluster) -> None:
+    cluster.sql("insert into orders (note) values ('only live')")
+    flag = shop.folder / "started-once"
+    hooked(shop, start_app=[["sh", "-c", f"test -e {flag} || {{ touch {flag}; exit 1; }}"]])
+    code, document = shop.run("restore", "--mode", "in_place", "--confirm", "shop")
+    assert code == 5
+    assert [failure["fault"] for failure in document["failures"]] == ["hook_failed"]
+    assert cluster.sql("select count(*) from orders where note = 'only live'") == "1"
+    assert (
+        cluster.sql(
+            "select string_agg(datname, ' ' order by datname) from pg_database where not datistemplate", "postgres"
+        )
+        == "postgres shop"
+    )
+    hooked(shop)
+
+
+def test_a_database_in_use_is_not_replaced(shop: Instance, cluster: Cluster) -> None:
+    argv = [
+        str(cluster.bin / "psql"),
+        "-X",
+        "-h",
+        str(cluster.socket),
+        "-U",
+        "postgres",
+        "-d",
+        "shop",
+        "-c",
+        "select pg_sleep(60)",
+    ]
+    busy = subprocess.Popen(argv, stdout=subprocess.DEVNULL, env={**os.environ, "PGAPPNAME": "busy"})
+    try:
+        code, document = shop.run("restore", "--mode", "in_place", "--confirm", "shop")
+        assert code == 1
+        assert document["failures"][0]["fault"] == "connections_open"
+        assert "busy" in document["failures"][0]["sentence"]
+    finally:
+        busy.kill()
+        busy.wait()
+    cluster.sql("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'busy'", "postgres")
+    assert cluster.sql("select count(*) from orders where note = 'only live'") == "1"
+
+
+def test_retention_keeps_what_was_restored(shop: Instance) -> None:
+    shop.options["repositories"][0]["retention"] = {"last": 1}
+    shop.options["hooks"] = {}
+    shop.write()
+    drilled = shop.good("status")["status"]["drill"]["backup"]
+    shop.good("backup")
+    shop.good("backup")
+    left = [entry["id"] for entry in shop.good("status")["status"]["backups"]]
+    assert drilled in left
+    assert len([entry for entry in shop.good("status")["status"]["backups"] if not entry["keep"]]) == 2
+
+
+def test_a_bare_host_needs_configuration_key_and_store(shop: Instance, cluster: Cluster) -> None:
+    bare = Instance(
+        shop.folder,
+        "bare",
+        "logical",
+        **{key: value for key, value in shop.options.items() if key in {"where", "repositories"}},
+    )
+    bare.options |= {
+        "instance": "shop",
+        "server": {"host": str(shop.folder / "nowhere"), "user": "postgres"},
+        "databases": ["shop"],
+    }
+    bare.configs = shop.folder / "bare"
+    bare.configs.mkdir()
+    bare.name = "shop"
+    bare.write()
+    drilled = bare.good("drill", "--key-file", str(shop.key))
+    assert drilled["drill"]["level"] == 5

@@ -1,0 +1,327 @@
+# Copyright (c) 2026, The Evenkeel authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Base backups and WAL of a real server by pgBackRest: recovered to the row, and each fault named."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import time
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from .conftest import KEY, Cluster, Instance, as_server, missing
+
+REASON = missing("pgbackrest")
+pytestmark = pytest.mark.skipif(bool(REASON), reason=REASON or "all there")
+
+
+@pytest.fixture(scope="module")
+def cluster(folder: Path) -> t.Iterator[Cluster]:
+    config = folder / "etc" / "wal.pgbackrest.conf"
+    made = Cluster(
+        folder,
+        archive_mode="on",
+        wal_level="replica",
+        archive_command=f"pgbackrest --config={config} --stanza=wal archive-push %p",
+    )
+    made.sql("create database shop", "postgres")
+    made.sql(
+        "create table orders (id bigint generated always as identity primary key, note text, at timestamptz default clock_timestamp())"
+    )
+    made.sql("insert into orders (note) select md5(i::text) from generate_series(1, 5000) i")
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="module")
+def wal(folder: Path, cluster: Cluster) -> Instance:
+    made = Instance(
+        folder,
+        "wal",
+        "physical",
+        where={"kind": "host", "bin_dir": str(cluster.bin), "user": "postgres"},
+        server={"host": str(cluster.socket), "user": "postgres", "data_dir": str(cluster.data)},
+        pgbackrest={
+            "config_file": str(folder / "etc" / "wal.pgbackrest.conf"),
+            "lock_path": str(folder / "sock" / "pgbackrest"),
+        },
+    )
+    made.configs.chmod(0o711)
+    (folder / "repo").mkdir(exist_ok=True)
+    (folder / "repo").chmod(0o711)
+    document = made.good("prepare")
+    assert document["changed"]
+    assert all(one["ok"] for one in document["settings"]), document["settings"]
+    assert not made.good("prepare")["changed"]
+    made.good("escrow-check", "--key-file", "-", given=KEY)
+    return made
+
+
+def test_a_base_backup_is_recovered_to_exactly_the_canary(wal: Instance, cluster: Cluster) -> None:
+    document = wal.good("backup", "--type", "full")
+    assert document["backup"]["level"] == 2
+    cluster.sql("insert into orders (note) select 'later' from generate_series(1, 10)")
+    drilled = wal.good("drill", "--key-file", str(wal.key))
+    assert drilled["drill"]["level"] == 5
+    assert not list(Path(wal.options["work_dir"]).iterdir())
+
+
+def archived(cluster: Cluster) -> None:
+    """Wait until everything written so far is in the archive."""
+    name = cluster.sql("select pg_walfile_name(pg_switch_wal())")
+    for _attempt in range(300):
+        if cluster.sql("select coalesce(last_archived_wal, '') from pg_stat_archiver") >= name:
+            return
+        time.sleep(0.1)
+    raise AssertionError("the archive does not follow")
+
+
+def recovered(cluster: Cluster, wal: Instance, *words: str) -> tuple[Cluster, Path]:
+    """Restore to a folder, start what came of it, and hand it over."""
+    into = wal.folder / "beside"
+    shutil.rmtree(into, ignore_errors=True)
+    document = wal.good("restore", "--mode", "pitr", "--into", str(into), *words)
+    beside = Cluster.__new__(Cluster)
+    beside.folder, beside.data, beside.bin, beside.socket, beside.process = (
+        into,
+        into / "data",
+        cluster.bin,
+        into / "sock",
+        None,
+    )
+    beside.socket.mkdir()
+    shutil.chown(beside.socket, "postgres", "postgres")
+    with (beside.data / "postgresql.auto.conf").open("a") as stream:
+        stream.write(f"unix_socket_directories = '{beside.socket}'\narchive_mode = off\n")
+    beside.start()
+    assert document["restored"]["at"] == str(into / "data")
+    return beside, into
+
+
+def test_points_in_time_are_met_to_the_second(wal: Instance, cluster: Cluster) -> None:
+    def write(note: str) -> str:
+        return cluster.sql(f"insert into orders (note) values ('{note}'); select clock_timestamp()").splitlines()[-1]
+
+    write("before")
+    time.sleep(1)
+    target = cluster.sql("select clock_timestamp()")
+    time.sleep(1)
+    write("after")
+    cluster.sql("select pg_create_restore_point('release')")
+    lsn = cluster.sql("select pg_current_wal_insert_lsn()")
+    xid = cluster.sql(
+        "begin; insert into orders (note) values ('by xid'); select pg_current_xact_id(); commit"
+    ).splitlines()[-1]
+    write("last")
+    archived(cluster)
+    for words, there in (
+        (("--target-time", target), ["before"]),
+        (("--target-name", "release"), ["before", "after"]),
+        (("--target-lsn", lsn), ["before", "after"]),
+        (("--target-xid", xid), ["before", "after", "by xid"]),
+    ):
+        beside, into = recovered(cluster, wal, *words)
+        try:
+            notes = beside.sql(
+                "select string_agg(note, ',' order by id) from orders where note in ('before', 'after', 'by xid', 'last')"
+            )
+            assert notes.split(",") == there, words
+        finally:
+            beside.stop()
+            shutil.rmtree(into)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(("--target-time", "2020-01-01 00:00:00+00"), id="before the first backup"),
+        pytest.param(("--target-time", "2099-01-01 00:00:00+00"), id="in the future"),
+        pytest.param(("--target-lsn", "0/1000000"), id="before the backup's end"),
+        pytest.param(("--target-lsn", "FF/0"), id="beyond the archive"),
+        pytest.param(("--target-name", "never-made"), id="a restore point that is not there"),
+    ],
+)
+def test_a_point_that_cannot_be_reached_is_refused(wal: Instance, words: tuple[str, ...]) -> None:
+    into = wal.folder / "unreached"
+    code, document = wal.run("restore", "--mode", "pitr", "--into", str(into), *words)
+    assert code == 1
+    assert [failure["fault"] for failure in document["failures"]] == ["target_out_of_range"]
+    assert not into.exists()
+
+
+def test_the_live_folder_is_no_target(wal: Instance, cluster: Cluster) -> None:
+    for into in (cluster.data, cluster.data / "base"):
+        assert wal.faults("restore", "--into", str(into)) == {("target", "target_live")}
+
+
+def test_differential_backups_keep_what_they_need(wal: Instance, cluster: Cluster) -> None:
+    wal.good("backup", "--type", "diff")
+    cluster.sql("insert into orders (note) values ('more')")
+    wal.good("backup", "--type", "diff")
+    wal.options["repositories"][0]["retention"] = {"last": 1}
+    wal.write()
+    wal.good("retain")
+    backups = wal.good("status")["status"]["backups"]
+    # The newest needs the full one below it, and the full one was restored; the one between nobody needs.
+    assert [entry["level"] for entry in backups] == [5, 2]
+    drilled = wal.good("drill")
+    assert drilled["drill"]["backup"] == backups[-1]["id"]
+
+
+def test_a_backup_under_load_is_proven_within_the_tolerance(wal: Instance, cluster: Cluster) -> None:
+    bench = ["nice", "-n", "10", str(cluster.bin / "pgbench"), "-h", str(cluster.socket), "-U", "postgres"]
+    subprocess.run([*bench, "-i", "-q", "-s", "1", "shop"], check=True, capture_output=True)
+    load = subprocess.Popen(
+        [*bench, "-n", "-R", "100", "-T", "120", "shop"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        time.sleep(1)
+        wal.good("backup", "--type", "incr")
+        assert load.poll() is None
+    finally:
+        load.terminate()
+        load.wait()
+    assert wal.good("drill")["drill"]["level"] == 5
+
+
+def test_the_recovery_point_is_measured_from_the_canary(wal: Instance, cluster: Cluster) -> None:
+    wal.good("metrics")
+    archived(cluster)
+    wal.good("metrics")
+    figures = wal.metrics()
+    labels = 'engine="physical",instance="wal"'
+    assert figures[f"evenkeel_backup_recovery_point_seconds{{{labels}}}"] < 60
+    assert figures[f"evenkeel_backup_archive_failed{{{labels}}}"] == 0
+    assert figures[f"evenkeel_backup_wal_bytes{{{labels}}}"] > 0
+
+
+def test_a_wrong_key_is_named(wal: Instance) -> None:
+    assert wal.faults("escrow-check", "--key-file", "-", given="another key") == {("escrow", "wrong_key")}
+
+
+def test_pages_that_are_corrupt_in_the_live_server_are_named(wal: Instance, cluster: Cluster) -> None:
+    cluster.sql("create table doomed as select repeat('x', 500) as x from generate_series(1, 500); checkpoint")
+    path = cluster.data / cluster.sql("select pg_relation_filepath('doomed')")
+    with path.open("r+b") as stream:
+        stream.seek(8192 + 4000)
+        stream.write(b"spoiled")
+    faults = wal.faults("backup", "--type", "full")
+    cluster.sql("drop table doomed")
+    assert ("L1", "corrupt_pages") in faults
+    backups = wal.run("status")[1]["status"]["backups"]
+    assert max(entry["level"] for entry in backups) == 5
+    wal.good("backup", "--type", "full")
+
+
+def newest(wal: Instance) -> dict[str, t.Any]:
+    """The copy of the newest backup."""
+    manifest = wal.folder / "state" / "wal" / "backups" / f"{newest_id(wal)}.json"
+    return json.loads(manifest.read_text())["copies"][0]
+
+
+def newest_id(wal: Instance) -> str:
+    return wal.good("status")["status"]["backups"][-1]["id"]
+
+
+@pytest.fixture
+def spoiled(wal: Instance) -> t.Iterator[Path]:
+    """The repository, put back afterwards."""
+    repository, kept = wal.folder / "repo" / "wal", wal.folder / "repo" / "kept"
+    subprocess.run(["cp", "-a", str(repository), str(kept)], check=True)
+    yield repository
+    shutil.rmtree(repository)
+    kept.rename(repository)
+
+
+def test_a_missing_segment_is_named(wal: Instance, spoiled: Path) -> None:
+    segments = sorted(path for path in (spoiled / "archive").rglob("0000000*-*") if path.is_file())
+    copy = newest(wal)
+    gone = next(
+        path
+        for path in segments
+        if path.name.startswith("00000001")
+        and int(path.name[16:24], 16) == int(copy["start_lsn"].split("/")[1], 16) >> 24
+    )
+    gone.unlink()
+    code, document = wal.run("verify")
+    assert code == 3
+    faults = {failure["fault"] for failure in document["failures"]}
+    assert faults & {"missing_wal", "partial_upload"}
+    assert gone.name[:24] in str(document["failures"])
+
+
+def spoil(folder: Path) -> None:
+    """Flip one byte in the middle of the biggest bundle."""
+    biggest = max(
+        (path for path in folder.rglob("*") if path.parent.name == "bundle"), key=lambda path: path.stat().st_size
+    )
+    with biggest.open("r+b") as stream:
+        stream.seek(biggest.stat().st_size // 2)
+        byte = stream.read(1)
+        stream.seek(-1, 1)
+        stream.write(bytes([byte[0] ^ 0xFF]))
+
+
+def test_a_flipped_byte_is_named_where_the_tool_ends_well(wal: Instance, spoiled: Path) -> None:
+    spoil(spoiled / "backup" / "wal" / newest(wal)["snapshot"])
+    config = wal.options["pgbackrest"]["config_file"]
+    raw = subprocess.run(
+        as_server("pgbackrest", f"--config={config}", "--stanza=wal", "verify"), capture_output=True, check=False
+    )
+    assert raw.returncode == 0
+    assert wal.faults("verify") == {("L1", "flipped_byte")}
+    assert wal.run("status")[1]["status"]["backups"][-1]["level"] == 0
+
+
+def test_a_damaged_older_backup_is_believed_no_longer_and_the_newest_is(wal: Instance, spoiled: Path) -> None:
+    wal.good("verify")
+    older = wal.good("status")["status"]["backups"][-2]
+    label = json.loads((wal.folder / "state" / "wal" / "backups" / f"{older['id']}.json").read_text())["copies"][0][
+        "snapshot"
+    ]
+    spoil(spoiled / "backup" / "wal" / label[:16])
+    document = wal.good("verify")
+    assert label[:16] in document["ladder"]["local"][1]["evidence"]
+    levels = {entry["id"]: entry["level"] for entry in wal.good("status")["status"]["backups"]}
+    assert levels[newest_id(wal)] == 2
+
+
+def test_in_place_exchanges_the_data_folder(wal: Instance, cluster: Cluster) -> None:
+    pg_ctl = [
+        "setpriv",
+        "--reuid=postgres",
+        "--regid=postgres",
+        "--init-groups",
+        "--",
+        str(cluster.bin / "pg_ctl"),
+        "-D",
+        str(cluster.data),
+        "-w",
+    ]
+    wal.options["hooks"] = {
+        "stop_server": [[*pg_ctl, "stop", "-m", "fast"]],
+        "start_server": [[*pg_ctl, "-l", str(cluster.data / "again.log"), "start"]],
+    }
+    wal.write()
+    cluster.sql("insert into orders (note) values ('lost in place')")
+    document = wal.good(
+        "restore",
+        "--mode",
+        "in_place",
+        "--confirm",
+        "wal",
+        "--backup",
+        wal.good("status")["status"]["backups"][-1]["id"],
+    )
+    try:
+        assert cluster.sql("select count(*) from orders where note = 'lost in place'") == "0"
+        assert Path(document["restored"]["before"], "PG_VERSION").exists()
+        wal.good("backup", "--type", "full")
+        assert wal.good("drill")["drill"]["level"] == 5
+    finally:
+        subprocess.run([*pg_ctl, "stop", "-m", "fast"], check=False, capture_output=True)

@@ -1,0 +1,70 @@
+# Copyright (c) 2026, The Evenkeel authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Messages of the tools, as they print them, and the fault each one names."""
+
+from __future__ import annotations
+
+import pytest
+
+from evenkeel_backup.command import Done, need
+from evenkeel_backup.faults import FAULTS, BackupFailure, fault_of
+
+
+@pytest.mark.parametrize(
+    ("message", "fault"),
+    [
+        ("pg_dump: error: could not write to file: No space left on device", "disk_full"),
+        ("Fatal: wrong password or no key found", "wrong_key"),
+        ("ERROR: [095]: unable to flush", "wrong_key"),
+        ("P00 ERROR: [101]: cipher header invalid", "wrong_key"),
+        ("Fatal: unable to open repository at s3:https://store/x: client.BucketExists: Access Denied.", "store_denied"),
+        ("The request signature we calculated does not match: SignatureDoesNotMatch", "store_denied"),
+        ("*** HTTP request failed with 403 (Forbidden):", "store_denied"),
+        ("open /srv/backup/locks/x: read-only file system", "store_denied"),
+        ("ciphertext verification failed", "flipped_byte"),
+        ("Pack ID does not match, want 0f, got e1", "failed"),
+        ("error for tree 5c: load <data/5c>: invalid data returned", "flipped_byte"),
+        ("pack 5c does not exist", "partial_upload"),
+        ("id 5c: not found in repository", "partial_upload"),
+        ("dial tcp 192.0.2.1:7070: connect: connection refused", "store_unreachable"),
+        ("dial tcp: lookup store.lab: no such host", "store_unreachable"),
+        ("Fatal: unable to open config file: stat /srv/backup/config: no such file or directory", "store_unreachable"),
+        ('pg_restore: error: could not execute query: ERROR:  role "shop" does not exist', "missing_role"),
+        ('ERROR:  extension "pgcrypto" is not available', "missing_extension"),
+        ('FATAL:  could not access file "timescaledb": No such file or directory', "missing_extension"),
+        ("pg_dump: error: aborting because of server version mismatch", "major_mismatch"),
+        ("pg_restore: error: unsupported version (1.16) in file header", "major_mismatch"),
+        ("pg_restore: error: could not read from input file: end of file", "truncated_dump"),
+        ("FATAL:  recovery ended before configured recovery target was reached", "target_out_of_range"),
+        ("pg_checksums: error: checksum verification failed in file", "corrupt_pages"),
+        (
+            'psql: error: connection to server on socket "/run/x" failed: No such file or directory',
+            "server_unreachable",
+        ),
+        ("something else", "failed"),
+        ("", "failed"),
+    ],
+)
+def test_the_fault_of_a_message(message: str, fault: str) -> None:
+    assert fault_of(message) == fault
+    assert fault in FAULTS
+
+
+@pytest.mark.parametrize(
+    ("done", "store", "fault"),
+    [
+        pytest.param(Done(1, "", "open: permission denied"), True, "store_denied", id="a store"),
+        pytest.param(Done(1, "", "open: permission denied"), False, "failed", id="a folder of this host"),
+        pytest.param(Done(1, "", "No space left on device"), False, "disk_full", id="a disk of this host"),
+    ],
+)
+def test_the_same_words_of_a_store_and_of_this_host(done: Done, store: bool, fault: str) -> None:
+    with pytest.raises(BackupFailure) as failure:
+        need(done, "the dump failed", "shop", "code 0", "Look", store=store)
+    assert failure.value.fault == fault
+
+
+def test_a_failure_is_one_sentence() -> None:
+    failure = BackupFailure("failed", "it broke", "shop", "a\nmessage  over\nlines", "none", "Look at it.")
+    assert failure.sentence == "evenkeel-backup: it broke on shop: found a message over lines, need none. Look at it."

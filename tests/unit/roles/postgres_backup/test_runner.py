@@ -1,0 +1,307 @@
+# Copyright (c) 2026, The Evenkeel authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The runner's other decisions: commands, metrics, pages, proofs of keys, texts of pgBackRest."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from evenkeel_backup import cli, config, database, escrow, ladder, metrics, pgbackrest, progress, recovery, report, wal
+from evenkeel_backup.faults import BackupFailure
+from evenkeel_backup.outcome import Outcome
+from evenkeel_backup.target import Point
+from evenkeel_backup.where import NONE, STORE, Container, Host
+
+AT = datetime(2026, 1, 2, 3, tzinfo=UTC)
+S3 = {
+    "name": "offsite", "kind": "s3", "location": "s3:https://store.lab:7070/backup/shop", "key_file": "/k", "credentials_file": "/c", "ca_file": "/ca.pem",
+}  # fmt: skip
+CONFIG = config.complete(
+    {
+        "instance": "shop",
+        "engine": "physical",
+        "server": {"data_dir": "/data", "host": "/run/postgresql"},
+        "repositories": [{"name": "local", "location": "/srv/backup", "key_file": "/k"}, S3],
+    }
+)
+
+
+def test_a_client_runs_in_a_container_of_the_servers_image() -> None:
+    where = Container("docker", "shop-db", "postgres@sha256:1", "999:999", [Path("/work")])
+    argv = where.argv("pg_dump", "--file=/work/x", env=["PGHOST", "PGPASSFILE"])
+    assert argv[:3] == ["docker", "run", "--rm"]
+    text = " ".join(argv)
+    assert "--network container:shop-db" in text
+    assert "--volume /work:/work" in text
+    assert "--env PGHOST --env PGPASSFILE" in text
+    assert text.endswith("--entrypoint pg_dump postgres@sha256:1 --file=/work/x")
+    assert "--network none" in " ".join(where.argv("postgres", network=NONE))
+    assert "--network host" in " ".join(where.argv("pgbackrest", network=STORE))
+    assert where.inside("pgbackrest", "info")[:5] == ["docker", "exec", "--interactive", "--user", "999:999"]
+
+
+def test_a_drill_on_a_host_has_no_network() -> None:
+    assert Host("", "root").argv("postgres", network=NONE)[0] == "unshare"
+    assert "unshare" not in Host("", "root").argv("psql")
+
+
+VERIFIED = """stanza: wal
+status: {status}
+  archiveId: 15-1, total WAL checked: 6, total valid WAL: 6
+    missing: {wal}, checksum invalid: 0, size invalid: 0, other: 0
+  backup: 20261121-153302F, status: {first}, total files checked: 1265, total valid files: 1264
+    missing: 0, checksum invalid: {bad}, size invalid: 0, other: 0
+  backup: 20261121-153308F, status: valid, total files checked: 1275, total valid files: 1275
+    missing: 0, checksum invalid: 0, size invalid: 0, other: 0
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "found"),
+    [
+        pytest.param(VERIFIED.format(status="ok", wal=0, first="valid", bad=0), 0, {}, id="2.45, ok"),
+        pytest.param(
+            VERIFIED.format(status="error", wal=0, first="invalid", bad=1),
+            0,
+            {"20261121-153302F": {"checksum invalid": 1}},
+            id="2.45, an error with code 0",
+        ),
+        pytest.param(
+            VERIFIED.format(status="ok", wal=2, first="valid", bad=0),
+            0,
+            {"15-1": {"missing": 2}},
+            id="2.45, ok over missing WAL",
+        ),
+        pytest.param(
+            VERIFIED.format(status="ok", wal=0, first="in-progress", bad=0),
+            0,
+            {"20261121-153302F": {}},
+            id="2.45, one that is not whole",
+        ),
+        pytest.param("stanza: wal\nstatus: error\n", 0, {"": {"other": 1}}, id="an error without a place"),
+        pytest.param("", 0, {"": {"other": 1}}, id="nothing said"),
+        pytest.param("status: ok", 1, {"": {"other": 1}}, id="another code"),
+    ],
+)
+def test_the_verdict_of_pgbackrest_is_its_text(text: str, code: int, found: dict) -> None:
+    assert pgbackrest.verify_findings(text, code) == found
+
+
+def test_the_configuration_of_pgbackrest() -> None:
+    secrets = {"local": {}, "offsite": {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "secret"}}
+    text = pgbackrest.render(CONFIG, {"local": "one", "offsite": "two"}, secrets, (2, 45))
+    lines = text.splitlines()
+    for line in (
+        "repo1-path=/srv/backup", "repo1-cipher-type=aes-256-cbc", "repo1-cipher-pass=one", "repo2-type=s3", "repo2-s3-endpoint=store.lab",
+        "repo2-storage-port=7070", "repo2-s3-bucket=backup", "repo2-path=/shop", "repo2-storage-ca-file=/ca.pem", "[shop]", "pg1-path=/data",
+    ):  # fmt: skip
+        assert line in lines
+    assert "repo1-block=y" not in lines
+    assert (
+        "repo1-block=y" in pgbackrest.render(CONFIG, {"local": "one", "offsite": "two"}, secrets, (2, 46)).splitlines()
+    )
+
+
+@pytest.mark.parametrize(
+    ("point", "expected"),
+    [
+        pytest.param(
+            Point(lsn=0x3000060), {"recovery_target_lsn": "0/3000060", "recovery_target_inclusive": "off"}, id="lsn"
+        ),
+        pytest.param(
+            Point(time=AT),
+            {"recovery_target_time": "2026-01-02 03:00:00+00:00", "recovery_target_inclusive": "on"},
+            id="time",
+        ),
+        pytest.param(Point(name="release"), {"recovery_target_name": "release"}, id="name"),
+        pytest.param(Point(xid="742"), {"recovery_target_xid": "742", "recovery_target_inclusive": "on"}, id="xid"),
+        pytest.param(Point(), {}, id="the end"),
+    ],
+)
+def test_the_settings_of_a_recovery(point: Point, expected: dict[str, str]) -> None:
+    archive = recovery.Archive("p", frozenset(), frozenset(), (wal.Leg(1, None),), 0, 1, AT, "", 1)
+    found = recovery.settings(point, archive, Path("/w"), "")
+    assert {
+        key: value
+        for key, value in found.items()
+        if key.startswith("recovery_target_") and key not in {"recovery_target_timeline", "recovery_target_action"}
+    } == expected
+    assert found["recovery_target_timeline"] == "current"
+
+
+def backup(sequence: int, level: int, **more: object) -> dict:
+    made = {
+        "id": f"b{sequence}", "sequence": sequence, "bytes": 1000 * sequence, "started_at": (AT + timedelta(days=sequence)).isoformat(),
+        "finished_at": (AT + timedelta(days=sequence, seconds=60)).isoformat(), "copies": [{"repository": "local"}],
+        "proofs": [{"repository": "local", "level": level}], "engine": "logical", "server": {},
+    }  # fmt: skip
+    return {**made, **more}
+
+
+def test_metrics_tell_freshness_by_what_was_read_back() -> None:
+    last: dict = {"verbs": {}, "stages": {"L1": {"ok": False, "fault": "flipped_byte"}}, "drill": {}, "archive": {}}
+    options = {"max_age_seconds": 90000, "drill_max_age_seconds": 691200}
+    found = metrics.samples(
+        "shop",
+        "logical",
+        [backup(1, 2), backup(2, 1)],
+        last,
+        options,
+        ["local"],
+        {"local": True},
+        AT + timedelta(days=2, hours=1),
+    )
+    values = {name: value for name, labels, value in found if set(labels) == {"instance", "engine"}}
+    assert values["backup_last_success_timestamp_seconds"] == (AT + timedelta(days=1, seconds=60)).timestamp()
+    assert values["backup_bytes"] == 2000
+    assert values["backup_previous_bytes"] == 1000
+    assert values["backup_recovery_point_seconds"] == 90000
+    text = metrics.render(found)
+    assert 'evenkeel_backup_fault{engine="logical",fault="flipped_byte",instance="shop",stage="L1"} 1' in text
+    assert 'evenkeel_backup_proof_level{engine="logical",instance="shop",repository="local"} 1' in text
+    assert text.count("# TYPE evenkeel_backup_bytes gauge") == 1
+
+
+def test_metrics_without_a_backup_say_never() -> None:
+    last: dict = {"verbs": {}, "stages": {}, "drill": {}, "archive": {}}
+    found = metrics.samples(
+        "shop", "logical", [], last, {"max_age_seconds": 1, "drill_max_age_seconds": 1}, ["local"], {}, AT
+    )
+    assert ("backup_last_success_timestamp_seconds", {"instance": "shop", "engine": "logical"}, 0) in found
+
+
+def test_labels_are_escaped() -> None:
+    assert metrics.render([("backup_bytes", {"instance": 'a"b\\c'}, 1)]).endswith(
+        'evenkeel_backup_bytes{instance="a\\"b\\\\c"} 1\n'
+    )
+
+
+@pytest.mark.parametrize(
+    ("noted", "found"),
+    [
+        pytest.param({}, "no proof", id="never"),
+        pytest.param({"local": {"fingerprint": "x", "at": AT.isoformat()}}, "a proof of another key", id="another key"),
+        pytest.param(
+            {
+                "local": {
+                    "fingerprint": escrow.fingerprint(CONFIG.repository("local"), b"key"),
+                    "at": "2020-01-01T00:00:00+00:00",
+                }
+            },
+            "a proof of 2020",
+            id="old",
+        ),
+        pytest.param(
+            {"local": {"fingerprint": escrow.fingerprint(CONFIG.repository("local"), b"key\n"), "at": AT.isoformat()}},
+            "",
+            id="proven",
+        ),
+    ],
+)
+def test_a_key_counts_once_its_copy_is_proven(noted: dict, found: str) -> None:
+    failure = escrow.problem(CONFIG, CONFIG.repository("local"), noted, b"key", AT)
+    assert (found in failure.sentence) if failure else not found
+
+
+def test_a_ladder_ends_at_the_first_failed_step() -> None:
+    def bad() -> str:
+        raise BackupFailure("flipped_byte", "x", "y", "a", "b", "c")
+
+    climb = ladder.Ladder("b1")
+    assert climb.step("L0", lambda: "there")
+    assert not climb.step("L1", bad)
+    assert not climb.step("L2", lambda: "never")
+    assert [step["step"] for step in climb.steps] == ["L0", "L1"]
+    assert climb.level == 0
+    assert climb.failures[0].stage == "L1"
+
+
+def test_a_page_loads_nothing_and_escapes_all() -> None:
+    made = {
+        **backup(1, 5),
+        "type": "full",
+        "host": "data1",
+        "databases": [{"name": "<script>", "rows": {"public.orders": 3}}],
+    }
+    drill = {
+        "level": 5,
+        "repository": "local",
+        "host": "ops1",
+        "same_host": False,
+        "seconds": 3.0,
+        "rate": 1e6,
+        "at": AT.isoformat(),
+    }
+    steps = [{"step": "L5", "ok": True, "evidence": "3 rows & all", "seconds": 0.1, "faults": []}]
+    text = report.page(
+        {
+            "instance": "shop",
+            "seconds": 5.0,
+            "drill": drill,
+            "manifest": made,
+            "ladder": {"local": steps},
+            "failures": [],
+        }
+    )
+    assert "<script>" not in text
+    assert "&lt;script&gt;" in text
+    assert not any(word in text for word in ("src=", "href=", "http", "@import"))
+    assert "proven to L5" in text.replace("</span>", "")
+
+
+@pytest.mark.parametrize(
+    ("done", "total", "seconds", "expected"),
+    [
+        (0, 0, 0, "dump: 0.0 MB, 0.0 MB/s"),
+        (50_000_000, 100_000_000, 5, "dump: 50.0 MB of 100.0 MB (50 %), 10.0 MB/s, 5 s left"),
+        (110_000_000, 100_000_000, 10, "dump: 110.0 MB of 100.0 MB (100 %), 11.0 MB/s"),
+    ],
+)
+def test_progress(done: int, total: int, seconds: float, expected: str) -> None:
+    assert progress.line("dump", done, total, seconds) == expected
+
+
+def test_names_and_texts_as_sql() -> None:
+    assert database.literal("o'clock") == "'o''clock'"
+    assert database.literal("a\\b") == "E'a\\\\b'"
+    assert database.identifier('a"b') == '"a""b"'
+    entry = {"owner": "shop", "encoding": "UTF8", "collate": "C", "ctype": "C", "provider": "c", "locale": ""}
+    assert (
+        database.create_statements(entry, "x")
+        == "create database \"x\" template template0 owner \"shop\" encoding 'UTF8' lc_collate 'C' lc_ctype 'C'"
+    )
+    assert "locale_provider icu icu_locale 'de'" in database.create_statements(
+        {**entry, "provider": "i", "locale": "de"}, "x"
+    )
+    settings = {
+        "settings": [{"role": "", "setting": "search_path=public, x"}, {"role": "shop", "setting": "work_mem=8MB"}]
+    }
+    assert database.property_statements(settings, "x") == [
+        'alter database "x" set search_path to public, x',
+        'alter role "shop" in database "x" set work_mem to \'8MB\'',
+    ]
+
+
+def test_a_wrong_call_is_a_code_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    mask = os.umask(0o022)
+    try:
+        assert cli.main(["nonsense"]) == 2
+        assert cli.main(["backup", "shop", "--config-dir", "/nowhere"]) == 1
+    finally:
+        os.umask(mask)
+    document = json.loads(capsys.readouterr().out)
+    assert document["failures"][0]["fault"] == "config_wrong"
+
+
+@pytest.mark.parametrize(("codes", "final"), [((3,), 3), ((1, 3), 1), ((3, 1), 1), ((5,), 5), ((1, 6), 6), ((0, 3), 3)])
+def test_the_graver_code_stays(codes: tuple[int, ...], final: int) -> None:
+    outcome = Outcome("backup", "shop")
+    for code in codes:
+        outcome.fail(code)
+    assert outcome.exit == final
