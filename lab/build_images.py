@@ -14,18 +14,21 @@ from __future__ import annotations
 
 import argparse
 import base64
+import contextlib
 import fcntl
 import hashlib
 import json
 import os
 import re
+import shutil
 import ssl
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -69,6 +72,7 @@ class Image:
     args: dict[str, str] = field(default_factory=dict)
     on_demand: bool = False
     push: bool = False
+    programs: list[str] = field(default_factory=list)
 
     @property
     def ref(self) -> str:
@@ -94,6 +98,7 @@ def declared(path: Path, push: bool = False) -> list[Image]:
                 args={key: str(value) for key, value in (item.get("args") or {}).items()},
                 on_demand=bool(item.get("on_demand", False)),
                 push=bool(item.get("push", push)),
+                programs=list(item.get("programs") or []),
             )
         )
     for other in document.get("include_if_present", []):
@@ -131,9 +136,34 @@ def context_hash(folder: Path) -> str:
     return total.hexdigest()
 
 
+def program(image: Image, name: str) -> Path:
+    """Return a program of the machine that goes into an image."""
+    path = CACHE / "bin" / name
+    if not path.is_file():
+        raise BuildError(
+            f"lab: program {name} of {image.ref}: found none, need {path}. Run its step of lab/steps first."
+        )
+    return path
+
+
+@contextlib.contextmanager
+def context(image: Image) -> Iterator[Path]:
+    """Give the folder to build in: the image's own, or a copy of it with its programs."""
+    if not image.programs:
+        yield image.context
+        return
+    with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
+        folder = Path(scratch) / "context"
+        shutil.copytree(image.context, folder)
+        for name in image.programs:
+            shutil.copy2(program(image, name), folder / name)
+        yield folder
+
+
 def input_hash(image: Image, mirror: Mirror, known: dict[str, str]) -> str:
     """Return the hash of all an image is made from."""
     parts: list[Any] = [context_hash(image.context), image.dockerfile, sorted(image.args.items())]
+    parts += [hashlib.sha256(program(image, name).read_bytes()).hexdigest() for name in image.programs]
     if image.suite:
         parts += [image.suite, mirror.packages, mirror.security]
     parts += [known[ref] for ref in bases(image) if ref in known]
@@ -196,21 +226,25 @@ class Engine:
             self.remove(before)
 
     def _build(self, image: Image, inputs: str) -> None:
+        with context(image) as folder:
+            self._build_in(folder, image, inputs)
+
+    def _build_in(self, folder: Path, image: Image, inputs: str) -> None:
         environment = dict(os.environ, EVENKEEL_DOCKER=docker_command())
         if image.suite:
             if self.mirror.proxy:
                 environment["http_proxy"] = self.mirror.proxy
-            argv = [str(image.context / "build.sh"), image.suite, self.mirror.packages]
+            argv = [str(folder / "build.sh"), image.suite, self.mirror.packages]
             argv += [self.mirror.security, image.ref, f"{LABEL}={inputs}"]
         else:
             argv = [*self.command, "build", "--network", "host", "--label", f"{LABEL}={inputs}"]
-            argv += ["--tag", image.ref, "--file", str(image.context / image.dockerfile)]
+            argv += ["--tag", image.ref, "--file", str(folder / image.dockerfile)]
             for key, value in sorted(image.args.items()):
                 argv += ["--build-arg", f"{key}={value}"]
             proxy = self.proxy or self.mirror.proxy
             if proxy:
                 argv += ["--build-arg", f"http_proxy={proxy}"]
-            argv.append(str(image.context))
+            argv.append(str(folder))
         self.run(argv, f"build {image.ref}", environment)
 
     def run(self, argv: list[str], what: str, environment: dict[str, str] | None = None) -> None:
@@ -297,7 +331,9 @@ def work(options: argparse.Namespace) -> None:
     registry = Registry(options.push, options.docker_config) if options.push else None
     known: dict[str, str] = {}
     images = declared(options.file)
-    wanted = options.names or [image.ref for image in images if image.push and options.pushed_only]
+    wanted = options.names or [
+        image.ref for image in images if image.push and options.pushed_only and not image.on_demand
+    ]
     for image in selected(images, wanted):
         inputs = known[image.ref] = input_hash(image, mirror, known)
         started = time.monotonic()

@@ -8,7 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.evenkeel.platform.plugins.module_utils import _alerting, _monitoring_stack, _scrape, _slo
+from ansible_collections.evenkeel.platform.plugins.module_utils import (
+    _alerting,
+    _log_agent,
+    _monitoring_stack,
+    _scrape,
+    _slo,
+)
 
 Options = dict[str, Any]
 Machines = list[dict[str, str]]
@@ -45,6 +51,11 @@ def monitoring_alertmanager(options: Options) -> Options:
     )
 
 
+def monitoring_agent(options: Options, name: str, address: str, server: str) -> Options:
+    """Return the settings of the agent of one host."""
+    return _log_agent.settings(options, name, address, server)
+
+
 def monitoring_blackbox(options: Options) -> Options:
     """Return the settings of the blackbox exporter."""
     return _scrape.modules(options.get("probes") or [])
@@ -77,7 +88,7 @@ def monitoring_ports(options: Options, described: list) -> list[str]:
 
 def monitoring_problems(options: Options, apps: list, disk_gigabytes: float = 0) -> list[str]:
     """Return one sentence for each thing that cannot work."""
-    return _monitoring_stack.problems(options, apps, float(disk_gigabytes))
+    return _monitoring_stack.problems(options, apps, float(disk_gigabytes)) + _log_agent.problems(options)
 
 
 def slo_rules(slos: list) -> Options:
@@ -90,6 +101,7 @@ class FilterModule:
 
     def filters(self) -> dict[str, Any]:
         return {
+            "monitoring_agent": monitoring_agent,
             "monitoring_alertmanager": monitoring_alertmanager,
             "monitoring_blackbox": monitoring_blackbox,
             "monitoring_expected": monitoring_expected,

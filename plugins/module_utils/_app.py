@@ -15,6 +15,8 @@ from __future__ import annotations
 import re
 import typing as t
 
+from ansible_collections.evenkeel.platform.plugins.module_utils import _compose_policy
+
 COLOURS = ("blue", "green")
 KINDS = ("web", "worker", "singleton", "scheduled")
 
@@ -165,7 +167,7 @@ def _container(service: dict[str, t.Any], app: dict[str, t.Any], extra_env: dict
         "restart": "unless-stopped",
         "stop_grace_period": f"{service['stop_seconds']}s",
         "init": True,
-        "logging": {"driver": "local", "options": {"max-size": "10m", "max-file": "3"}},
+        "logging": _compose_policy.LOGGING,
     }
     if service["read_only"]:
         container["read_only"] = True

@@ -43,6 +43,16 @@ RULES: dict[str, str] = {
     "secrets-in-environment": "secrets read from files",
 }
 
+# How containers of ours keep their lines: in files that the agent reads, with the names that tell whose they are.
+LOGGING: dict[str, Any] = {
+    "driver": "json-file",
+    "options": {
+        "max-size": "10m",
+        "max-file": "3",
+        "labels": "com.docker.compose.project,com.docker.compose.service",
+    },
+}
+
 # What a server that starts as root needs to become somebody else, and low ports.
 HARMLESS_CAPABILITIES = frozenset({"CHOWN", "DAC_OVERRIDE", "FOWNER", "NET_BIND_SERVICE", "SETGID", "SETUID"})
 EVERY_ADDRESS = ("*", "0.0.0.0", "::", "[::]")  # noqa: S104 - these are what it refuses

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import typing as t
 
-from ansible_collections.evenkeel.platform.plugins.module_utils import _alerting, _slo
+from ansible_collections.evenkeel.platform.plugins.module_utils import _alerting, _compose_policy, _slo
 
 NOBODY = 65534
 UIDS = {"prometheus": NOBODY, "alertmanager": NOBODY, "blackbox": NOBODY, "postgresql": NOBODY}
@@ -58,7 +58,7 @@ def _service(options: Options, part: str, **more: t.Any) -> dict[str, t.Any]:
         "cpus": given.get("cpus") or CPUS.get(part, 0.25),
         "pids_limit": given.get("pids") or 256,
         "restart": "unless-stopped",
-        "logging": {"driver": "local", "options": {"max-size": "10m", "max-file": "3"}},
+        "logging": _compose_policy.LOGGING,
         **more,
     }
 
