@@ -337,7 +337,8 @@ BOARDS = {
                 "Lines of level error in a second by service.",
                 {
                     "{{service_name}}": (
-                        'sum by (service_name) (rate({service_name=~".+"} | json | level=~"error|critical" [5m]))'
+                        "sum by (service_name) "
+                        '(rate({service_name=~".+"} | detected_level=~"error|critical|fatal" [5m]))'
                     )
                 },
                 "loki",

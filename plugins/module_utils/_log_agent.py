@@ -14,6 +14,7 @@ import typing as t
 
 STATE = "/var/lib/evenkeel-agent"
 SECRETS = "/etc/evenkeel/agent"
+UNIT = "otelcol.service"
 HEALTH = "127.0.0.1:13133"
 MEBIBYTE = 1024 * 1024
 # What is replaced wherever it stands, in a line or in a value. Written for RE2.
@@ -77,7 +78,20 @@ def _containers(options: Options) -> dict[str, t.Any]:
         },
         _move("attributes.stack.app", 'resource["service.namespace"]', "attributes.stack != nil"),
         _move("attributes.stack.colour", "attributes.colour", 'attributes.stack?.colour not in [nil, ""]'),
-        _move(LABEL % "service", 'resource["service.name"]', named % "service"),
+        # A replica of a side is a service of its own there.
+        {
+            "type": "regex_parser",
+            "parse_from": LABEL % "service",
+            "parse_to": "attributes.stack",
+            "regex": _literal(r"^(?P<service>.+?)(?:-[0-9]+)?$"),
+            "if": f'{named % "service"} && attributes.colour in ["blue", "green"]',
+        },
+        _move("attributes.stack.service", 'resource["service.name"]', "attributes.stack?.service != nil"),
+        _move(
+            LABEL % "service",
+            'resource["service.name"]',
+            f'{named % "service"} && resource["service.name"] == nil',
+        ),
         {"type": "move", "from": "attributes.log", "to": "body"},
         {
             "type": "json_parser",
@@ -118,6 +132,8 @@ def _journal() -> dict[str, t.Any]:
         "priority": "info",
         "storage": "file_storage",
         "operators": [
+            # What it says of a full buffer would fill it further.
+            {"type": "filter", "expr": f'body._SYSTEMD_UNIT == "{UNIT}"'},
             {
                 "type": "severity_parser",
                 "parse_from": "body.PRIORITY",
@@ -163,8 +179,8 @@ def exporters(options: Options, server: str) -> tuple[dict[str, t.Any], list[str
     found: dict[str, t.Any] = {}
     logs, traces = [], []
     if options.get("loki_enabled"):
-        found["otlphttp/loki"] = {"endpoint": f"http://{_join(server, 3100)}/otlp", **_sent(options)}
-        logs.append("otlphttp/loki")
+        found["otlp_http/loki"] = {"endpoint": f"http://{_join(server, 3100)}/otlp", **_sent(options)}
+        logs.append("otlp_http/loki")
     target = options.get("agent_elasticsearch") or {}
     if target.get("url"):
         found["elasticsearch"] = {
@@ -179,8 +195,8 @@ def exporters(options: Options, server: str) -> tuple[dict[str, t.Any], list[str
         }
         logs.append("elasticsearch")
     if options.get("jaeger_enabled"):
-        found["otlp/jaeger"] = {"endpoint": _join(server, 14317), "tls": {"insecure": True}, **_sent(options)}
-        traces.append("otlp/jaeger")
+        found["otlp_grpc/jaeger"] = {"endpoint": _join(server, 14317), "tls": {"insecure": True}, **_sent(options)}
+        traces.append("otlp_grpc/jaeger")
     return found, logs, traces
 
 
@@ -191,7 +207,7 @@ def settings(options: Options, name: str, address: str, server: str) -> dict[str
     pipelines: dict[str, t.Any] = {}
     if logs:
         pipelines["logs"] = {
-            "receivers": ["filelog", "journald", "otlp"],
+            "receivers": ["file_log", "journald", "otlp"],
             "processors": processors,
             "exporters": logs,
         }
@@ -200,11 +216,11 @@ def settings(options: Options, name: str, address: str, server: str) -> dict[str
     host = f'set(resource.attributes["host.name"], "{name}")'
     unnamed = 'set(resource.attributes["service.name"], "unnamed") where resource.attributes["service.name"] == nil'
     receivers = {
-        "filelog": _containers(options),
+        "file_log": _containers(options),
         "journald": _journal(),
         "otlp": {"protocols": {"grpc": {"endpoint": _join(address, 4317)}, "http": {"endpoint": _join(address, 4318)}}},
     }
-    figures = {"host": address, "port": 8888, "without_scope_info": True, "without_type_suffix": True}
+    figures = {"host": address, "port": 8888, "without_scope_info": True}
     return {
         "extensions": {
             "health_check": {"endpoint": HEALTH},
@@ -215,7 +231,7 @@ def settings(options: Options, name: str, address: str, server: str) -> dict[str
             "memory_limiter": {"check_interval": "1s", "limit_mib": 200, "spike_limit_mib": 50},
             "transform": {
                 "error_mode": "ignore",
-                "log_statements": [host, unnamed, "set(log.body, Trim(log.body)) where IsString(log.body)"],
+                "log_statements": [host, unnamed, r'set(log.body, Trim(log.body, "\n")) where IsString(log.body)'],
                 "trace_statements": [host],
             },
             "redaction": {
@@ -229,7 +245,7 @@ def settings(options: Options, name: str, address: str, server: str) -> dict[str
             "extensions": ["health_check", "file_storage"],
             "pipelines": pipelines,
             "telemetry": {
-                "logs": {"level": "warn"},
+                "logs": {"level": "warn", "disable_stacktrace": True},
                 "metrics": {"level": "normal", "readers": [{"pull": {"exporter": {"prometheus": figures}}}]},
             },
         },

@@ -42,10 +42,10 @@ def made(**changed: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("changed", "logs", "traces"),
     [
-        pytest.param({}, ["otlphttp/loki"], [], id="Loki"),
-        pytest.param({"jaeger_enabled": True}, ["otlphttp/loki"], ["otlp/jaeger"], id="traces too"),
-        pytest.param({"loki_enabled": False, "jaeger_enabled": True}, [], ["otlp/jaeger"], id="traces alone"),
-        pytest.param({"agent_elasticsearch": SEARCH}, ["otlphttp/loki", "elasticsearch"], [], id="both"),
+        pytest.param({}, ["otlp_http/loki"], [], id="Loki"),
+        pytest.param({"jaeger_enabled": True}, ["otlp_http/loki"], ["otlp_grpc/jaeger"], id="traces too"),
+        pytest.param({"loki_enabled": False, "jaeger_enabled": True}, [], ["otlp_grpc/jaeger"], id="traces alone"),
+        pytest.param({"agent_elasticsearch": SEARCH}, ["otlp_http/loki", "elasticsearch"], [], id="both"),
         pytest.param({"loki_enabled": False, "agent_elasticsearch": SEARCH}, ["elasticsearch"], [], id="search alone"),
     ],
 )
@@ -77,7 +77,7 @@ def test_nothing_listens_on_every_address() -> None:
     assert made()["receivers"]["otlp"]["protocols"]["grpc"]["endpoint"] == "192.0.2.21:4317"
     six = _log_agent.settings(OPTIONS, "app1", "2001:db8::21", "2001:db8::31")
     assert six["receivers"]["otlp"]["protocols"]["http"]["endpoint"] == "[2001:db8::21]:4318"
-    assert six["exporters"]["otlphttp/loki"]["endpoint"] == "http://[2001:db8::31]:3100/otlp"
+    assert six["exporters"]["otlp_http/loki"]["endpoint"] == "http://[2001:db8::31]:3100/otlp"
 
 
 def test_key_stands_in_its_file_alone() -> None:
