@@ -164,7 +164,8 @@ def settings(
                 "matchers": ['alertname="Watchdog"'],
                 "group_wait": "0s",
                 "group_interval": _seconds(60, factor),
-                "repeat_interval": _seconds(60, factor),
+                # Shorter than the interval at which it is asked for, else every second call is left out.
+                "repeat_interval": _seconds(45, factor),
             }
         )
     tree.append({"receiver": nobody, "matchers": ['alertname="Watchdog"']})
@@ -179,6 +180,9 @@ def settings(
         }
         for route in routes
     ]
+    if any(route.get("continue") for route in routes):
+        # Who goes on past the last route would be told to nobody else: the root takes only what no route took.
+        tree.append({"receiver": default or nobody})
     made = [{"name": nobody}, *[_receiver(receiver) for receiver in receivers]]
     if deadman:
         made.append(

@@ -156,7 +156,7 @@ class TestAmtool:
         [
             pytest.param(["alertname=Watchdog"], "deadman", id="dead man"),
             pytest.param(["alertname=X", "severity=warning"], "team", id="default"),
-            pytest.param(["alertname=X", "severity=critical"], "pager", id="critical"),
+            pytest.param(["alertname=X", "severity=critical"], "pager,team", id="critical goes on"),
             pytest.param(["alertname=X", "severity=critical", "owner=data"], "pager,chat", id="critical of data"),
             pytest.param(["alertname=X", "evenkeel_test=bot"], "bot", id="test"),
         ],
