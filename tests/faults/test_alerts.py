@@ -138,6 +138,10 @@ def firing() -> set[str]:
 def watched(folder: Path) -> rig.Play:
     site = rig.play(shop.SITE, folder=folder)
     assert site.code == 0, site.tail()
+    # A database that was never backed up, or a backup that was never tried, is an alert of its own.
+    for playbook in ("playbooks/backup.yml", "playbooks/drill.yml"):
+        done = rig.play(playbook, folder=folder)
+        assert done.code == 0, done.tail()
     run = rig.play(WATCH, folder=folder)
     assert run.code == 0, run.tail()
     return run
@@ -204,8 +208,25 @@ def test_bad_release_is_told_with_its_name(
     seconds[alert] = {"firing": found[0]["at"] - since, "resolved": over[0]["at"] - ended}
 
 
-def test_stale_backup_is_told() -> None:
-    pytest.skip("BackupStale needs the role postgres_backup in the lab's site.yml")
+def test_stale_backup_is_told(seconds: dict[str, dict[str, float]]) -> None:
+    """No backup for longer than its instance allows, which is a minute here; then one is taken."""
+    config = "/etc/evenkeel/backup/shop.json"
+    figures = "/usr/local/lib/evenkeel/evenkeel-backup metrics shop >/dev/null"
+    since = clock()
+    rig.on_hosts(
+        "data1",
+        f"cp -a {config} /root/shop.json && sed -Ei 's/(\"max_age_seconds\": ?)[0-9]+/\\160/' {config} && sleep 61 && {figures}",
+        180,
+    )
+    try:
+        found = waits_for(lambda: told("BackupStale", "firing", since), 300 * FACTOR + 30 + SLACK_SECONDS)
+    finally:
+        ended = clock()
+        rig.on_hosts("data1", f"mv /root/shop.json {config} && {figures}", 120)
+    assert found, f"BackupStale: nothing reached the receiver; firing: {sorted(firing())}"
+    over = waits_for(lambda: told("BackupStale", "resolved", ended), 180)
+    assert over, f"BackupStale: its end was not told; firing: {sorted(firing())}"
+    seconds["BackupStale"] = {"firing": found[0]["at"] - since - 61, "resolved": over[0]["at"] - ended}
 
 
 def test_dead_man_is_told_until_prometheus_dies() -> None:
