@@ -268,7 +268,11 @@ BOARDS = {
                 "Age of the newest good backup",
                 "s",
                 "Time since the newest backup that was read back.",
-                {"{{exported_instance}}": "time() - evenkeel_backup_last_success_timestamp_seconds"},
+                {
+                    "{{exported_instance}}": (
+                        "time() - max by (exported_instance) (evenkeel_backup_last_success_timestamp_seconds)"
+                    )
+                },
             ),
             Panel(
                 "Recovery point",
@@ -280,7 +284,11 @@ BOARDS = {
                 "Proof",
                 "short",
                 "Step of the ladder, 0 to 5, to which the newest backup is proven.",
-                {"{{exported_instance}} {{repository}}": "evenkeel_backup_proof_level"},
+                {
+                    "{{exported_instance}} {{repository}}": (
+                        "max by (exported_instance, repository) (evenkeel_backup_proof_level)"
+                    )
+                },
             ),
             Panel(
                 "Restore of the newest drill",

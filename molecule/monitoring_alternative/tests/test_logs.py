@@ -1,0 +1,108 @@
+# Copyright (c) 2026, The Evenkeel authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Lines of containers and of the journal of both hosts, with no secret in them, and what happens while Loki is away."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+
+import pytest
+import testinfra
+
+testinfra_hosts = ["ansible://ops"]
+
+CANARY = "Canary-4711-logs"
+
+
+def on(name):
+    """A host of the scenario."""
+    return testinfra.get_host(f"ansible://{name}", ansible_inventory=os.environ["MOLECULE_INVENTORY_FILE"])
+
+
+def waits_for(condition, seconds=60):
+    """Return what a condition gives as soon as it gives something."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        found = condition()
+        if found:
+            return found
+        time.sleep(1)
+    return condition()
+
+
+def address(host):
+    """The one in molecule's network."""
+    return next(one for one in host.check_output("hostname -I").split() if one.startswith("10.232."))
+
+
+def lines(host, query):
+    """What Loki holds, as names and line."""
+    url = f"http://{address(host)}:3100/loki/api/v1/query_range"
+    done = host.run(f"curl -sf --get --data-urlencode 'query={query}' --data-urlencode limit=1000 {url}")
+    if done.rc:
+        return []
+    return [(one["stream"], line[1]) for one in json.loads(done.stdout)["data"]["result"] for line in one["values"]]
+
+
+def told(host, name, status):
+    text = host.run("cat /var/lib/receiver.jsonl").stdout
+    alerts = [alert for line in text.splitlines() for alert in json.loads(line)["body"]["alerts"]]
+    return [one for one in alerts if one["labels"]["alertname"] == name and one["status"] == status]
+
+
+def test_lines_of_containers_arrive_with_their_names(host):
+    host.check_output("docker kill --signal HUP monitoring-prometheus-1")
+    found = waits_for(lambda: lines(host, '{service_namespace="monitoring",service_name="prometheus"}'))
+    assert {names["host_name"] for names, _line in found} == {"ops-a"}
+
+
+@pytest.mark.parametrize("name", ["ops-a", "plain-a"])
+def test_journal_arrives_without_secrets(host, name):
+    on(name).check_output(f"logger -t shop-{name} 'customer-815 gave password={CANARY} and went on'")
+    found = waits_for(lambda: lines(host, f'{{service_name="shop-{name}"}}'))
+    assert [line for _names, line in found] == ["**** gave **** and went on"]
+    assert found[0][0]["host_name"] == name
+    assert found[0][0]["service_namespace"] == "host"
+
+
+def test_both_agents_are_watched(host):
+    query = "curl -sf 'http://127.0.0.1:9090/api/v1/query?query=up%7Bjob%3D%22agent%22%7D'"
+
+    def answers():
+        found = json.loads(host.check_output(query))["data"]["result"]
+        return {one["metric"]["instance"] for one in found if one["value"][1] == "1"} == {"ops-a", "plain-a"}
+
+    assert waits_for(answers)
+
+
+@pytest.mark.parametrize("name", ["ops-a", "plain-a"])
+def test_agent_has_few_rights_and_listens_on_private_addresses(name):
+    here = on(name)
+    process = here.process.get(comm="otelcol")
+    assert process.user == "evenkeel-agent"
+    caps = here.check_output(f"grep CapEff /proc/{process.pid}/status").split()[1]
+    assert int(caps, 16) == 4  # CAP_DAC_READ_SEARCH alone
+    for port in (4317, 4318, 8888):
+        listening = here.check_output(f"ss -Hltn 'sport = :{port}'")
+        assert address(here) in listening, listening
+    assert "127.0.0.1" in here.check_output("ss -Hltn 'sport = :13133'")
+
+
+def test_nothing_is_lost_while_loki_is_away_and_that_is_told(host):
+    plain = on("plain-a")
+    host.check_output("docker stop monitoring-loki-1")
+    try:
+        plain.check_output("for n in $(seq 1 50); do logger -t counted line $n; done")
+        plain.check_output("systemctl kill --signal KILL otelcol")
+        plain.check_output("for n in $(seq 51 100); do logger -t counted line $n; done")
+        # Five minutes of a queue that is not empty, and the wait of the rule.
+        assert waits_for(lambda: told(host, "LogAgentCannotSend", "firing"), 480)
+    finally:
+        host.check_output("docker start monitoring-loki-1")
+    found = waits_for(lambda: len(read := lines(host, '{service_name="counted"}')) >= 100 and read, 120)
+    assert sorted(int(line.split()[1]) for _names, line in found) == list(range(1, 101))
+    assert waits_for(lambda: told(host, "LogAgentCannotSend", "resolved"), 420)

@@ -1,0 +1,37 @@
+# Copyright (c) 2026, The Evenkeel authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What is left when it is taken away: the data, and nothing else. Runs last."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+testinfra_hosts = ["ansible://all"]
+
+HERE = Path(__file__).resolve().parent.parent
+
+
+def test_nothing_is_left_but_the_data(host):
+    argv = ["ansible-playbook", "--inventory", os.environ["MOLECULE_INVENTORY_FILE"], str(HERE / "uninstall.yml")]
+    for _again in range(2):
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+    for path in (
+        "/opt/evenkeel/monitoring",
+        "/etc/systemd/system/otelcol.service",
+        "/etc/systemd/system/evenkeel-metrics.timer",
+        "/usr/local/lib/evenkeel/otelcol",
+        "/usr/local/lib/evenkeel/evenkeel-metrics",
+        "/var/lib/evenkeel-agent",
+    ):
+        assert not host.file(path).exists, path
+    assert not host.user("evenkeel-agent").exists
+    for port in (3100, 4317, 8888, 9090, 9093, 9100):
+        assert host.check_output(f"ss -Hltn 'sport = :{port}'") == "", port
+    if host.exists("docker"):
+        assert host.check_output("docker ps -aq") == ""
+        assert "monitoring_prometheus" in host.check_output("docker volume ls -q")
