@@ -1,5 +1,5 @@
-// Loki for the lab: GOBIN=... go install tool, about nine minutes of CPU. Its own replacements are repeated here, as
-// those of a dependency count for nothing.
+// Loki for the lab, built by lab/steps/loki.yml. Its own replacements are repeated here, as those of a dependency count
+// for nothing.
 module evenkeel.invalid/lab/tools/loki
 
 go 1.26.5
