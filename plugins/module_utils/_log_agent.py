@@ -138,6 +138,8 @@ def _journal() -> dict[str, t.Any]:
                 "type": "severity_parser",
                 "parse_from": "body.PRIORITY",
                 "mapping": levels,
+                # The journal says a number.
+                "overwrite_text": True,
                 "if": "body.PRIORITY != nil",
             },
             {
