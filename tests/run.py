@@ -189,7 +189,7 @@ def unit_stage() -> Iterator[Check]:
     modules = "tests/unit/plugins/modules"
     coverage = ["--cov=plugins", "--cov-append", "--cov-report"]
     yield from pytest_check("unit", modules, 300, *coverage, "", name="modules")
-    yield from pytest_check("unit", "tests/unit", 300, f"--ignore={modules}", *coverage, "term:skip-covered")
+    yield from pytest_check("unit", "tests/unit", 600, f"--ignore={modules}", *coverage, "term:skip-covered")
 
 
 def contract_stage() -> Iterator[Check]:

@@ -194,7 +194,7 @@ def test_line_has_its_names_and_no_secret(logs: Logs) -> None:
     logs.write("first half, ")
     logs.write("second half\n")
     found = waits_for(lambda: len(lines := logs.read('{host_name="app1"}')) == 2 and lines, 30)
-    (names, line), (_, joined) = sorted(found, key=lambda one: "level" not in one[1])
+    (names, line), (_names, joined) = sorted(found, key=lambda one: "level" not in one[1])
     assert CANARY not in str(found)
     assert json.loads(line)["message"] == "no, ****"
     assert joined == "first half, second half"
@@ -226,7 +226,7 @@ def test_nothing_is_lost_while_loki_is_away_and_the_agent_is_killed(logs: Logs) 
     logs.agent.start()
     logs.loki.start()
     found = waits_for(lambda: len(lines := logs.read('{service_name="worker"}')) >= 2000 and lines, 60)
-    assert sorted(int(line.split()[1]) for _, line in found) == list(range(2000))
+    assert sorted(int(line.split()[1]) for _names, line in found) == list(range(2000))
 
 
 def test_what_is_older_than_its_days_is_deleted(tmp_path: Path) -> None:
@@ -252,6 +252,6 @@ def test_what_is_older_than_its_days_is_deleted(tmp_path: Path) -> None:
         logs.loki.stop()
         logs.loki.start(*hurry)
         assert logs.read('{service_name="old"}', days=6) == []
-        assert [line for _, line in logs.read('{service_name="new"}')] == ["a line of today"]
+        assert [line for _names, line in logs.read('{service_name="new"}')] == ["a line of today"]
     finally:
         logs.loki.stop(signal.SIGKILL)
