@@ -37,8 +37,9 @@ def ansible(*argv, options=None):
 def deploy():
     """Return a function that deploys a release."""
 
-    def run(release, **options):
-        return ansible("ansible-playbook", str(PLAYBOOKS / "deploy.yml"), options={"release": release, **options})
+    def run(release, *argv, **options):
+        options = {"release": release, **options}
+        return ansible("ansible-playbook", str(PLAYBOOKS / "deploy.yml"), *argv, options=options)
 
     return run
 
