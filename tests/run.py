@@ -210,7 +210,7 @@ def scenarios() -> list[str]:
 def molecule_stage(names: list[str] | None = None) -> Iterator[Check]:
     for name in names or scenarios():
         argv = [tool("molecule"), "-c", "molecule/config.yml", "test", "--destroy=always", "-s", name]
-        yield Check("molecule", name, argv, 900, count_molecule)
+        yield Check("molecule", name, argv, 1200, count_molecule)
 
 
 def lab_check(stage: str) -> Iterator[Check]:

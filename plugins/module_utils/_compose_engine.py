@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import json
 import re
 import time
@@ -176,6 +177,19 @@ class Engine:
         reply = self.commands("volume", "ls", "--quiet", "--filter", f"label=com.docker.compose.project={stack}")
         return sorted(reply.stdout.split()) if reply.rc == 0 else []
 
+    def unsteady(self, stack: str, within_seconds: int) -> list[str]:
+        """Name the services that do not run, are unhealthy, or were started again by the engine of late."""
+        found = set()
+        for container in self.containers(stack):
+            state = container.get("State") or {}
+            health = (state.get("Health") or {}).get("Status") or ""
+            again = bool(container.get("RestartCount")) and _age_seconds(state.get("StartedAt") or "") < within_seconds
+            runs = state.get("Running") and not state.get("Restarting") and health in ("", "healthy")
+            if again or not runs or state.get("OOMKilled"):
+                labels = (container.get("Config") or {}).get("Labels") or {}
+                found.add(labels.get("com.docker.compose.service") or container.get("Name") or "")
+        return sorted(found)
+
     def _at_rest(self, container: dict[str, Any]) -> dict[str, Any]:
         """Wait a moment for a container that starts again and again to fall: only then it tells its exit code."""
         for _attempt in range(PATIENCE):
@@ -231,6 +245,15 @@ def pg_version_below(path: Path) -> int | None:
     # Since 18 the images keep each major version in a folder of its own, below /var/lib/postgresql.
     numbers = [int(file.parent.parent.name) for file in path.glob("[0-9]*/docker/PG_VERSION")]
     return max(numbers, default=None)
+
+
+def _age_seconds(stamp: str) -> float:
+    """Return how long ago a moment of the engine was; it writes nanoseconds, in UTC."""
+    match = re.match(r"\d+-\d+-\d+T\d+:\d+:\d+", stamp)
+    if match is None:
+        return 0.0
+    moment = datetime.datetime.fromisoformat(match[0]).replace(tzinfo=datetime.UTC)
+    return (datetime.datetime.now(datetime.UTC) - moment).total_seconds()
 
 
 def _last_line(text: str) -> str:

@@ -37,11 +37,13 @@ options:
       - V(rendered) checks the definition, pins its images and writes the release.
       - V(current) lets the pointer name O(release), marks the stack for the next boot or not, and removes old releases.
       - V(reverted) starts the release the pointer names again after O(release) failed, and fails with the reasons.
+      - V(steady) fails where a container of the stack does not run well, or was started again by the engine in the
+        last O(within_seconds).
       - V(stopped) stops the containers and keeps them from starting at boot.
       - V(absent) removes the containers, the releases and the secrets, and those volumes that O(volumes) names.
       - V(pulled) brings O(images) here and starts nothing.
     type: str
-    choices: [rendered, current, reverted, stopped, absent, pulled]
+    choices: [rendered, current, reverted, steady, stopped, absent, pulled]
     default: rendered
   definition:
     description: The stack, as in a compose file. A dollar sign is written twice. For V(rendered).
@@ -136,6 +138,10 @@ options:
     description: How long V(reverted) waits for the release before to be healthy.
     type: int
     default: 120
+  within_seconds:
+    description: How far back V(steady) looks for containers that were started again.
+    type: int
+    default: 120
   base_dir:
     description: Folder of all stacks.
     type: path
@@ -228,7 +234,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "name": {"type": "str"},
     "state": {
         "type": "str",
-        "choices": ["rendered", "current", "reverted", "stopped", "absent", "pulled"],
+        "choices": ["rendered", "current", "reverted", "steady", "stopped", "absent", "pulled"],
         "default": "rendered",
     },
     "definition": {"type": "dict"},
@@ -266,6 +272,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "keep": {"type": "int", "default": 5},
     "volumes": {"type": "list", "elements": "str", "default": []},
     "wait_timeout_seconds": {"type": "int", "default": 120},
+    "within_seconds": {"type": "int", "default": 120},
     "base_dir": {"type": "path", "default": "/opt/evenkeel/stacks"},
 }
 
@@ -518,6 +525,8 @@ def reverted(module: AnsibleModule, engine: Engine, stack: Stack) -> dict[str, A
     """Go back to the release the pointer names, and fail with what was seen."""
     failed, current = module.params["release"], stack.current()
     values = list(stack.secret_values().values())
+    # What the engine said of the failure comes back among the arguments.
+    module.no_log_values.update(value for value in values if len(value) >= 4)
     evidence = engine.explain(stack.name, values)
     result = {"previous": current, "current": current, "release": failed, "evidence": evidence, "actions": []}
     seen = "\n".join(evidence) or "no service was left to ask"
@@ -562,6 +571,24 @@ def reverted(module: AnsibleModule, engine: Engine, stack: Stack) -> dict[str, A
         result.update(actions=[done], rc=reply.rc, stderr=releases.mask(reply.stderr, values))
     raise ReleaseError(
         f"{what}, need every service running and healthy; {done}. Correct it and run again.\n{seen}", **result
+    )
+
+
+def steady(module: AnsibleModule, engine: Engine, stack: Stack) -> dict[str, Any]:
+    """Fail where the engine knows better than the last answers of the program."""
+    current = stack.current()
+    result: dict[str, Any] = {"previous": current, "current": current, "release": current}
+    # A dry run started nothing that could be asked.
+    services = [] if module.check_mode else engine.unsteady(stack.name, module.params["within_seconds"])
+    if not services:
+        return result
+    values = list(stack.secret_values().values())
+    evidence = engine.explain(stack.name, values)
+    raise ReleaseError(
+        f"compose_release: service {', '.join(services)} on stack {stack.name}: found it ended, unhealthy or started "
+        f"again, need every container running since its start. Read its last log lines.",
+        **result,
+        evidence=evidence,
     )
 
 
@@ -658,6 +685,7 @@ def main() -> None:
             ("state", "rendered", ["name", "definition"]),
             ("state", "current", ["name", "release"]),
             ("state", "reverted", ["name", "release"]),
+            ("state", "steady", ["name"]),
             ("state", "stopped", ["name"]),
             ("state", "absent", ["name"]),
             ("state", "pulled", ["images"]),
@@ -695,6 +723,8 @@ def main() -> None:
                     result.update(pointed(module, stack))
                 elif state == "reverted":
                     result.update(reverted(module, engine, stack))
+                elif state == "steady":
+                    result.update(steady(module, engine, stack))
                 elif state == "stopped":
                     result.update(stopped(module, engine, stack))
                 else:

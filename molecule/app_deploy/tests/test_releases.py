@@ -22,7 +22,7 @@ ONLY_CONVERGE = {
     "stack | Start the containers": "there is no folder of the release yet to start them from",
     "stack | Have the stack started at boot": "it follows the start",
     "stack | Let the pointer name the release": "it follows the start",
-    "install | Start the retire timer": "there is no unit yet to be started",
+    "install_programs | Start the retire timer": "there is no unit yet to be started",
     "allow | Load the rules where the kernel holds others": "a command; the rules are not there yet",
 }
 ONLY_CHECK: dict[str, str] = {}

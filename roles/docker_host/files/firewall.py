@@ -71,12 +71,13 @@ def transaction(text: str, after: str = "", flush: bool = False) -> str:
 
 
 def loaded() -> str:
-    """Return the mark of what the kernel holds, empty if it holds nothing of ours."""
-    answer = run([NFT, "--json", "--terse", "list", "table", "inet", "evenkeel"])
-    if answer.returncode:
-        return ""
-    tables = [item["table"] for item in json.loads(answer.stdout)["nftables"] if "table" in item]
-    return tables[0].get("comment", "") if tables else ""
+    """Return the mark of what the kernel holds, empty if it holds nothing of ours.
+
+    As text: in JSON, nft tells no comment of a table before 1.0.7.
+    """
+    answer = run([NFT, "--terse", "list", "table", "inet", "evenkeel"])
+    found = re.search(r'^table inet evenkeel \{\s+comment "([^"]*)"', answer.stdout, re.MULTILINE)
+    return found[1] if found and not answer.returncode else ""
 
 
 def interfaces(line: str) -> set[str]:

@@ -107,7 +107,6 @@ def test_a_warm_side_that_died_is_cold(move: Run, haproxy: Haproxy) -> None:
     move("green", release="1.1", warm_seconds=600)
     died = move("previous", token=None, preempt=True, cold_ok=True, min_servers=9)
     assert (died["cold"], died["changed"], died["after"]) == (True, False, "green:0:1.1:1.0")
-    assert "too few servers" in str(died["warnings"])
     assert "too few servers" in move("previous", token=None, preempt=True, min_servers=9)["msg"]
     assert haproxy.served() == "green:0:1.1:1.0"
 

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import copy
+import datetime
 import importlib
 import json
 import os
@@ -490,6 +491,37 @@ def test_current_release_that_fails_has_none_to_go_back_to(release, docker):
     result = release("reverted", release=first["release"])
     assert "there is none to go back to" in result["msg"]
     assert docker.asked("up") == docker.asked("down") == []
+
+
+def moment(seconds_ago):
+    then = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=seconds_ago)
+    return then.strftime("%Y-%m-%dT%H:%M:%S.123456789Z")
+
+
+LIVING = {"Status": "running", "Running": True, "ExitCode": 0, "OOMKilled": False}
+
+
+@pytest.mark.parametrize(
+    ("seen", "steady"),
+    [
+        (container(**LIVING, StartedAt=moment(3600)), True),
+        (container(**LIVING, StartedAt=moment(2)) | {"RestartCount": 0}, True),
+        (container(**LIVING, StartedAt=moment(2)), False),
+        (container(**LIVING | {"OOMKilled": True}, StartedAt=moment(2)) | {"RestartCount": 0}, False),
+        (container(**LIVING, Health={"Status": "unhealthy"}) | {"RestartCount": 0}, False),
+        (container() | {"RestartCount": 0}, False),
+    ],
+    ids=["restarted-long-ago", "fresh", "restarted", "killed-for-memory", "unhealthy", "ended"],
+)
+def test_steady_asks_the_engine(release, docker, seen, steady):
+    deployed(release)
+    docker.update(containers=[seen], logs="fault oom: allocating")
+    result = release("steady", within_seconds=60)
+    assert result.get("failed", False) is not steady
+    assert not result["changed"]
+    if not steady:
+        assert "service web on stack shop" in result["msg"]
+    assert not release("steady", _check=True).get("failed", False)
 
 
 def test_stopped_loses_its_mark_and_stays_stopped(release, docker, stack):
