@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import socket
 from collections.abc import Iterator
@@ -21,6 +22,9 @@ from evenkeel_backup.database import DATABASES, ROLES, Server
 from evenkeel_backup.faults import BackupFailure
 from evenkeel_backup.state import State
 from evenkeel_backup.target import Live
+
+# A copy of a key or a password carries the number of the process that made it.
+SECRET = re.compile(r"\.(key|pgpass)-(.+-)?(?P<pid>\d+)(\.conf)?")
 
 
 @dataclass
@@ -66,16 +70,19 @@ class Job:
         for path in self.config.work_dir.glob("*"):
             if (
                 path.name.endswith(".partial")
-                or path.name.startswith(("drill-", "s-", "part-", ".key"))
+                or path.name.startswith(("drill-", "s-", "part-"))
+                or (match := SECRET.fullmatch(path.name)) is not None
+                and not Path("/proc", match["pid"]).exists()
                 or path.name[:8].isdigit()
             ):
                 self.actions.append(f"removed {path.name}, left by a run that did not end")
                 remove(path)
 
     def burn(self) -> None:
-        """Remove every copy of a key and password that this run made."""
-        for pattern in (".key-*", ".pgpass-*"):
-            for path in self.config.work_dir.glob(pattern):
+        """Remove every copy of a key and password that this run made; other verbs may run beside it with theirs."""
+        for path in self.config.work_dir.glob(".*"):
+            match = SECRET.fullmatch(path.name)
+            if match is not None and match["pid"] == str(os.getpid()):
                 remove(path)
 
     @contextlib.contextmanager

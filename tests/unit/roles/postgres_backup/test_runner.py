@@ -9,11 +9,13 @@ import json
 import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from evenkeel_backup import cli, config, database, escrow, ladder, metrics, pgbackrest, progress, recovery, report, wal
 from evenkeel_backup.faults import BackupFailure
+from evenkeel_backup.job import Job
 from evenkeel_backup.outcome import Outcome
 from evenkeel_backup.target import Point
 from evenkeel_backup.where import NONE, STORE, Container, Host
@@ -44,6 +46,22 @@ def test_a_client_runs_in_a_container_of_the_servers_image() -> None:
     assert "--network none" in " ".join(where.argv("postgres", network=NONE))
     assert "--network host" in " ".join(where.argv("pgbackrest", network=STORE))
     assert where.inside("pgbackrest", "info")[:5] == ["docker", "exec", "--interactive", "--user", "999:999"]
+
+
+def test_a_run_takes_away_its_own_secrets_only(tmp_path: Path) -> None:
+    made = Job(SimpleNamespace(work_dir=tmp_path), None, SimpleNamespace(strays=list), [])  # type: ignore[arg-type]
+    mine, other = os.getpid(), os.getppid()
+    gone = 2**22 + 1  # above every number that Linux gives
+    for pid in (mine, other, gone):
+        for name in (f".pgpass-{pid}", f".key-local-{pid}", f".key-pgbackrest-{pid}.conf"):
+            (tmp_path / name).touch()
+    made.burn()
+    assert not list(tmp_path.glob(f".*-{mine}*"))
+    assert len(list(tmp_path.glob(".*"))) == 6
+    made.sweep()
+    assert sorted(path.name for path in tmp_path.glob(".*")) == [
+        f".key-local-{other}", f".key-pgbackrest-{other}.conf", f".pgpass-{other}",
+    ]  # fmt: skip
 
 
 def test_a_drill_on_a_host_has_no_network() -> None:
