@@ -49,6 +49,7 @@ def test_a_client_runs_in_a_container_of_the_servers_image() -> None:
 
 
 def test_a_run_takes_away_its_own_secrets_only(tmp_path: Path) -> None:
+    # Only what clearing up reads.
     made = Job(SimpleNamespace(work_dir=tmp_path), None, SimpleNamespace(strays=list), [])  # type: ignore[arg-type]
     mine, other = os.getpid(), os.getppid()
     gone = 2**22 + 1  # above every number that Linux gives
