@@ -6,7 +6,7 @@ An image carries the hash of everything it was made from in a label. The hash
 covers the build context, the arguments and the hash of every image of ours it
 is built upon, so a changed base rebuilds what stands on it and nothing else.
 
-build_images.py [--proxy URL] [--push HOST:PORT --docker-config DIR] [--pushed-only] [NAME[:TAG] ...]
+build_images.py [--proxy URL] [--push HOST:PORT --docker-config DIR] [--pushed-only] [--upstream] [NAME[:TAG] ...]
 build_images.py --untag HOST:PORT | --remove
 """
 
@@ -76,8 +76,8 @@ class Image:
         return f"{self.name}:{self.tag}"
 
 
-def declared(path: Path, push: bool = False) -> list[Image]:
-    """Read a list of images and those it includes, in the order to build."""
+def declared(path: Path, push: bool = False, upstream: bool = False) -> list[Image]:
+    """Read a list of images and those it includes, in the order to build; from the public ones where asked for."""
     document = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     found = []
     for item in document.get("images", []):
@@ -90,7 +90,7 @@ def declared(path: Path, push: bool = False) -> list[Image]:
                 tag=str(item["tag"]),
                 context=(path.parent / item["context"]).resolve(),
                 suite=item.get("suite", ""),
-                dockerfile=item.get("dockerfile", "Dockerfile"),
+                dockerfile=(upstream and item.get("upstream")) or item.get("dockerfile", "Dockerfile"),
                 args={key: str(value) for key, value in (item.get("args") or {}).items()},
                 on_demand=bool(item.get("on_demand", False)),
                 push=bool(item.get("push", push)),
@@ -98,7 +98,7 @@ def declared(path: Path, push: bool = False) -> list[Image]:
         )
     for other in document.get("include_if_present", []):
         if (path.parent / other).is_file():
-            found.extend(declared((path.parent / other).resolve(), push=True))
+            found.extend(declared((path.parent / other).resolve(), push=True, upstream=upstream))
     return found
 
 
@@ -266,6 +266,7 @@ def main() -> int:
     parser.add_argument("--proxy", default="", help="package cache for the builds")
     parser.add_argument("--push", default="", metavar="HOST:PORT")
     parser.add_argument("--pushed-only", action="store_true", help="only what belongs into the registry")
+    parser.add_argument("--upstream", action="store_true", help="build upon public images where one is named")
     parser.add_argument("--untag", default="", metavar="HOST:PORT", help="forget what was pushed there")
     parser.add_argument("--remove", action="store_true", help="remove every declared image")
     parser.add_argument("--docker-config", default="", help="folder with the registry's login")
@@ -296,7 +297,7 @@ def work(options: argparse.Namespace) -> None:
     engine = Engine(mirror, options.proxy, options.docker_config)
     registry = Registry(options.push, options.docker_config) if options.push else None
     known: dict[str, str] = {}
-    images = declared(options.file)
+    images = declared(options.file, upstream=options.upstream)
     wanted = options.names or [image.ref for image in images if image.push and options.pushed_only]
     for image in selected(images, wanted):
         inputs = known[image.ref] = input_hash(image, mirror, known)

@@ -244,7 +244,7 @@ def deploy_time(folder: Path) -> Measured:
             "unchanged_run_changed": sum(unchanged.changed.values()),
         },
         bar=[
-            {"of": "results.beyond_seconds.p50", "at_most": 10},
+            {"of": "results.beyond_seconds.p50", "at_most": 15},
             {"of": "results.unchanged_run_changed", "at_most": 0},
         ],
     )
@@ -281,7 +281,7 @@ def rollback_time(folder: Path) -> Measured:
         },
         control=empty_playbook(folder),
         bar=[
-            {"of": "results.enter_to_last_bad_answer.p95", "at_most": 2},
+            {"of": "results.enter_to_last_bad_answer.p95", "at_most": 3},
             {"of": "results.failed", "at_most": 0},
         ],
     )

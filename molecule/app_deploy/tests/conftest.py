@@ -10,9 +10,7 @@ import contextlib
 import json
 import os
 import subprocess
-import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import testinfra
@@ -22,39 +20,41 @@ PLAYBOOKS = HERE.parent.parent / "playbooks"
 CONTAINER = "evenkeel-mol-app-deploy-"
 
 
-def ansible(*argv, options=None):
-    """Run an Ansible program on the scenario's hosts, with the scenario's variables and further ones."""
-    argv = [*argv, "--inventory", os.environ["MOLECULE_INVENTORY_FILE"], "--diff"]
-    argv += ["--extra-vars", f"@{HERE}/group_vars/all.yml", "--extra-vars", json.dumps(options or {})]
-    plain = {**os.environ, "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1", "NO_COLOR": "1"}
-    plain.pop("PY_COLORS", None)
-    done = subprocess.run(argv, capture_output=True, text=True, check=False, env=plain)
-    raw = done.stdout + done.stderr
-    return SimpleNamespace(rc=done.returncode, output=" ".join(raw.split()), raw=raw)
-
-
 @pytest.fixture(scope="session")
-def deploy():
-    """Return a function that deploys a release."""
+def on_hosts(ansible):
+    """Return a function that runs an Ansible program on the scenario's hosts, with its variables and further ones."""
 
-    def run(release, **options):
-        return ansible("ansible-playbook", str(PLAYBOOKS / "deploy.yml"), options={"release": release, **options})
+    def run(*argv, options=None):
+        inventory = ["--inventory", os.environ["MOLECULE_INVENTORY_FILE"], "--diff"]
+        variables = ["--extra-vars", f"@{HERE}/group_vars/all.yml", "--extra-vars", json.dumps(options or {})]
+        return on_hosts(*argv, *inventory, *variables)
 
     return run
 
 
 @pytest.fixture(scope="session")
-def rollback():
-    """Return a function that goes back."""
-    return lambda **options: ansible("ansible-playbook", str(PLAYBOOKS / "rollback.yml"), options=options)
+def deploy(on_hosts):
+    """Return a function that deploys a release."""
+
+    def run(release, *argv, **options):
+        options = {"release": release, **options}
+        return on_hosts("ansible-playbook", str(PLAYBOOKS / "deploy.yml"), *argv, options=options)
+
+    return run
 
 
 @pytest.fixture(scope="session")
-def module():
+def rollback(on_hosts):
+    """Return a function that goes back."""
+    return lambda **options: on_hosts("ansible-playbook", str(PLAYBOOKS / "rollback.yml"), options=options)
+
+
+@pytest.fixture(scope="session")
+def module(on_hosts):
     """Return a function that calls a module on hosts."""
 
     def call(hosts, name, arguments):
-        return ansible("ansible", hosts, "--module-name", f"evenkeel.platform.{name}", "--args", json.dumps(arguments))
+        return on_hosts("ansible", hosts, "--module-name", f"evenkeel.platform.{name}", "--args", json.dumps(arguments))
 
     return call
 
@@ -75,21 +75,6 @@ def edges(hosts):
 def app(hosts):
     """Return the host that runs the app."""
     return hosts["app-a"]
-
-
-@pytest.fixture(scope="session")
-def until():
-    """Return a function that waits for a condition, and says whether it came."""
-
-    def wait(condition, seconds=60):
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            if condition():
-                return True
-            time.sleep(0.5)
-        return False
-
-    return wait
 
 
 @pytest.fixture(scope="session")

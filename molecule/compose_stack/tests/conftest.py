@@ -11,7 +11,6 @@ import os
 import subprocess
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -20,22 +19,15 @@ STACKS = "/opt/evenkeel/stacks"
 CANARIES = ("Canary-4711-xyzzy", "Reg1stry-Canary-Word")
 
 
-def play(options=None, check=False, tags="compose_stack_service"):
-    """Run converge.yml with other variables on the host with stacks; only the stack demo unless others are given."""
-    options = {"stacks": ["{{ demo }}"], **(options or {})}
-    argv = ["ansible-playbook", "--inventory", os.environ["MOLECULE_INVENTORY_FILE"], "--limit", "stacks", "--diff"]
-    argv += ["--tags", tags, "--extra-vars", json.dumps(options), str(HERE / "converge.yml")]
-    if check:
-        argv.append("--check")
-    plain = {**os.environ, "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1", "NO_COLOR": "1"}
-    plain.pop("PY_COLORS", None)
-    done = subprocess.run(argv, capture_output=True, text=True, check=False, env=plain)
-    raw = done.stdout + done.stderr
-    return SimpleNamespace(rc=done.returncode, output=" ".join(raw.split()), raw=raw)
-
-
 @pytest.fixture(scope="session")
-def run_role():
+def run_role(ansible):
+    """Return a function that runs converge.yml with other variables on the host with stacks; only demo by default."""
+
+    def play(options=None, check=False, tags="compose_stack_service"):
+        argv = ["ansible-playbook", "--inventory", os.environ["MOLECULE_INVENTORY_FILE"], "--limit", "stacks", "--diff"]
+        argv += ["--tags", tags, "--extra-vars", json.dumps({"stacks": ["{{ demo }}"], **(options or {})})]
+        return ansible(*argv, str(HERE / "converge.yml"), *(["--check"] if check else []))
+
     return play
 
 

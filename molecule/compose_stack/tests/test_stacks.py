@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
 
 import pytest
 
@@ -16,16 +15,6 @@ testinfra_hosts = ["ansible://stacks"]
 
 STACKS = "/opt/evenkeel/stacks"
 CANARIES = ("Canary-4711-xyzzy", "Reg1stry-Canary-Word")
-
-
-def waits_for(condition, seconds=60):
-    """Tell whether a condition came true in time."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if condition():
-            return True
-        time.sleep(0.5)
-    return False
 
 
 def status(inspect, service):
@@ -53,7 +42,7 @@ def test_record_names_image_and_digest(host, digests):
     assert record["services"]["web"]["image"] == "127.0.0.1:5000/test/app:1.0"
 
 
-def test_limits_are_those_of_the_engine(host, inspect):
+def test_limits_are_those_of_the_engine(host, inspect, until):
     limits = inspect("web")["HostConfig"]
     assert (limits["Memory"], limits["NanoCpus"], limits["PidsLimit"]) == (32 * 2**20, 25 * 10**7, 20)
     name = inspect("web")["Name"].strip("/")
@@ -63,7 +52,7 @@ def test_limits_are_those_of_the_engine(host, inspect):
     forks = f"docker exec {name} /bin/sh -c 'i=0; while [ $i -lt 30 ]; do sleep 2 & i=$((i+1)); done'"
     assert "fork" in host.run(forks).stderr
     # Until its processes have ended, nobody else can start one in the container.
-    assert waits_for(lambda: host.run(f"docker exec {name} /bin/echo").rc == 0)
+    assert until(lambda: host.run(f"docker exec {name} /bin/echo").rc == 0)
 
 
 def test_dollar_sign_reaches_the_program(inspect):
@@ -265,13 +254,13 @@ def test_dry_run_of_an_update_tells_the_change_and_makes_none(host, run_role, di
     assert digests() == before
 
 
-def test_boot_brings_back_what_was_marked_and_not_what_was_stopped(host, run_role, inspect, reboot):
+def test_boot_brings_back_what_was_marked_and_not_what_was_stopped(host, run_role, inspect, reboot, until):
     assert host.run("systemctl is-enabled evenkeel-stack@demo.service").stdout.strip() == "enabled"
     stop = {"name": "from-template", "state": "stopped"}
     assert run_role({"stacks": ["{{ demo }}", stop]}).rc == 0
     started = inspect("web")["State"]["StartedAt"]
     reboot()
-    assert waits_for(lambda: status(inspect, "web") == "healthy")
+    assert until(lambda: status(inspect, "web") == "healthy")
     assert inspect("web")["State"]["StartedAt"] != started
     assert host.run("systemctl is-active evenkeel-stack@demo.service").stdout.strip() == "active"
     assert inspect("plain", "from-template")["State"]["Status"] == "exited"
@@ -280,10 +269,10 @@ def test_boot_brings_back_what_was_marked_and_not_what_was_stopped(host, run_rol
     assert inspect("plain", "from-template")["State"]["Running"]
 
 
-def test_unit_starts_a_stack_that_the_engine_left_alone(host, inspect):
+def test_unit_starts_a_stack_that_the_engine_left_alone(host, inspect, until):
     host.check_output("docker stop " + inspect("web")["Id"])
     host.check_output("systemctl restart evenkeel-stack@demo.service")
-    assert waits_for(lambda: status(inspect, "web") == "healthy")
+    assert until(lambda: status(inspect, "web") == "healthy")
 
 
 def test_removal_keeps_volumes_unless_their_name_is_typed(host, run_role):

@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -89,18 +88,3 @@ def run_role():
         return answer
 
     return run
-
-
-@pytest.fixture(scope="session")
-def until():
-    """Return a function that waits for a condition, and says whether it came."""
-
-    def wait(condition, seconds=30):
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            if condition():
-                return True
-            time.sleep(0.5)
-        return False
-
-    return wait

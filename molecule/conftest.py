@@ -1,0 +1,43 @@
+# Copyright (c) 2026, The Evenkeel authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the tests of several scenarios do alike: running Ansible once more, and waiting."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from types import SimpleNamespace
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def ansible():
+    """Return a function that runs one of Ansible's programs; it gives rc, raw output, and output unfolded."""
+
+    def run(*argv):
+        plain = {**os.environ, "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1", "NO_COLOR": "1"}
+        plain.pop("PY_COLORS", None)
+        done = subprocess.run(argv, capture_output=True, text=True, check=False, env=plain)
+        raw = done.stdout + done.stderr
+        return SimpleNamespace(rc=done.returncode, output=" ".join(raw.split()), raw=raw)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def until():
+    """Return a function that waits for a condition, and says whether it came."""
+
+    def wait(condition, seconds=60):
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if condition():
+                return True
+            time.sleep(0.5)
+        return False
+
+    return wait
