@@ -9,7 +9,6 @@ import http.server
 import importlib.machinery
 import importlib.util
 import json
-import os
 import shutil
 import socket
 import ssl
@@ -24,27 +23,31 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from ansible_collections.evenkeel.platform.tests.unit.roles.conftest import Play
+
 ROOT = Path(__file__).resolve().parents[3]
 HAPROXY = shutil.which("haproxy") or "/usr/sbin/haproxy"
 pytestmark = pytest.mark.skipif(not Path(HAPROXY).exists(), reason="there is no haproxy program on this machine")
 CUT = (ConnectionError, ssl.SSLError)
 SUBJECT = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
 # What a role's run does on a host, but for units, folders of the system and the user that HAProxy becomes.
-PLAY = """
-- hosts: edges
-  gather_facts: false
-  tasks:
-    - name: Write the certificates
-      ansible.builtin.include_role:
-        name: evenkeel.platform.edge
-        tasks_from: certificate_files
-      loop: "{{ edge_certificates }}"
-      loop_control: {loop_var: __edge_certificate}
-    - name: Write the configuration
-      ansible.builtin.include_role:
-        name: evenkeel.platform.edge
-        tasks_from: apps
-"""
+PLAY = [
+    {
+        "hosts": "edges",
+        "gather_facts": False,
+        "tasks": [
+            {
+                "ansible.builtin.include_role": {
+                    "name": "evenkeel.platform.edge",
+                    "tasks_from": "certificate_files",
+                },
+                "loop": "{{ edge_certificates }}",
+                "loop_control": {"loop_var": "__edge_certificate"},
+            },
+            {"ansible.builtin.include_role": {"name": "evenkeel.platform.edge", "tasks_from": "apps"}},
+        ],
+    }
+]
 
 
 class Answer(NamedTuple):
@@ -56,8 +59,9 @@ class Answer(NamedTuple):
 class Edge:
     """One rendered edge: its ports, its folder, its process."""
 
-    def __init__(self, folder: Path, backend: int) -> None:
+    def __init__(self, folder: Path, backend: int, play: Play) -> None:
         self.folder = folder
+        self.play = play
         self.backend = backend
         self.ports = {name: free_port() for name in ("http", "https", "preview", "status")}
         self.process: subprocess.Popen[bytes] | None = None
@@ -92,23 +96,8 @@ class Edge:
             "edge_app": record,
             **options,
         }
-        (self.folder / "play.yml").write_text(PLAY)
-        (self.folder / "inventory.json").write_text(json.dumps({"edges": {"hosts": {"here": variables}}}))
-        asked = subprocess.run(
-            [
-                str(Path(sys.executable).with_name("ansible-playbook")),
-                *("-i", str(self.folder / "inventory.json")),
-                *("-e", json.dumps({name: value for name, value in variables.items() if name.startswith("__")})),
-                str(self.folder / "play.yml"),
-            ],
-            cwd=ROOT,
-            env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_CACHE_PLUGIN": "memory"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
-        assert asked.returncode == 0, asked.stdout
+        internal = {name: value for name, value in variables.items() if name.startswith("__")}
+        self.play(self.folder, PLAY, {"edges": {"hosts": {"here": variables}}}, internal)
 
     def start(self) -> None:
         config = self.folder / "etc" / "haproxy.cfg"
@@ -205,7 +194,7 @@ def backend() -> Iterator[int]:
 
 
 @pytest.fixture(scope="module")
-def edge(backend: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
+def edge(backend: int, play: Play, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
     """An edge with a certificate from files, behind proxies that speak the PROXY protocol."""
     folder = tmp_path_factory.mktemp("edge")
     subprocess.run(
@@ -214,7 +203,7 @@ def edge(backend: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edg
         check=True,
         capture_output=True,
     )
-    found = Edge(folder, backend)
+    found = Edge(folder, backend, play)
     found.render(
         {
             "edge_certificates": [

@@ -6,14 +6,14 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 import yaml
+
+from ansible_collections.evenkeel.platform.tests.unit.roles.conftest import Play
 
 ROOT = Path(__file__).resolve().parents[3]
 ROLE = ROOT / "roles" / "edge"
@@ -66,7 +66,7 @@ class Rendered(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Rendered]:
+def rendered(play: Play, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Rendered]:
     """What each case leads to, all of them by one run."""
     folder = tmp_path_factory.mktemp("floating")
     defaults = yaml.safe_load((ROLE / "defaults" / "main.yml").read_text(encoding="utf-8"))
@@ -80,22 +80,8 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Rendered]:
     others = {f"edge-{n}": {"platform_address": f"192.0.2.{n}"} for n in (3, 1, 2)}
     for name in CASES:
         (folder / name).mkdir()
-    (folder / "play.json").write_text(json.dumps(PLAY))
-    (folder / "hosts.json").write_text(json.dumps({"cases": {"hosts": hosts}, "edge": {"hosts": others}}))
-    asked = subprocess.run(
-        [
-            str(Path(sys.executable).with_name("ansible-playbook")),
-            *("-i", str(folder / "hosts.json"), str(folder / "play.json")),
-            *("-e", json.dumps({"role_path": str(ROLE), "ansible_facts": {"os_family": "Debian"}})),
-        ],
-        cwd=ROOT,
-        env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_CACHE_PLUGIN": "memory"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    assert asked.returncode == 0, asked.stdout
+    inventory = {"cases": {"hosts": hosts}, "edge": {"hosts": others}}
+    play(folder, PLAY, inventory, {"role_path": str(ROLE), "ansible_facts": {"os_family": "Debian"}})
     return {
         name: Rendered(
             json.loads((folder / name / "problems").read_text()),
