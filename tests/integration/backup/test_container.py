@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import KEY, Cluster, Instance, missing
+from ansible_collections.evenkeel.platform.benchmarks.backup_rig import KEY, Cluster, Instance, missing
 
 REASON = missing("restic", "pgbackrest")
 pytestmark = pytest.mark.skipif(bool(REASON), reason=REASON or "all there")
