@@ -73,7 +73,7 @@ def as_server(*argv: str) -> list[str]:
 class Cluster:
     """A server on a Unix socket."""
 
-    def __init__(self, folder: Path, nice: int = 10, **settings: str) -> None:
+    def __init__(self, folder: Path, nice: str = "10", **settings: str) -> None:
         self.folder, self.data, self.bin = folder, folder / "live", t.cast("Path", bin_dir())
         self.nice = nice
         self.socket = folder / "sock"
@@ -113,7 +113,7 @@ class Cluster:
     def start(self) -> None:
         with (self.folder / "live.log").open("ab") as log:
             self.process = subprocess.Popen(
-                as_server("nice", "-n", str(self.nice), str(self.bin / "postgres"), "-D", str(self.data)),
+                as_server("nice", "-n", self.nice, str(self.bin / "postgres"), "-D", str(self.data)),
                 stdout=log,
                 stderr=log,
                 cwd="/",
@@ -141,7 +141,7 @@ class Cluster:
             bin_,
             folder / "sock",
             None,
-            10,
+            "10",
         )
         made.socket.mkdir()
         shutil.chown(made.socket, USER, USER)
