@@ -142,6 +142,24 @@ def test_differential_backups_keep_what_they_need(wal: Instance, cluster: Cluste
     assert drilled["drill"]["backup"] == backups[-1]["id"]
 
 
+def test_what_a_broken_run_left_in_the_store_goes(wal: Instance) -> None:
+    tool = as_server("pgbackrest", f"--config={wal.options['pgbackrest']['config_file']}", "--stanza=wal")
+
+    def labels() -> list[str]:
+        done = subprocess.run([*tool, "--output=json", "info"], check=True, capture_output=True, text=True)
+        return [entry["label"] for entry in json.loads(done.stdout, strict=False)[0]["backup"]]
+
+    before = labels()
+    for annotation in ("evenkeel-id=broken", "whose=another"):
+        subprocess.run([*tool, "--type=full", "--no-expire-auto", f"--annotation={annotation}", "backup"], check=True)
+    assert len(labels()) == len(before) + 2
+    wal.good("retain")
+    left = labels()
+    assert left[: len(before)] == before
+    assert len(left) == len(before) + 1
+    subprocess.run([*tool, "expire", f"--set={left[-1]}"], check=True)
+
+
 def test_a_backup_under_load_is_proven_within_the_tolerance(wal: Instance, cluster: Cluster) -> None:
     bench = ["nice", "-n", "10", str(cluster.bin / "pgbench"), "-h", str(cluster.socket), "-U", "postgres"]
     subprocess.run([*bench, "-i", "-q", "-s", "1", "shop"], check=True, capture_output=True)
@@ -221,6 +239,38 @@ def test_a_missing_segment_is_named(wal: Instance, spoiled: Path) -> None:
     assert gone.name[:24] in str(document["failures"])
 
 
+def test_a_hole_between_two_backups_is_named_and_the_newest_stays_proven(wal: Instance, cluster: Cluster) -> None:
+    cluster.sql("insert into orders (note) values ('in the hole')")
+    cluster.archived()
+    cluster.archived()
+    older = cluster.sql("select last_archived_wal from pg_stat_archiver")
+    cluster.sql("insert into orders (note) values ('behind it')")
+    cluster.archived()
+    wal.good("backup", "--type", "full")
+    with kept(wal.folder / "repo" / "wal") as repository:
+        next((repository / "archive").rglob(f"{older}-*")).unlink()
+        code, document = wal.run("verify")
+        assert code == 3
+        assert [(one["stage"], one["fault"]) for one in document["failures"]] == [("archive", "missing_wal")]
+        assert older in document["failures"][0]["sentence"]
+        assert wal.run("status")[1]["status"]["backups"][-1]["level"] == 2
+    assert wal.good("verify")
+
+
+def test_the_state_is_told_where_nothing_was_ever_done(wal: Instance) -> None:
+    bare = Instance(
+        wal.folder, "bare", "physical", **{key: wal.options[key] for key in ("where", "server", "pgbackrest")}
+    )
+    bare.options |= {"instance": "wal", "repositories": wal.options["repositories"]}
+    bare.configs, bare.name = wal.folder / "bare", "wal"
+    bare.configs.mkdir()
+    bare.write()
+    code, document = bare.run("status")
+    assert code == 3
+    assert {one["fault"] for one in document["failures"]} == {"key_not_escrowed", "stale_schedule"}
+    assert document["status"]["repositories"]["local"]["range"]["from"]
+
+
 def test_a_flipped_byte_is_named_where_the_tool_ends_well(wal: Instance, spoiled: Path) -> None:
     flip(biggest_bundle(spoiled / "backup" / "wal" / newest(wal)["snapshot"]))
     config = wal.options["pgbackrest"]["config_file"]
@@ -243,6 +293,15 @@ def test_a_damaged_older_backup_is_believed_no_longer_and_the_newest_is(wal: Ins
     assert label[:16] in document["ladder"]["local"][1]["evidence"]
     levels = {entry["id"]: entry["level"] for entry in wal.good("status")["status"]["backups"]}
     assert levels[newest_id(wal)] == 2
+
+
+def test_a_server_that_cannot_be_stopped_goes_on_serving(wal: Instance, cluster: Cluster) -> None:
+    wal.options["hooks"] = {"stop_server": [["false"]], "start_server": [["false"]]}
+    wal.write()
+    code, document = wal.run("restore", "--mode", "in_place", "--confirm", "wal")
+    assert code == 5
+    assert {one["fault"] for one in document["failures"]} == {"hook_failed"}
+    assert cluster.sql("select 1") == "1"
 
 
 def test_in_place_exchanges_the_data_folder(wal: Instance, cluster: Cluster) -> None:

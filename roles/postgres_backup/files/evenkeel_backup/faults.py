@@ -142,6 +142,10 @@ class BackupFailure(Exception):
         return {"stage": self.stage, "fault": self.fault, "sentence": self.sentence}
 
 
+class Interrupted(Exception):
+    """The run was asked to end from outside: everything it holds is given back on the way out."""
+
+
 class Failures(Exception):
     """Several failures that were found together."""
 

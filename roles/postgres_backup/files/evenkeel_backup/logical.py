@@ -142,7 +142,8 @@ class Logical(Engine):
     def _dump(self, server: Server, folder: Path) -> dict[str, Any]:
         """One database: the dump and the counts see the same snapshot."""
         options = self.job.config
-        with session(server) as held, ThreadPoolExecutor(1) as pool:
+        # The session ends first, so that nobody waits for the counts of a dump that failed.
+        with ThreadPoolExecutor(1) as pool, session(server) as held:
             snapshot = held.run(SNAPSHOT)
             counted = pool.submit(describe, held.run)
             total = int(server.run("select pg_database_size(current_database())"))
