@@ -196,7 +196,6 @@ def missing_role(ground: Ground) -> Three:
     with Shim(ground.shop, ground.cluster, "pg_dumpall", '"$real" "$@" | grep -v "ROLE shop"'):
         ground.run(ground.shop, "backup")
     ground.run(ground.shop, "drill")
-    ground.shop.good("backup")
     return unseen(ground, pgbackrest="holds the roles in its files")
 
 
@@ -418,6 +417,8 @@ def backup_faults(_folder: Path) -> Measured:
     with ground_of() as ground:
         quiet = control(ground)
         for name, (fault, plant) in FAULTS.items():
+            # Each begins with a newest backup that is proven.
+            ground.shop.good("backup")
             good = {one: newest_good(one) for one in (ground.shop, ground.wal)}
             ground.found, ground.alerted = [], set()
             others = plant(ground)

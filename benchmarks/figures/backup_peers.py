@@ -10,6 +10,7 @@ the text alone is told beside, and was not detected.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -50,7 +51,8 @@ def call(argv: list[str], env: dict[str, str] | None = None) -> tuple[int, str]:
         process.communicate()
         return 124, f"not finished within {LIMIT_SECONDS} s"
     lines = (err.strip() or out.strip()).splitlines()
-    return process.returncode, " ".join(lines[-1].split())[-160:] if lines else ""
+    telling = [line for line in lines if re.search("fatal|error|no space", line, re.IGNORECASE)] or lines[-1:]
+    return process.returncode, " ".join(telling[0].split())[:160] if telling else ""
 
 
 def told(backup: tuple[int, str] | None, check: tuple[int, str] | None) -> Told:

@@ -96,6 +96,7 @@ _SIGNS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
             r"unexpected end of (?:file|data|archive)|could not read from input file|end of file"
             r"|premature end|did not find magic string|file (?:is )?too short",
         ),
+        ("clock_jump", r"is not later than latest backup label"),
         ("missing_wal", r"requested WAL segment|unable to find .* in the archive|\[044\]|WAL file .* missing"),
         (
             "target_out_of_range",

@@ -510,15 +510,14 @@ class Physical(Engine):
         with self.tool() as tool:
             entries = tool.info(repository)["backup"]
         needed = {label for entry in entries for label in entry.get("reference") or []}
-        whole = [entry for entry in entries if (entry.get("annotation") or {}).get(ANNOTATION)]
+        whole = [entry["label"] for entry in entries if (entry.get("annotation") or {}).get(ANNOTATION)]
         return [
             entry["label"]
             for entry in entries
-            # What others made is theirs; without a whole one beside it, half of one is more than none.
+            # What others made is theirs. One that is newer than all whole ones stays: pgBackRest builds the next on it.
             if f"{ANNOTATION}-id" in (entry.get("annotation") or {})
-            and entry not in whole
-            and entry["label"] not in needed
-            and whole
+            and entry["label"] not in {*whole, *needed}
+            and entry["label"] < max(whole, default="")
         ]
 
     def opens(self, repository: Repository, key: bytes) -> str:

@@ -44,6 +44,10 @@ from evenkeel_backup.faults import FAULTS, BackupFailure, fault_of
         ),
         ("something else", "failed"),
         ("", "failed"),
+        (
+            "ERROR: [106]: new backup label '20261121-183653F' is not later than latest backup label '20261124-183647F'",
+            "clock_jump",
+        ),
     ],
 )
 def test_the_fault_of_a_message(message: str, fault: str) -> None:
