@@ -217,25 +217,29 @@ def impact(gigabytes: float, seconds: int) -> dict[str, Any]:
     with ground_of() as ground:
         fill(ground.cluster, gigabytes)
         besides: dict[str, Callable[[], object] | None] = {
-            "quiet": None,
+            "before": None,
             "logical": lambda: ground.ours(ground.shop, "backup"),
             "physical": lambda: ground.ours(ground.wal, "backup", "--type", "full"),
             "pg_dump": lambda: ground.dump(UNIT),
             "pg_basebackup": lambda: ground.base(UNIT),
-            "quiet_again": None,
+            "after": None,
         }
         found: dict[str, Any] = {}
+        quiet: list[float] = []
+        latencies(ground, seconds / 2, None)  # what was just filled comes to rest
         for name, beside in besides.items():
-            found[name] = quantiles(latencies(ground, seconds, beside))
+            seen = latencies(ground, seconds, beside)
+            quiet += seen if beside is None else []
+            found[name] = quantiles(seen)
             say(f"pgbench beside {name}: {found[name]}")
-        return found
+        return {**found, "quiet": quantiles(quiet)}
 
 
 def backup_rates(_folder: Path) -> Measured:
     need("restic", "pgbackrest", "pgbench")
     measured = [(size, *rates(size)) for size in sizes()]
     beside = impact(float(os.environ.get("EVENKEEL_BENCH_IMPACT_SIZE") or min(sizes())), number("IMPACT_SECONDS", 60))
-    quiet = max(beside["quiet"]["p95"], beside["quiet_again"]["p95"])
+    quiet = beside["quiet"]["p95"]
     largest, raw = measured[-1][1], measured[-1][2]
     return Measured(
         results={
@@ -255,8 +259,7 @@ def backup_rates(_folder: Path) -> Measured:
         },
         control={
             "what": "pgbench with no backup beside it, before and after",
-            "before": beside["quiet"],
-            "after": beside["quiet_again"],
+            **{name: beside[name] for name in ("quiet", "before", "after")},
         },
         peers={
             "raw tools, largest size": raw,
