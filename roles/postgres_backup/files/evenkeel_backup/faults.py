@@ -79,6 +79,7 @@ _SIGNS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
             r"|TLS handshake|x509|HostConnectError|unable to (?:get address|connect)|repository does not exist"
             r"|unable to open (?:config|repository)|NoSuchBucket|\[049\]|unable to find a valid repository",
         ),
+        ("lock_held", r"unable to acquire lock|repository is already locked"),
         ("missing_role", r"role \"?[^\"\n]+\"? does not exist"),
         (
             "missing_extension",

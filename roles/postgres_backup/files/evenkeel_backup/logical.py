@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from evenkeel_backup import command, database, disk, ladder, manifest, snapshots, target
 from evenkeel_backup.config import Repository
-from evenkeel_backup.database import ROLES, Server, describe, session, write_canary
+from evenkeel_backup.database import ROLES, Server, describe, described, session, write_canary
 from evenkeel_backup.engine import Engine, Restored
 from evenkeel_backup.faults import BackupFailure, Failures
 from evenkeel_backup.job import Job, remove
@@ -335,7 +335,9 @@ class Logical(Engine):
         restored = {
             "roles": server.ask(ROLES),
             "databases": [
-                describe(server.at(entry["name"]).run) for entry in made["databases"] if entry["name"] in present
+                described(server.at(entry["name"]), self.job.config["timeout_seconds"])
+                for entry in made["databases"]
+                if entry["name"] in present
             ],
         }
         problems = manifest.differences(made, restored)

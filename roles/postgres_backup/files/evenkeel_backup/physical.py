@@ -16,7 +16,7 @@ from typing import Any
 
 from evenkeel_backup import command, disk, ladder, manifest, target, wal
 from evenkeel_backup.config import Repository
-from evenkeel_backup.database import DATABASES, ROLES, TABLESPACES, Server, describe, write_canary
+from evenkeel_backup.database import DATABASES, ROLES, TABLESPACES, Server, described, write_canary
 from evenkeel_backup.engine import Engine, Restored
 from evenkeel_backup.faults import BackupFailure, Failures
 from evenkeel_backup.job import remove
@@ -217,7 +217,8 @@ class Physical(Engine):
         if write:
             for name in names:
                 write_canary(server.at(name), made["sequence"], made["token"])
-        made["databases"] = [describe(server.at(name).run, unlogged=False) for name in names]
+        limit = self.job.config["timeout_seconds"]
+        made["databases"] = [described(server.at(name), limit, unlogged=False) for name in names]
         position = "pg_last_wal_replay_lsn()" if facts["standby"] else "pg_current_wal_insert_lsn()"
         made["wal"] = {"canary_lsn": server.run(f"select {position}")}
         if write:
@@ -443,7 +444,7 @@ class Physical(Engine):
         restored = {
             "roles": server.ask(ROLES),
             "databases": [
-                describe(server.at(entry["name"]).run, unlogged=False)
+                described(server.at(entry["name"]), self.job.config["timeout_seconds"], unlogged=False)
                 for entry in made["databases"]
                 if entry["name"] in present
             ],

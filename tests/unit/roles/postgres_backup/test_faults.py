@@ -42,6 +42,8 @@ from evenkeel_backup.faults import FAULTS, BackupFailure, fault_of
             'psql: error: connection to server on socket "/run/x" failed: No such file or directory',
             "server_unreachable",
         ),
+        ("ERROR: [050]: unable to acquire lock on file '/tmp/pgbackrest/wal-backup.lock'", "lock_held"),
+        ("Fatal: unable to create lock in backend: repository is already locked by PID 1 on db", "lock_held"),
         ("something else", "failed"),
         ("", "failed"),
         (

@@ -170,6 +170,17 @@ def test_a_run_that_is_asked_to_end_unwinds_once() -> None:
             signal.signal(number, handler)
 
 
+def test_counting_may_take_as_long_as_a_run() -> None:
+    limits: set[float] = set()
+
+    def run(sql: str, seconds: float = 600) -> str:
+        limits.add(seconds)
+        return "{}" if "d.datname" in sql else "[]"
+
+    assert database.described(SimpleNamespace(run=run), 21600)["rows"] == {}
+    assert limits == {21600}
+
+
 def at(minutes: int) -> datetime:
     return AT + timedelta(minutes=minutes)
 
