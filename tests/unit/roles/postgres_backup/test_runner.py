@@ -177,7 +177,7 @@ def test_counting_may_take_as_long_as_a_run() -> None:
         limits.add(seconds)
         return "{}" if "d.datname" in sql else "[]"
 
-    assert database.described(SimpleNamespace(run=run), 21600)["rows"] == {}
+    assert database.described(SimpleNamespace(run=run), 21600)["rows"] == {}  # type: ignore[arg-type]
     assert limits == {21600}
 
 
