@@ -46,7 +46,7 @@ def versions(*programs: str) -> dict[str, str]:
     """What each program says of itself."""
     found = {}
     for name in programs:
-        path = backup_rig.bin_dir() / name if name == "postgres" else name  # type: ignore[operator]
+        path = Path(backup_rig.bin_dir() or "", name) if name == "postgres" else name
         word = "version" if name in {"restic", "pgbackrest"} else "--version"
         done = subprocess.run([path, word], capture_output=True, text=True, check=False)
         match = re.search(r"\d+(\.\d+)+", done.stdout)

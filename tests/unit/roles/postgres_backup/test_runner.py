@@ -68,6 +68,7 @@ def test_a_client_runs_in_a_container_of_the_servers_image() -> None:
 
 
 def test_a_run_takes_away_its_own_secrets_only(tmp_path: Path) -> None:
+    # All that is asked of configuration and place here.
     made = Job(SimpleNamespace(work_dir=tmp_path), None, SimpleNamespace(strays=list), [])  # type: ignore[arg-type]
     mine, other = os.getpid(), os.getppid()
     gone = 2**22 + 1  # above every number that Linux gives
@@ -177,6 +178,7 @@ def test_counting_may_take_as_long_as_a_run() -> None:
         limits.add(seconds)
         return "{}" if "d.datname" in sql else "[]"
 
+    # All that is asked of a server here.
     assert database.described(SimpleNamespace(run=run), 21600)["rows"] == {}  # type: ignore[arg-type]
     assert limits == {21600}
 
