@@ -69,7 +69,7 @@ _SIGNS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         (
             "partial_upload",
             r"no such blob|not found in (?:the )?(?:repository|index)"
-            r"|pack \w+ (?:does not exist|is missing|not referenced)"
+            r"|pack \w+:? (?:does not exist|is missing|not referenced)"
             r"|unable to open missing file|FileMissingError|\[055\]|tree \w+.*not found|missing from backend"
             r"|does not exist in repository|incomplete pack|unexpected EOF|at least one source file could not be read",
         ),

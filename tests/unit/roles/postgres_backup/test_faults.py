@@ -44,6 +44,7 @@ from evenkeel_backup.faults import FAULTS, BackupFailure, fault_of
         ),
         ("ERROR: [050]: unable to acquire lock on file '/tmp/pgbackrest/wal-backup.lock'", "lock_held"),
         ("Fatal: unable to create lock in backend: repository is already locked by PID 1 on db", "lock_held"),
+        ("pack 1c95b032ef62: does not exist Fatal: repository contains errors", "partial_upload"),
         ("something else", "failed"),
         ("", "failed"),
         (
