@@ -18,6 +18,8 @@ from evenkeel_backup.faults import BackupFailure, fault_of
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 TAIL = 600
+# The code of a program that was ended at its limit.
+LATE = 124
 
 
 @dataclass(frozen=True)
@@ -75,13 +77,15 @@ def run(
             try:
                 out, err = process.communicate(pending, timeout=1 if watch else max(0.1, deadline - time.monotonic()))
                 return Done(process.returncode, out, err)
-            except subprocess.TimeoutExpired:
+            except subprocess.TimeoutExpired as late:
                 pending = None
                 if watch:
                     watch()
                 if time.monotonic() >= deadline:
                     end(process)
-                    return Done(124, "", f"not finished within {seconds:g} s")
+                    # What it said until then tells what it waited for.
+                    said = (late.stderr or b"").decode("utf-8", "replace").strip()
+                    return Done(LATE, "", f"{said} not finished within {seconds:g} s".strip())
     except BaseException:
         end(process)
         raise
@@ -115,4 +119,6 @@ def need(
     fault = fault_of(f"{done.err}\n{done.out}", otherwise)
     if fault in OF_STORES and not store:
         fault = otherwise
+    if store and done.code == LATE and fault == otherwise:
+        fault = "store_unreachable"
     raise BackupFailure(fault, what, subject, f"{done.tail} (code {done.code})", wanted, remedy)

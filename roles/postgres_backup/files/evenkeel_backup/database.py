@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from evenkeel_backup import command
@@ -206,6 +207,11 @@ def session(server: Server) -> Iterator[Session]:
         yield opened
     finally:
         opened.close()
+
+
+def described(server: Server, seconds: float, *, unlogged: bool = True) -> dict[str, Any]:
+    """What one database holds; counting may take as long as a run may."""
+    return describe(partial(server.run, seconds=seconds), unlogged=unlogged)
 
 
 def describe(run: Any, *, unlogged: bool = True) -> dict[str, Any]:

@@ -71,8 +71,7 @@ class Job:
             if (
                 path.name.endswith(".partial")
                 or path.name.startswith(("drill-", "s-", "part-"))
-                or (match := SECRET.fullmatch(path.name)) is not None
-                and not Path("/proc", match["pid"]).exists()
+                or ((match := SECRET.fullmatch(path.name)) is not None and not Path("/proc", match["pid"]).exists())
                 or path.name[:8].isdigit()
             ):
                 self.actions.append(f"removed {path.name}, left by a run that did not end")

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from evenkeel_backup import command, database, disk, ladder, manifest, snapshots, target
 from evenkeel_backup.config import Repository
-from evenkeel_backup.database import ROLES, Server, describe, session, write_canary
+from evenkeel_backup.database import ROLES, Server, describe, described, session, write_canary
 from evenkeel_backup.engine import Engine, Restored
 from evenkeel_backup.faults import BackupFailure, Failures
 from evenkeel_backup.job import Job, remove
@@ -142,7 +142,8 @@ class Logical(Engine):
     def _dump(self, server: Server, folder: Path) -> dict[str, Any]:
         """One database: the dump and the counts see the same snapshot."""
         options = self.job.config
-        with session(server) as held, ThreadPoolExecutor(1) as pool:
+        # The session ends first, so that nobody waits for the counts of a dump that failed.
+        with ThreadPoolExecutor(1) as pool, session(server) as held:
             snapshot = held.run(SNAPSHOT)
             counted = pool.submit(describe, held.run)
             total = int(server.run("select pg_database_size(current_database())"))
@@ -334,7 +335,9 @@ class Logical(Engine):
         restored = {
             "roles": server.ask(ROLES),
             "databases": [
-                describe(server.at(entry["name"]).run) for entry in made["databases"] if entry["name"] in present
+                described(server.at(entry["name"]), self.job.config["timeout_seconds"])
+                for entry in made["databases"]
+                if entry["name"] in present
             ],
         }
         problems = manifest.differences(made, restored)
