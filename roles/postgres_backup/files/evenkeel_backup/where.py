@@ -17,6 +17,7 @@ from pathlib import Path
 
 from evenkeel_backup import command
 from evenkeel_backup.config import Config
+from evenkeel_backup.faults import BackupFailure
 
 # How a program stands to the network: that of the server, that of the stores, or none at all.
 SERVER, STORE, NONE = "server", "store", "none"
@@ -116,8 +117,23 @@ class Container(Where):
         uid, _, gid = user.partition(":")
         self.uid, self.gid = int(uid), int(gid or uid)
 
+    @property
+    def server(self) -> str:
+        """The container of the live server; a host that only restores has none."""
+        if not self.container:
+            raise BackupFailure(
+                "config_wrong",
+                "there is no live server",
+                "where.container",
+                "nothing",
+                "the name of the server's container",
+                "Run it on the host of the server, or set where.container",
+                "server",
+            )
+        return self.container
+
     def argv(self, program: str, *words: str, network: str = SERVER, env: Iterable[str] = ()) -> list[str]:
-        networks = {SERVER: f"container:{self.container}", STORE: "host", NONE: "none"}
+        joined = {STORE: "host", NONE: "none"}.get(network) or f"container:{self.server}"
         mounts = [word for path in self.folders for word in ("--volume", f"{path}:{path}")]
         names = [word for name in sorted(env) for word in ("--env", name)]
         start = [
@@ -142,7 +158,7 @@ class Container(Where):
             "--security-opt",
             "no-new-privileges",
         ]
-        where = ["--network", networks[network], "--user", self.user]
+        where = ["--network", joined, "--user", self.user]
         return [*start, *limits, *where, *mounts, *names, "--entrypoint", program, self.image, *words]
 
     def reach(self, folder: Path) -> None:
@@ -164,7 +180,7 @@ class Container(Where):
 
     def inside(self, program: str, *words: str, env: Iterable[str] = ()) -> list[str]:
         names = [word for name in sorted(env) for word in ("--env", name)]
-        return [self.docker, "exec", "--interactive", "--user", self.user, *names, self.container, program, *words]
+        return [self.docker, "exec", "--interactive", "--user", self.user, *names, self.server, program, *words]
 
 
 def of(config: Config) -> Where:

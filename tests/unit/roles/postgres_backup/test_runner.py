@@ -67,6 +67,14 @@ def test_a_client_runs_in_a_container_of_the_servers_image() -> None:
     assert where.inside("pgbackrest", "info")[:5] == ["docker", "exec", "--interactive", "--user", "999:999"]
 
 
+def test_a_host_that_only_restores_needs_no_server() -> None:
+    where = Container("docker", "", "postgres@sha256:1", "999:999", [Path("/work")])
+    assert "--network none" in " ".join(where.argv("postgres", network=NONE))
+    for asked in (lambda: where.argv("psql"), lambda: where.inside("pgbackrest")):
+        with pytest.raises(BackupFailure, match="there is no live server on where.container"):
+            asked()
+
+
 def test_a_run_takes_away_its_own_secrets_only(tmp_path: Path) -> None:
     # All that is asked of configuration and place here.
     made = Job(SimpleNamespace(work_dir=tmp_path), None, SimpleNamespace(strays=list), [])  # type: ignore[arg-type]
