@@ -71,7 +71,7 @@ def test_a_host_that_only_restores_needs_no_server() -> None:
     where = Container("docker", "", "postgres@sha256:1", "999:999", [Path("/work")])
     assert "--network none" in " ".join(where.argv("postgres", network=NONE))
     for asked in (lambda: where.argv("psql"), lambda: where.inside("pgbackrest")):
-        with pytest.raises(BackupFailure, match="there is no live server on where.container"):
+        with pytest.raises(BackupFailure, match=r"there is no live server on where\.container"):
             asked()
 
 
