@@ -64,6 +64,7 @@ select json_build_object('version', current_setting('server_version'),
   'data_dir', current_setting('data_directory'),
   'segment_bytes', (select setting::bigint from pg_settings where name = 'wal_segment_size'),
   'preload', current_setting('shared_preload_libraries'),
+  'bootstrap', (select rolname from pg_roles where oid = 10),
   'superuser', (select rolsuper from pg_roles where rolname = current_user))
 """
 

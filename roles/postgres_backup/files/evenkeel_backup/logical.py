@@ -37,6 +37,18 @@ def archive_of(name: str) -> str:
     return f"databases/{quote(name, safe='')}"
 
 
+def grants_of_the_first(roles: str, bootstrap: str) -> str:
+    """The roles with what the server's first superuser granted left to that of another server.
+
+    From version 16 on a server takes a grant by a role that is named only from its own first superuser or from one
+    that holds the admin option: https://www.postgresql.org/docs/16/sql-grant.html.
+    """
+    if not bootstrap:
+        return roles
+    names = "|".join(re.escape(name) for name in (bootstrap, database.identifier(bootstrap)))
+    return re.sub(rf"(?m)^(GRANT .+) GRANTED BY (?:{names});$", r"\1;", roles)
+
+
 def cut_files(folder: Path, subject: str) -> list[BackupFailure]:
     """Plain data files that do not end as pg_dump ends one: cut on the way to the disk, whatever its code was."""
     found = []
@@ -91,7 +103,8 @@ class Logical(Engine):
             job.where.own(partial)
             job.where.own(partial / "databases")
             made["server"] = {
-                key: facts[key] for key in ("version", "major", "system", "checksums", "standby", "preload")
+                key: facts[key]
+                for key in ("version", "major", "system", "checksums", "standby", "preload", "bootstrap")
             }
             made["tablespaces"] = server.ask(database.TABLESPACES)
             made["roles"] = server.ask(ROLES)
@@ -300,7 +313,9 @@ class Logical(Engine):
 
     def load(self, made: Manifest, root: Path, server: Server) -> None:
         """Everything into an empty server: roles first, then each database as it was; the first error ends it."""
-        roles = (root / "roles.sql").read_text(encoding="utf-8")
+        roles = grants_of_the_first(
+            (root / "roles.sql").read_text(encoding="utf-8"), made["server"].get("bootstrap", "")
+        )
         done = server.tool(
             "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "--single-transaction", "-f", "-", given=roles, seconds=600
         )

@@ -25,6 +25,7 @@ from evenkeel_backup import (
     escrow,
     ladder,
     lock,
+    logical,
     metrics,
     pgbackrest,
     progress,
@@ -73,6 +74,22 @@ def test_a_host_that_only_restores_needs_no_server() -> None:
     for asked in (lambda: where.argv("psql"), lambda: where.inside("pgbackrest")):
         with pytest.raises(BackupFailure, match=r"there is no live server on where\.container"):
             asked()
+
+
+@pytest.mark.parametrize(
+    ("grant", "expected"),
+    [
+        ("GRANT a TO b WITH INHERIT TRUE GRANTED BY shop;", "GRANT a TO b WITH INHERIT TRUE;"),
+        ("GRANT a TO b GRANTED BY shop;", "GRANT a TO b;"),
+        ("GRANT a TO b GRANTED BY shopper;", "GRANT a TO b GRANTED BY shopper;"),
+        ("ALTER ROLE a PASSWORD 'x GRANTED BY shop;", "ALTER ROLE a PASSWORD 'x GRANTED BY shop;"),
+    ],
+)
+def test_what_the_first_superuser_granted_is_left_to_that_of_the_new_server(grant: str, expected: str) -> None:
+    assert logical.grants_of_the_first(f"CREATE ROLE a;\n{grant}\n", "shop") == f"CREATE ROLE a;\n{expected}\n"
+    assert logical.grants_of_the_first(grant, "") == grant
+    quoted = grant.replace(" shop;", ' "Shop one";')
+    assert logical.grants_of_the_first(quoted, "Shop one") == expected.replace(" shop;", ' "Shop one";')
 
 
 def test_a_run_takes_away_its_own_secrets_only(tmp_path: Path) -> None:
