@@ -20,6 +20,9 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 TAIL = 600
 # The code of a program that was ended at its limit.
 LATE = 124
+# The code of `docker run` where the engine failed before the program began.
+NO_CONTAINER = 125
+AGAIN_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -54,8 +57,24 @@ def run(
 ) -> Done:
     """Run one program to its end. One that is not there or takes too long is an ended one, with a message.
 
-    Its output goes to pipes that are read all the time, so a talkative program never blocks.
+    Where the engine could not make its container nothing has happened yet, and it is tried once more.
     """
+    done = _once(argv, env, given, seconds, folder, watch)
+    if done.code == NO_CONTAINER and "OCI runtime create failed" in done.err:
+        time.sleep(AGAIN_SECONDS)
+        done = _once(argv, env, given, seconds, folder, watch)
+    return done
+
+
+def _once(
+    argv: Sequence[str],
+    env: Mapping[str, str] | None,
+    given: str | None,
+    seconds: float,
+    folder: Path | None,
+    watch: Callable[[], None] | None,
+) -> Done:
+    """Its output goes to pipes that are read all the time, so a talkative program never blocks."""
     try:
         process = subprocess.Popen(
             list(argv),

@@ -92,6 +92,17 @@ def test_what_the_first_superuser_granted_is_left_to_that_of_the_new_server(gran
     assert logical.grants_of_the_first(quoted, "Shop one") == expected.replace(" shop;", ' "Shop one";')
 
 
+@pytest.mark.parametrize(("said", "calls"), [("OCI runtime create failed: read init-p", 2), ("no such image", 1)])
+def test_a_container_the_engine_could_not_make_is_asked_for_once_more(
+    said: str, calls: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "AGAIN_SECONDS", 0)
+    log = tmp_path / "log"
+    done = command.run(["sh", "-c", f"echo x >>{log}; echo {said} >&2; exit 125"])
+    assert done.code == command.NO_CONTAINER
+    assert len(log.read_text().split()) == calls
+
+
 def test_a_run_takes_away_its_own_secrets_only(tmp_path: Path) -> None:
     # All that is asked of configuration and place here.
     made = Job(SimpleNamespace(work_dir=tmp_path), None, SimpleNamespace(strays=list), [])  # type: ignore[arg-type]
