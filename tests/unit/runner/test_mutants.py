@@ -32,12 +32,14 @@ def test_an_incomplete_list_is_refused(entries: object) -> None:
         mutants.read_mutants("web", entries)
 
 
-def test_rows_of_other_scenarios_stay_in_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_of_declared_defects_stay_in_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mutants, "TABLE", tmp_path / "mutants.md")
-    mutants.write_table({DEFECT: "verify"}, ["web"])
     other = mutants.Mutant("edge", "port", "roles/edge/x", "a", "b")
-    mutants.write_table({other: ""}, ["edge"])
-    mutants.write_table({DEFECT: "converge"}, ["web"])
+    gone = mutants.Mutant("web", "gone", "roles/web/tasks/x.yml", "a", "b")
+    declared = {("web", "mode"), ("edge", "port")}
+    mutants.write_table({DEFECT: "verify", gone: "verify"}, declared)
+    mutants.write_table({other: ""}, declared)
+    mutants.write_table({DEFECT: "converge"}, declared)
     text = (tmp_path / "mutants.md").read_text(encoding="utf-8")
     assert text.startswith("# Planted defects")
     assert text.splitlines()[-2:] == [
