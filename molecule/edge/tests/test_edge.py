@@ -244,8 +244,9 @@ def test_body_over_the_limit_is_refused(host):
 
 @pytest.mark.parametrize("version", ["--http1.1", "--http2"])
 def test_body_that_hides_its_length_is_refused(host, version):
+    # The body follows the answer: curl takes a stream that is reset under its unsent bytes for a broken one.
     done = host.run(
-        f"head -c 200 /dev/zero | curl -sk {version} -o /dev/null -w '%{{http_code}}' -T - -X POST "
+        f"(sleep 1; head -c 200 /dev/zero) | curl -sk {version} -o /dev/null -w '%{{http_code}}' -T . -X POST "
         "-H 'Host: shop.lab.test' https://127.0.0.1/api/x"
     )
     assert done.stdout == "411", done
