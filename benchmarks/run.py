@@ -42,7 +42,13 @@ def measure(name: str) -> result.Document:
         return result.document(name, None, " ".join(str(exc).split()))
 
 
+def end_in_order(number: int, _frame: object) -> None:
+    """Loads and playbooks that were started are ended on the way out."""
+    sys.exit(128 + number)
+
+
 def main(arguments: list[str]) -> int:
+    signal.signal(signal.SIGTERM, end_in_order)
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("figure", nargs="*", metavar="FIGURE", help=f"of {', '.join(FIGURES)}; all where none is named")
     names = parser.parse_args(arguments).figure or list(FIGURES)
