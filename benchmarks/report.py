@@ -33,6 +33,10 @@ TITLES = {
     "deploy_loss": "Requests lost by deploys",
     "deploy_time": "What a deploy takes beyond the app's own start",
     "rollback_time": "From Enter to the last answer of the bad release",
+    "backup_faults": "Faults of backups, and who names them",
+    "backup_pitr": "Points in time, and how much a loss costs",
+    "backup_rates": "How fast backups and restores are, and what the app notices",
+    "backup_retention": "Random schedules of backups and the last verified copy",
 }
 
 

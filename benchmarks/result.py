@@ -147,10 +147,13 @@ def problems(name: str, found: Document) -> Iterator[str]:
 
 
 def _shapes(value: Any, path: str) -> Iterator[tuple[str, str, str]]:
-    """Whatever names p50 is a latency, whatever names failed is a loss: both in full, wherever they stand."""
+    """Whatever names p50 is a latency, whatever counts failed is a loss: both in full, wherever they stand.
+
+    A list of what failed in each moment, for a picture, counts nothing.
+    """
     if isinstance(value, dict):
         for mark, keys in (("p50", LATENCY), ("failed", LOSS)):
-            if mark in value and not set(keys) <= set(value):
+            if mark in value and not isinstance(value[mark], list) and not set(keys) <= set(value):
                 yield path, ", ".join(value), ", ".join(keys)
         if "failed" in value and isinstance(value.get("by_kind"), dict):
             total = sum(value["by_kind"].values())

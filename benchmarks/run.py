@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / ".collection"))
 
-from ansible_collections.evenkeel.platform.benchmarks import report, result, rig
-from ansible_collections.evenkeel.platform.benchmarks.figures import deploy, lab
+from ansible_collections.evenkeel.platform.benchmarks import backup_rig, report, result, rig
+from ansible_collections.evenkeel.platform.benchmarks.figures import backup, backup_faults, backup_rates, deploy, lab
 
 FIGURES: dict[str, Callable[[Path], result.Measured]] = {
     "lab_time": lab.lab_time,
@@ -24,6 +25,10 @@ FIGURES: dict[str, Callable[[Path], result.Measured]] = {
     "deploy_loss": deploy.deploy_loss,
     "deploy_time": deploy.deploy_time,
     "rollback_time": deploy.rollback_time,
+    "backup_faults": backup_faults.backup_faults,
+    "backup_pitr": backup.backup_pitr,
+    "backup_rates": backup_rates.backup_rates,
+    "backup_retention": backup.backup_retention,
 }
 
 
@@ -33,14 +38,22 @@ def measure(name: str) -> result.Document:
     folder.mkdir(parents=True)
     try:
         return result.document(name, FIGURES[name](folder))
-    except (result.NotMeasured, rig.Silent) as exc:
+    except (result.NotMeasured, rig.Silent, backup_rig.Unexpected) as exc:
         return result.document(name, None, " ".join(str(exc).split()))
 
 
+def end_in_order(number: int, _frame: object) -> None:
+    """Loads and playbooks that were started are ended on the way out."""
+    sys.exit(128 + number)
+
+
 def main(arguments: list[str]) -> int:
+    signal.signal(signal.SIGTERM, end_in_order)
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("figure", nargs="*", metavar="FIGURE", help=f"of {', '.join(FIGURES)}; all where none is named")
     names = parser.parse_args(arguments).figure or list(FIGURES)
+    # Servers and mounts of a figure go with it, also where it is ended.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     unknown = [name for name in names if name not in FIGURES]
     if unknown:
         parser.error(f"run: figure: found {', '.join(unknown)}, need one of {', '.join(FIGURES)}. Set FIGURE.")

@@ -4,18 +4,20 @@
 
 """Plants each defect of molecule/<scenario>/mutants.yml in a copy of the checkout, and sees its scenario turn red.
 
-A list of {name, file, find, replace}; `find` must occur in `file` exactly once. The scenario's hosts are created and
-prepared once, the unchanged copy must be green, and then each defect is planted, converged and verified on hosts made
-anew. The table goes to docs/mutants.md.
+A list of {name, tests, file, find, replace}; `find` must occur in `file` exactly once, and `tests` are those of the
+scenario that tell the defect, with those they build on. The unchanged copy must pass them all, and then each defect is
+planted, converged and asked of its tests on hosts made anew. The table goes to docs/mutants.md.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import re
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,12 +29,12 @@ ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / ".cache"
 COPY = CACHE / "mutants" / "checkout"
 TABLE = ROOT / "docs" / "mutants.md"
-STEPS = ("destroy", "create", "prepare", "converge", "idempotence", "verify")
-LIMIT_SECONDS = 480
+STEPS = ("destroy", "create", "prepare", "converge", "verify")
+LIMIT_SECONDS = 900
 HEAD = """# Planted defects
 
-`make mutants` plants each defect in a copy of the checkout and runs the role's scenario on fresh hosts. A defect is
-caught when a step of the scenario fails.
+`make mutants` plants each defect in a copy of the checkout, converges the role's scenario on fresh hosts and runs the
+tests that the defect names; without a defect all of them pass. A defect is caught when one of the two fails.
 
 | scenario | defect | file | caught by |
 |---|---|---|---|
@@ -45,6 +47,7 @@ class Mutant:
 
     scenario: str
     name: str
+    tests: tuple[str, ...]
     file: str
     find: str
     replace: str
@@ -62,13 +65,20 @@ def read_mutants(scenario: str, entries: object) -> list[Mutant]:
         )
     mutants = []
     for number, entry in enumerate(entries, start=1):
-        missing = sorted({"name", "file", "find", "replace"} - set(entry))
+        missing = sorted({"name", "tests", "file", "find", "replace"} - set(entry))
         if missing:
             raise MutantError(
                 f"mutants: defect {number} of {scenario}: found no {', '.join(missing)}, "
-                "need name, file, find and replace. Add what is missing."
+                "need name, tests, file, find and replace. Add what is missing."
             )
-        mutants.append(Mutant(scenario, *(str(entry[key]) for key in ("name", "file", "find", "replace"))))
+        mutants.append(
+            Mutant(
+                scenario,
+                str(entry["name"]),
+                tuple(entry["tests"]),
+                *(str(entry[key]) for key in ("file", "find", "replace")),
+            )
+        )
     return mutants
 
 
@@ -82,6 +92,18 @@ def plant(mutant: Mutant, text: str) -> str:
     return text.replace(mutant.find, mutant.replace)
 
 
+def refuse_unknown_tests(mutants: list[Mutant], scenario: str, texts: Iterable[str]) -> None:
+    """A test that is not there would let every defect through."""
+    there = {name for text in texts for name in re.findall(r"^def (test_\w+)", text, re.MULTILINE)}
+    for mutant in mutants:
+        unknown = sorted(set(mutant.tests) - there)
+        if unknown or not mutant.tests:
+            raise MutantError(
+                f"mutants: tests of {mutant.name} of {scenario}: found {', '.join(unknown) or 'none'}, "
+                f"need names of tests in molecule/{scenario}/tests. Mend tests."
+            )
+
+
 def copy_checkout() -> None:
     """Copy the checkout, so that nothing is planted in itself."""
     checkout.copy_to(COPY)
@@ -91,8 +113,8 @@ def copy_checkout() -> None:
             (COPY / ".cache" / name).symlink_to(CACHE / name)
 
 
-def molecule(scenario: str, step: str, log: Path) -> bool:
-    """Run one step of a scenario in the copy; true when it is green."""
+def molecule(scenario: str, step: str, tests: Iterable[str], log: Path) -> bool:
+    """Run one step of a scenario in the copy, with these of its tests; true when it is green."""
     beside = Path(sys.executable).with_name("molecule")
     program = CACHE / "venv" / "bin" / "molecule"
     first = next((str(path) for path in (program, beside) if path.exists()), "molecule")
@@ -100,6 +122,8 @@ def molecule(scenario: str, step: str, log: Path) -> bool:
         **os.environ,
         "PATH": os.pathsep.join([str(Path(first).parent), "/usr/bin", os.environ.get("PATH", "")]),
         "ANSIBLE_CONFIG": str(COPY / "ansible.cfg"),
+        # The first test that turns red is enough.
+        "PYTEST_ADDOPTS": f"-x -k '{' or '.join(tests)}'",
         "MOLECULE_EPHEMERAL_DIRECTORY": str(CACHE / "mutants" / "molecule" / scenario),
     }
     with log.open("a", encoding="utf-8") as output:
@@ -119,18 +143,18 @@ def molecule(scenario: str, step: str, log: Path) -> bool:
     return asked.returncode == 0
 
 
-def first_red(scenario: str, log: Path) -> str:
+def first_red(scenario: str, tests: Iterable[str], log: Path) -> str:
     """The step of a scenario that fails first; empty when all are green. What cannot be set up is an error."""
     log.parent.mkdir(parents=True, exist_ok=True)
     log.unlink(missing_ok=True)
     try:
         for step in STEPS:
-            if not molecule(scenario, step, log):
+            if not molecule(scenario, step, tests, log):
                 if step in {"destroy", "create", "prepare"}:
                     raise MutantError(f"mutants: {step} of {scenario}: found it failed, need hosts. See {log.name}.")
                 return step
     finally:
-        molecule(scenario, "destroy", log)
+        molecule(scenario, "destroy", tests, log)
     return ""
 
 
@@ -140,42 +164,47 @@ def try_mutant(mutant: Mutant) -> str:
     text = path.read_text(encoding="utf-8")
     path.write_text(plant(mutant, text), encoding="utf-8")
     try:
-        return first_red(mutant.scenario, CACHE / "mutants" / f"{mutant.scenario}-{mutant.name}.log".replace(" ", "-"))
+        log = CACHE / "mutants" / f"{mutant.scenario}-{mutant.name}.log".replace(" ", "-")
+        return first_red(mutant.scenario, mutant.tests, log)
     finally:
         path.write_text(text, encoding="utf-8")
 
 
-def write_table(rows: dict[Mutant, str], scenarios: list[str]) -> None:
-    """Write the table, with the rows of scenarios that did not run kept as they were."""
+def write_table(rows: dict[Mutant, str], declared: set[tuple[str, str]]) -> None:
+    """Write the table, with the rows of declared defects that did not run now kept as they were."""
+    run = {(one.scenario, one.name) for one in rows}
     kept = []
-    if TABLE.exists():
-        lines = TABLE.read_text(encoding="utf-8").splitlines()
-        kept = [line for line in lines if line.startswith("| ") and line.split("|")[1].strip() not in scenarios]
-        kept = [line for line in kept if not line.startswith("| scenario ")]
+    for line in TABLE.read_text(encoding="utf-8").splitlines() if TABLE.exists() else []:
+        cells = tuple(cell.strip() for cell in line.split("|")[1:3])
+        if cells in declared - run:
+            kept.append(line)
     new = [f"| {one.scenario} | {one.name} | `{one.file}` | {step or '**nothing**'} |" for one, step in rows.items()]
     TABLE.write_text(HEAD + "\n".join(sorted([*kept, *new])) + "\n", encoding="utf-8")
 
 
-def load(options: argparse.Namespace) -> list[Mutant]:
+def load() -> list[Mutant]:
     """Read every list, and see that each defect can be planted before a host is made."""
     import yaml
 
     mutants: list[Mutant] = []
     for path in sorted((ROOT / "molecule").glob("*/mutants.yml")):
-        if not options.scenario or path.parent.name in options.scenario:
-            mutants += read_mutants(path.parent.name, yaml.safe_load(path.read_text(encoding="utf-8")))
+        scenario = path.parent.name
+        found = read_mutants(scenario, yaml.safe_load(path.read_text(encoding="utf-8")))
+        texts = [each.read_text(encoding="utf-8") for each in (path.parent / "tests").glob("*.py")]
+        refuse_unknown_tests(found, scenario, texts)
+        mutants += found
     for mutant in mutants:
         plant(mutant, (ROOT / mutant.file).read_text(encoding="utf-8"))
-    return [mutant for mutant in mutants if not options.name or mutant.name in options.name]
+    return mutants
 
 
-def run(mutants: list[Mutant]) -> int:
+def run(mutants: list[Mutant], declared: set[tuple[str, str]]) -> int:
     """Run each scenario unchanged and then with each defect; the number of defects nothing caught."""
     copy_checkout()
     rows: dict[Mutant, str] = {}
-    scenarios = sorted({mutant.scenario for mutant in mutants})
-    for scenario in scenarios:
-        red = first_red(scenario, CACHE / "mutants" / f"{scenario}-unchanged.log")
+    for scenario in sorted({mutant.scenario for mutant in mutants}):
+        tests = sorted({test for mutant in mutants if mutant.scenario == scenario for test in mutant.tests})
+        red = first_red(scenario, tests, CACHE / "mutants" / f"{scenario}-unchanged.log")
         if red:
             raise MutantError(f"mutants: scenario {scenario} unchanged: found {red} red, need it green. Mend it first.")
         for mutant in [one for one in mutants if one.scenario == scenario]:
@@ -183,7 +212,7 @@ def run(mutants: list[Mutant]) -> int:
             rows[mutant] = try_mutant(mutant)
             word = f"caught by {rows[mutant]}" if rows[mutant] else "NOT CAUGHT"
             print(f"{scenario}: {mutant.name}: {word} in {time.monotonic() - began:.0f} s", flush=True)
-    write_table(rows, scenarios)
+            write_table(rows, declared)
     return sum(not step for step in rows.values())
 
 
@@ -194,12 +223,18 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--list", action="store_true", help="see that each defect can be planted, and run none")
     options = parser.parse_args(arguments)
     try:
-        mutants = load(options)
+        known = load()
+        mutants = [
+            one
+            for one in known
+            if (not options.scenario or one.scenario in options.scenario)
+            and (not options.name or one.name in options.name)
+        ]
         if options.list:
             for mutant in mutants:
                 print(f"{mutant.scenario}: {mutant.name} in {mutant.file}")
             return 0
-        missed = run(mutants)
+        missed = run(mutants, {(one.scenario, one.name) for one in known})
     except MutantError as exc:
         print(exc, file=sys.stderr)
         return 2

@@ -5,7 +5,7 @@
 # PRIVATE to the collection: may change in any release without notice.
 """What an edge holds of its apps: records checked, maps laid out, changes planned.
 
-Everything here works on plain data. A *record* is the ``edge.json`` of
+All but C(read_record) works on plain data. A *record* is the ``edge.json`` of
 ``docs/architecture.md`` section 4.
 """
 
@@ -16,6 +16,7 @@ import ipaddress
 import json
 import re
 import typing as t
+from pathlib import Path
 
 SCHEMA = 2
 COLOURS = ("blue", "green")
@@ -92,6 +93,21 @@ def record_problems(record: t.Any) -> list[str]:
             if route.get("service") not in services:
                 refuse(f"service of {label}", route.get("service"), f"one of {', '.join(sorted(services)) or 'none'}")
     return found
+
+
+def read_record(path: Path) -> tuple[t.Any, list[str]]:
+    """The record in a file as it stands, nothing where there is no file, and why it cannot be used."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None, []
+    except (OSError, ValueError) as exc:
+        problem = (
+            f"edge: record {path}: found one that cannot be read ({exc}), need JSON. "
+            "Deploy the app again after moving the file away."
+        )
+        return None, [problem]
+    return record, record_problems(upgraded(record))
 
 
 def _refuse_health(refuse: t.Callable[[str, t.Any, str], None], health: dict[str, t.Any], label: str) -> None:

@@ -91,6 +91,17 @@ previous:
   returned: always
   type: str
   sample: ""
+record:
+  description: What the edge knows of the app, in the present shape; empty where it knows none.
+  returned: always
+  type: dict
+  sample: {schema: 2, app: shop, hosts: [shop.example.com], services: {}, routes: {blue: [], green: []}}
+record_problems:
+  description: One sentence for each reason why the record cannot be used.
+  returned: always
+  type: list
+  elements: str
+  sample: []
 drift:
   description: One sentence for each place that differs from what the current worker serves.
   returned: always
@@ -100,10 +111,11 @@ drift:
 """
 
 import typing as t
+from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.evenkeel.platform.plugins.module_utils import _adapter, _entry
+from ansible_collections.evenkeel.platform.plugins.module_utils import _adapter, _edge, _entry
 from ansible_collections.evenkeel.platform.plugins.module_utils._failure import Failure
 from ansible_collections.evenkeel.platform.plugins.module_utils._haproxy import Unreachable
 from ansible_collections.evenkeel.platform.plugins.module_utils._state import STATE_ARGUMENTS, Records
@@ -129,6 +141,12 @@ def unconfirmed(stamp: str) -> list[str]:
     if not stamp.startswith("unconfirmed:"):
         return []
     return ["the edge was away, and serves nothing of the app until its entry is confirmed"]
+
+
+def recorded(records: Records) -> dict[str, t.Any]:
+    """What the edge knows of the app, and why it cannot be used: a release asks for it, status does not."""
+    record, problems = _edge.read_record(Path(records.path("edge.json")))
+    return {"record": _edge.upgraded(record) or {}, "record_problems": problems}
 
 
 def read(module: AnsibleModule, records: Records) -> dict[str, t.Any]:
@@ -163,6 +181,7 @@ def read(module: AnsibleModule, records: Records) -> dict[str, t.Any]:
         "excluded": excluded,
         "moved_at": state.get("moved_at") or "",
         "previous": state.get("previous") or "",
+        **recorded(records),
         "drift": drift(served, workers, saved, state.get("entry")) + unconfirmed(adapter.stamped()),
     }
 

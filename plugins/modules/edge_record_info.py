@@ -59,7 +59,6 @@ fingerprint:
   sample: 4f53cda18c2baa0c0354bb5f9a3ecbe5ed12ab4d8e11ba873c2f11161202b945
 """
 
-import json
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
@@ -77,14 +76,7 @@ def read_records(state_dir: Path) -> list[dict]:
     """Read every record on this edge as it stands; one that cannot be read stops everything."""
     records = []
     for path in sorted(state_dir.glob("*/edge.json")):
-        try:
-            record = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as exc:
-            raise _edge.EdgeError(
-                f"edge: record {path}: found one that cannot be read ({exc}), need JSON. "
-                "Deploy the app again after moving the file away."
-            ) from exc
-        problems = _edge.record_problems(_edge.upgraded(record))
+        record, problems = _edge.read_record(path)
         if problems:
             raise _edge.EdgeError(" ".join(problems))
         records.append(record)

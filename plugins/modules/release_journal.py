@@ -252,6 +252,11 @@ rehomed:
   returned: always
   type: dict
   sample: {bot: app1}
+former:
+  description: The content of the release that is live, empty unless its run was sealed and no other began since.
+  returned: always
+  type: dict
+  sample: {}
 other_secrets:
   description: Names of the secrets whose values of O(secrets) are others than a release that is gone back to ran with.
   returned: always
@@ -332,6 +337,7 @@ def empty() -> dict[str, t.Any]:
         "abandoned": "",
         "pruned": [],
         "rehomed": {},
+        "former": {},
         "other_secrets": [],
         "ledger_row": {},
     }
@@ -421,6 +427,7 @@ def opening(records: Records, params: dict[str, t.Any], writing: bool) -> dict[s
         else [],
     }
     run = _journal.unfinished(lines)
+    result["former"] = {} if run else (kept.get(live.release) or {}).get("content") or {}
     result["from"], result["to"] = _journal.colours(live)
     result["rehomed"] = _homes.moving(recorded_homes(records), params["homes"])
     refused = _homes.refusals(records.app, result["rehomed"], params["hosts"], params["singleton_moved"])

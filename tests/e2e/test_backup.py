@@ -89,6 +89,31 @@ def test_side_by_side_brings_every_row_back_and_leaves_the_live_database(
         sql("drop database if exists shop_beside", "postgres")
 
 
+def test_in_place_stops_the_app_behind_its_maintenance_page_and_brings_both_back(
+    backed_up: rig.Play, content: str, folder: Path
+) -> None:
+    assert backed_up.code == 0
+    release = rig.live_release()
+    sql("create table in_place_probe (what text)")
+    options = {
+        "restore_instance": "shop",
+        "restore_mode": "in_place",
+        "restore_confirm": "shop",
+        "restore_stop_apps": ["shop"],
+    }
+    run = rig.begin(RESTORE, "-e", json.dumps(options), folder=folder)
+    with rig.ended(run):
+        run.wait_for_task(r".*service \| Restore$")
+        status, page = rig.get("/api/version")
+        run.wait()
+    assert (run.code, status) == (0, 503), run.tail()
+    assert "maintenance" in page
+    assert sql(CONTENT) == content
+    assert sql("select to_regclass('in_place_probe') is null") == "t"
+    assert rig.live_release() == release
+    assert rig.bot_overlaps()["overlaps"] == 0
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The bot sent to the other app host and back: never there twice, and never missing at the end."""
+"""The bot sent to the other app host and back: never there twice, and never missing at the end. So is a job."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from ansible_collections.evenkeel.platform.benchmarks import rig
 from ansible_collections.evenkeel.platform.tests import shop
 
+TIMERS = "systemctl list-timers --all --plain --no-legend evenkeel-job-shop-report.timer | wc -l"
 BOTS = "docker ps --quiet --filter name=^/shop-bot$ | wc -l"
 
 
@@ -24,6 +25,14 @@ def test_bot_moves_to_the_host_it_is_given_and_is_never_there_twice(folder: Path
     stats = rig.bot_overlaps()
     assert stats["polls"] > polls
     assert stats["overlaps"] == 0, stats
+
+
+def test_job_is_timed_on_the_host_it_is_given_alone(folder: Path) -> None:
+    release = rig.live_release()
+    for host, other in (("app1", "app2"), ("app2", "app1")):
+        run = shop.deploy(release, folder, app_deploy_retry=release, shop_report_host=host)
+        assert run.code == 0, run.tail()
+        assert rig.on_hosts("app", TIMERS) == {host: "1", other: "0"}
 
 
 def test_bot_whose_host_is_gone_is_not_started_elsewhere(folder: Path, tmp_path: Path) -> None:

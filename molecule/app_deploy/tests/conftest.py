@@ -27,7 +27,7 @@ def on_hosts(ansible):
     def run(*argv, options=None):
         inventory = ["--inventory", os.environ["MOLECULE_INVENTORY_FILE"], "--diff"]
         variables = ["--extra-vars", f"@{HERE}/group_vars/all.yml", "--extra-vars", json.dumps(options or {})]
-        return on_hosts(*argv, *inventory, *variables)
+        return ansible(*argv, *inventory, *variables)
 
     return run
 

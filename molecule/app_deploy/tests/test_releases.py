@@ -274,32 +274,3 @@ def test_rollback_goes_on_without_the_record_host_and_is_mended_when_it_is_back(
     assert running(app, "background") == ["1.1"]
     rows = [json.loads(line) for line in hosts["edge-a"].check_output(f"cat {STATE}/ledger.jsonl").splitlines()]
     assert (rows[-1]["kind"], rows[-1]["identity"], rows[-1]["result"]) == ("rollback", "1.1", "live")
-
-
-def test_deploy_goes_on_without_an_edge_that_is_said_to_be_away(hosts, edges, app, deploy, powered_off, until):
-    with powered_off("edge-b"):
-        run = deploy("1.0", "--limit", "!edge-b", app_deploy_retry="1.0")
-        assert run.rc != 0
-        assert "name an edge that is down in app_deploy_edges_away" in run.output
-        run = deploy("1.0", "--limit", "!edge-b", app_deploy_retry="1.0", app_deploy_edges_away="edge-b")
-        assert run.rc == 0, run.raw
-        assert entries([hosts["edge-a"]]) == ["blue:0:1.0:1.1"]
-        assert running(app, "background") == ["1.0"]
-    assert until(lambda: hosts["edge-b"].run("curl -skf -H 'Host: demo.lab.test' https://127.0.0.1/").rc == 0)
-    assert served(hosts["edge-b"]) == "1.0"
-    assert entries(edges) == ["blue:0:1.0:1.1"] * 2
-
-
-@pytest.mark.parametrize(
-    ("away", "sentence"),
-    [
-        ("edge-c", "found edge-c, need names of edge-a, edge-b"),
-        ("edge-a", "found edge-a among them, which keeps the records"),
-        ("edge-a,edge-b", "found all of them, need one that answers"),
-    ],
-)
-def test_edges_that_cannot_be_away_are_named(edges, deploy, away, sentence):
-    run = deploy("1.1", app_deploy_edges_away=away)
-    assert run.rc != 0
-    assert sentence in run.output
-    assert entries(edges) == ["blue:0:1.0:1.1"] * 2

@@ -246,9 +246,13 @@ def test_body_over_the_limit_is_refused(host):
 def test_body_that_hides_its_length_is_refused(host, version):
     done = host.run(
         f"head -c 200 /dev/zero | curl -sk {version} -o /dev/null -w '%{{http_code}}' -T - -X POST "
-        "-H 'Host: shop.lab.test' https://127.0.0.1/api/x"
+        f"-H 'Host: shop.lab.test' 'https://127.0.0.1/api/x?hidden{version}'"
     )
-    assert done.stdout == "411", done
+    # HAProxy 2.6 resets the stream of a request that is still being sent, and curl then may tell no status.
+    assert done.stdout == "411" or (done.stdout, done.rc, version) == ("000", 92, "--http2"), done
+    refused = f"journalctl -u haproxy --since -20s -o cat --no-pager | grep -F '/api/x?hidden{version} '"
+    assert settled(lambda: "/<NOSRV> " in host.run(refused).stdout), done
+    assert " 411 " in host.check_output(refused)
     empty = host.run(
         f"curl -sk {version} -o /dev/null -w '%{{http_code}}' -X POST -H 'Host: shop.lab.test' https://127.0.0.1/api/x"
     )

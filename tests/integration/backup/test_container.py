@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import KEY, Cluster, Instance, missing
+from ansible_collections.evenkeel.platform.benchmarks.backup_rig import KEY, Cluster, Instance, missing
 
 REASON = missing("restic", "pgbackrest")
 pytestmark = pytest.mark.skipif(bool(REASON), reason=REASON or "all there")
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(bool(REASON), reason=REASON or "all there")
 ENGINE = """#!/bin/bash
 export PATH={bin}:$PATH
 verb=$1; shift
-if [[ $verb == ps ]]; then echo stray; exit; fi
+if [[ $verb == ps ]]; then echo "stray 4194305"; exit; fi
 if [[ $verb == rm ]]; then echo "$verb $*" >>{log}; exit; fi
 network=; program=; log={log}
 while [[ $1 == --* ]]; do
@@ -30,7 +30,8 @@ while [[ $1 == --* ]]; do
         --rm|--interactive|--init|--read-only) shift ;;
         --network) network=$2; shift 2 ;;
         --entrypoint) program=$2; shift 2 ;;
-        --pull|--tmpfs|--label|--cap-drop|--security-opt|--user|--volume|--env) shift 2 ;;
+        --volume) echo "volume $2" >>{log}; shift 2 ;;
+        --pull|--tmpfs|--label|--cap-drop|--security-opt|--user|--env) shift 2 ;;
         *) echo "unknown option $1" >&2; exit 125 ;;
     esac
 done
@@ -104,3 +105,13 @@ def test_a_server_in_a_container_is_backed_up_and_drilled(folder: Path, options:
     assert "run none postgres" in calls
     assert ("run container:shop-db pg_dump" if engine == "logical" else "exec  pgbackrest") in calls
     assert not list(Path(made.options["work_dir"]).iterdir())
+    if engine == "physical":
+        for words in ((), ("--into", str(folder / "beside"))):
+            restored = Path(made.good("restore", *words)["restored"]["at"])
+            assert (restored / "PG_VERSION").exists()
+            volumes = [
+                line.split()[1].split(":")[0]
+                for line in (folder / "docker.log").read_text().splitlines()
+                if line.startswith("volume")
+            ]
+            assert any(restored.is_relative_to(volume) for volume in volumes)

@@ -16,19 +16,25 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import KEY, RUNNER, Cluster, Instance, missing
+from ansible_collections.evenkeel.platform.benchmarks.backup_rig import (
+    GONE,
+    KEY,
+    OUT,
+    RUNNER,
+    SMALL_DISK,
+    Cluster,
+    Instance,
+    Shim,
+    flip,
+    kept,
+    lacking,
+    links,
+    missing,
+    packs,
+)
 
 REASON = missing("restic", "faketime")
 pytestmark = pytest.mark.skipif(bool(REASON), reason=REASON or "all there")
-
-SMALL_DISK = (
-    "unshare",
-    "--mount",
-    "sh",
-    "-c",
-    'mount -t tmpfs -o size=$0 tmpfs "$1" && chmod 711 "$1" && shift && exec "$@"',
-)
-GONE = ("unshare", "--mount", "sh", "-c", 'mount -t tmpfs tmpfs "$0" && exec "$@"')
 
 
 @pytest.fixture(scope="module")
@@ -53,36 +59,13 @@ def shop(folder: Path, cluster: Cluster) -> Instance:
         server={"host": str(cluster.socket), "user": "postgres", "data_dir": str(cluster.data)},
         databases=["shop"],
     )
-    # A folder of links, in which one program at a time is another.
-    (folder / "bin").mkdir()
-    for path in cluster.bin.iterdir():
-        (folder / "bin" / path.name).symlink_to(path)
+    links(folder, cluster)
     assert made.faults("backup") == {("store", "store_unreachable")}
     made.good("prepare")
     assert made.faults("backup") == {("escrow", "key_not_escrowed")}
     made.good("escrow-check", "--key-file", "-", given=KEY)
     made.good("backup")
     return made
-
-
-class Shim:
-    """Stands in for one program until it is taken away."""
-
-    def __init__(self, instance: Instance, cluster: Cluster, program: str, script: str) -> None:
-        self.link, self.real = instance.folder / "bin" / program, cluster.bin / program
-        self.script = script
-
-    def __enter__(self) -> None:
-        self.link.unlink()
-        self.link.write_text(f"#!/bin/bash\nreal={self.real}\n{self.script}\n")
-        self.link.chmod(0o755)
-
-    def __exit__(self, *_why: object) -> None:
-        self.link.unlink()
-        self.link.symlink_to(self.real)
-
-
-OUT = "for word; do case $word in --file=*) out=${word#--file=};; esac; done\n"
 
 
 @pytest.mark.parametrize(
@@ -129,57 +112,34 @@ def test_a_missing_role_is_named_by_the_drill(shop: Instance, cluster: Cluster) 
 
 def test_a_missing_extension_is_named_by_the_drill(shop: Instance, cluster: Cluster) -> None:
     shop.good("backup")
-    version = cluster.bin.parent.name
-    lacking = shop.folder / "lacking"
-    shutil.copytree(cluster.bin, lacking / "usr/lib/postgresql" / version / "bin")
-    (lacking / "usr/lib/postgresql" / version / "lib").symlink_to(cluster.bin.parent / "lib")
-    shutil.copytree(f"/usr/share/postgresql/{version}", lacking / "usr/share/postgresql" / version)
-    for path in (lacking / "usr/share/postgresql" / version / "extension").glob("pgcrypto*"):
-        path.unlink()
-    (lacking / "usr/share/postgresql-common").symlink_to("/usr/share/postgresql-common")
-    kept = shop.options["where"]
-    shop.options["where"] = {**kept, "bin_dir": str(lacking / "usr/lib/postgresql" / version / "bin")}
+    without = lacking(shop.folder, cluster, "pgcrypto")
+    before = shop.options["where"]
+    shop.options["where"] = {**before, "bin_dir": str(without)}
     shop.write()
     try:
         assert shop.faults("drill") == {("L3", "missing_extension")}
     finally:
-        shop.options["where"] = kept
+        shop.options["where"] = before
         shop.write()
 
 
 @pytest.fixture
 def spoiled(shop: Instance) -> t.Iterator[Path]:
     """The repository, put back afterwards."""
-    repository, kept = shop.folder / "repo" / "shop", shop.folder / "kept"
-    subprocess.run(["cp", "-a", str(repository), str(kept)], check=True)
-    yield repository
-    shutil.rmtree(repository)
-    kept.rename(repository)
-
-
-def packs(repository: Path) -> list[Path]:
-    return sorted(
-        (path for path in (repository / "data").rglob("*") if path.is_file()), key=lambda path: path.stat().st_size
-    )
+    with kept(shop.folder / "repo" / "shop") as repository:
+        yield repository
 
 
 def test_a_flipped_byte_is_named(shop: Instance, spoiled: Path) -> None:
     for pack in packs(spoiled)[-3:]:
-        pack.chmod(0o600)
-        with pack.open("r+b") as stream:
-            stream.seek(pack.stat().st_size // 3)
-            byte = stream.read(1)
-            stream.seek(-1, 1)
-            stream.write(bytes([byte[0] ^ 1]))
+        flip(pack, 1 / 3)
     assert ("L1", "flipped_byte") in shop.faults("verify", "--read-data")
     assert {fault for _stage, fault in shop.faults("drill")} <= {"flipped_byte", "partial_upload"}
 
 
 def test_an_upload_that_lost_a_part_is_named(shop: Instance, spoiled: Path) -> None:
     packs(spoiled)[-1].unlink()
-    faults = shop.faults("verify")
-    assert {stage for stage, _fault in faults} == {"L1"}
-    assert {fault for _stage, fault in faults} <= {"partial_upload", "flipped_byte"}
+    assert shop.faults("verify") == {("L1", "partial_upload")}
 
 
 def test_a_wrong_key_is_named(shop: Instance) -> None:
@@ -216,13 +176,13 @@ def test_a_full_disk_is_named_before_and_during_the_dump(shop: Instance) -> None
     work = str(shop.folder / "work")
     assert shop.faults("backup", prefix=(*SMALL_DISK, "300k", work)) == {("dump", "disk_full")}
     state = shop.folder / "state" / "shop" / "backups"
-    kept = shop.folder / "backups"
-    state.rename(kept)
+    away = shop.folder / "backups"
+    state.rename(away)
     try:
         assert shop.faults("backup", prefix=(*SMALL_DISK, "300k", work)) == {("dump", "disk_full")}
     finally:
         shutil.rmtree(state, ignore_errors=True)
-        kept.rename(state)
+        away.rename(state)
 
 
 def test_no_space_is_computed_before_a_restore(shop: Instance) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import KEY, Instance, missing
+from ansible_collections.evenkeel.platform.benchmarks.backup_rig import KEY, Instance, missing
 
 REASON = missing("restic")
 pytestmark = pytest.mark.skipif(bool(REASON), reason=REASON or "all there")

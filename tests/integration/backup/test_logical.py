@@ -5,14 +5,25 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import subprocess
+import sys
+import time
 import typing as t
 from pathlib import Path
 
 import pytest
 
-from .conftest import KEY, Cluster, Instance, missing
+from ansible_collections.evenkeel.platform.benchmarks.backup_rig import (
+    KEY,
+    RUNNER,
+    Cluster,
+    Instance,
+    as_server,
+    missing,
+)
 
 REASON = missing("restic")
 pytestmark = pytest.mark.skipif(bool(REASON), reason=REASON or "all there")
@@ -175,6 +186,26 @@ def test_a_database_in_use_is_not_replaced(shop: Instance, cluster: Cluster) -> 
     assert cluster.sql("select count(*) from orders where note = 'only live'") == "1"
 
 
+def test_a_restore_that_is_ended_from_outside_brings_the_app_back(shop: Instance, cluster: Cluster) -> None:
+    log = hooked(shop, stop_app=[["sh", "-c", f"echo stopped >> {shop.folder}/hooks.log; sleep 60"]])
+    argv = [sys.executable, str(RUNNER), "restore", shop.name, "--config-dir", str(shop.configs)]
+    run = subprocess.Popen(
+        [*argv, "--mode", "in_place", "--confirm", "shop"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    deadline = time.monotonic() + 120
+    while not log.exists() or "stopped" not in log.read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    run.terminate()
+    document = json.loads(run.communicate(timeout=60)[0])
+    assert run.returncode == document["exit"] == 1
+    assert "Interrupted: SIGTERM" in document["failures"][0]["sentence"]
+    assert log.read_text().split()[-2:] == ["stopped", "start_app"]
+    assert cluster.sql("select count(*) from orders where note = 'only live'") == "1"
+    assert not list(Path(shop.options["work_dir"]).iterdir())
+    hooked(shop)
+
+
 def test_retention_keeps_what_was_restored(shop: Instance) -> None:
     shop.options["repositories"][0]["retention"] = {"last": 1}
     shop.options["hooks"] = {}
@@ -185,6 +216,68 @@ def test_retention_keeps_what_was_restored(shop: Instance) -> None:
     left = [entry["id"] for entry in shop.good("status")["status"]["backups"]]
     assert drilled in left
     assert len([entry for entry in shop.good("status")["status"]["backups"] if not entry["keep"]]) == 2
+
+
+def test_a_key_that_is_proven_again_changes_nothing(shop: Instance) -> None:
+    assert not shop.good("escrow-check", "--key-file", "-", given=KEY)["changed"]
+
+
+def test_a_role_that_may_not_read_passwords_is_refused(shop: Instance, cluster: Cluster) -> None:
+    cluster.sql("create role keeper login in role pg_read_all_data, pg_monitor")
+    live = shop.options["server"]
+    shop.options["server"] = {**live, "user": "keeper"}
+    shop.write()
+    try:
+        assert [one["ok"] for one in shop.good("prepare")["settings"] if one["name"] == "superuser"] == [False]
+        assert shop.faults("backup") == {("server", "settings_wrong")}
+    finally:
+        shop.options["server"] = live
+        shop.write()
+
+
+def test_a_replica_is_watched_and_backed_up(shop: Instance, cluster: Cluster) -> None:
+    slot = "select pg_create_physical_replication_slot('data2')"
+    cluster.sql(slot)
+    copy = shop.folder / "replica"
+    copy.mkdir()
+    shutil.chown(copy, "postgres")
+    words = ["-D", str(copy / "data"), "-R", "-S", "data2", "--checkpoint=fast"]
+    subprocess.run(as_server(*cluster.client("pg_basebackup", *words)), check=True, capture_output=True)
+    replica = Cluster.of(copy, copy / "data", cluster.bin)
+    here = Instance(
+        shop.folder,
+        "replica",
+        "logical",
+        where=shop.options["where"],
+        server={"host": str(replica.socket), "user": "postgres", "data_dir": str(replica.data)},
+        databases=["shop"],
+    )
+    labels = 'engine="logical",instance="shop",replica="data2"'
+    try:
+        shop.good("metrics")
+        assert shop.metrics()[f"evenkeel_backup_replica_connected{{{labels}}}"] == 1
+        here.good("prepare")
+        here.good("escrow-check", "--key-file", "-", given=KEY)
+        made = here.good("backup")
+        assert made["backup"]["level"] == 2
+        assert here.good("drill")["drill"]["level"] == 5
+        here.good("metrics")
+        lags = {name: value for name, value in here.metrics().items() if "replica_lag_seconds" in name}
+        assert list(lags.values()) == [0]
+    finally:
+        replica.stop()
+    shop.good("metrics")
+    cluster.sql("insert into orders (note) values ('while it was gone')")
+    shop.good("metrics")
+    time.sleep(1.1)
+    shop.good("metrics")
+    figures = shop.metrics()
+    assert figures[f"evenkeel_backup_replica_connected{{{labels}}}"] == 0
+    assert figures[f"evenkeel_backup_replica_lag_seconds{{{labels}}}"] >= 1
+    assert figures[f"evenkeel_backup_replica_lag_bytes{{{labels}}}"] > 0
+    cluster.sql("select pg_drop_replication_slot('data2')")
+    shop.good("metrics")
+    assert not any("replica" in name for name in shop.metrics())
 
 
 def test_a_bare_host_needs_configuration_key_and_store(shop: Instance, cluster: Cluster) -> None:

@@ -14,7 +14,18 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import KEY, Cluster, Instance, as_server, missing
+from ansible_collections.evenkeel.platform.benchmarks.backup_rig import (
+    KEY,
+    Cluster,
+    Instance,
+    archiving,
+    as_server,
+    biggest_bundle,
+    flip,
+    kept,
+    missing,
+    physical,
+)
 
 REASON = missing("pgbackrest")
 pytestmark = pytest.mark.skipif(bool(REASON), reason=REASON or "all there")
@@ -22,13 +33,7 @@ pytestmark = pytest.mark.skipif(bool(REASON), reason=REASON or "all there")
 
 @pytest.fixture(scope="module")
 def cluster(folder: Path) -> t.Iterator[Cluster]:
-    config = folder / "etc" / "wal.pgbackrest.conf"
-    made = Cluster(
-        folder,
-        archive_mode="on",
-        wal_level="replica",
-        archive_command=f"pgbackrest --config={config} --stanza=wal archive-push %p",
-    )
+    made = Cluster(folder, **archiving(folder, "wal"))
     made.sql("create database shop", "postgres")
     made.sql(
         "create table orders (id bigint generated always as identity primary key, note text, at timestamptz default clock_timestamp())"
@@ -40,20 +45,7 @@ def cluster(folder: Path) -> t.Iterator[Cluster]:
 
 @pytest.fixture(scope="module")
 def wal(folder: Path, cluster: Cluster) -> Instance:
-    made = Instance(
-        folder,
-        "wal",
-        "physical",
-        where={"kind": "host", "bin_dir": str(cluster.bin), "user": "postgres"},
-        server={"host": str(cluster.socket), "user": "postgres", "data_dir": str(cluster.data)},
-        pgbackrest={
-            "config_file": str(folder / "etc" / "wal.pgbackrest.conf"),
-            "lock_path": str(folder / "sock" / "pgbackrest"),
-        },
-    )
-    made.configs.chmod(0o711)
-    (folder / "repo").mkdir(exist_ok=True)
-    (folder / "repo").chmod(0o711)
+    made = physical(folder, "wal", cluster)
     document = made.good("prepare")
     assert document["changed"]
     assert all(one["ok"] for one in document["settings"]), document["settings"]
@@ -71,36 +63,13 @@ def test_a_base_backup_is_recovered_to_exactly_the_canary(wal: Instance, cluster
     assert not list(Path(wal.options["work_dir"]).iterdir())
 
 
-def archived(cluster: Cluster) -> None:
-    """Wait until everything written so far is in the archive."""
-    name = cluster.sql("select pg_walfile_name(pg_switch_wal())")
-    for _attempt in range(300):
-        if cluster.sql("select coalesce(last_archived_wal, '') from pg_stat_archiver") >= name:
-            return
-        time.sleep(0.1)
-    raise AssertionError("the archive does not follow")
-
-
 def recovered(cluster: Cluster, wal: Instance, *words: str) -> tuple[Cluster, Path]:
     """Restore to a folder, start what came of it, and hand it over."""
     into = wal.folder / "beside"
     shutil.rmtree(into, ignore_errors=True)
     document = wal.good("restore", "--mode", "pitr", "--into", str(into), *words)
-    beside = Cluster.__new__(Cluster)
-    beside.folder, beside.data, beside.bin, beside.socket, beside.process = (
-        into,
-        into / "data",
-        cluster.bin,
-        into / "sock",
-        None,
-    )
-    beside.socket.mkdir()
-    shutil.chown(beside.socket, "postgres", "postgres")
-    with (beside.data / "postgresql.auto.conf").open("a") as stream:
-        stream.write(f"unix_socket_directories = '{beside.socket}'\narchive_mode = off\n")
-    beside.start()
     assert document["restored"]["at"] == str(into / "data")
-    return beside, into
+    return Cluster.of(into, into / "data", cluster.bin), into
 
 
 def test_points_in_time_are_met_to_the_second(wal: Instance, cluster: Cluster) -> None:
@@ -118,7 +87,7 @@ def test_points_in_time_are_met_to_the_second(wal: Instance, cluster: Cluster) -
         "begin; insert into orders (note) values ('by xid'); select pg_current_xact_id(); commit"
     ).splitlines()[-1]
     write("last")
-    archived(cluster)
+    cluster.archived()
     for words, there in (
         (("--target-time", target), ["before"]),
         (("--target-name", "release"), ["before", "after"]),
@@ -173,6 +142,27 @@ def test_differential_backups_keep_what_they_need(wal: Instance, cluster: Cluste
     assert drilled["drill"]["backup"] == backups[-1]["id"]
 
 
+def test_what_a_broken_run_left_in_the_store_goes(wal: Instance) -> None:
+    tool = as_server("pgbackrest", f"--config={wal.options['pgbackrest']['config_file']}", "--stanza=wal")
+
+    def labels() -> list[str]:
+        done = subprocess.run([*tool, "--output=json", "info"], check=True, capture_output=True, text=True)
+        return [entry["label"] for entry in json.loads(done.stdout, strict=False)[0]["backup"]]
+
+    before = labels()
+    for annotation in ("evenkeel-id=broken", "whose=another"):
+        subprocess.run([*tool, "--type=full", "--no-expire-auto", f"--annotation={annotation}", "backup"], check=True)
+    wal.good("retain")
+    broken, foreign = labels()[-2:]
+    # The newest is what the next one builds on.
+    assert len(labels()) == len(before) + 2
+    wal.good("backup", "--type", "full")
+    left = labels()
+    assert broken not in left
+    assert foreign in left
+    subprocess.run([*tool, "expire", f"--set={foreign}"], check=True)
+
+
 def test_a_backup_under_load_is_proven_within_the_tolerance(wal: Instance, cluster: Cluster) -> None:
     bench = ["nice", "-n", "10", str(cluster.bin / "pgbench"), "-h", str(cluster.socket), "-U", "postgres"]
     subprocess.run([*bench, "-i", "-q", "-s", "1", "shop"], check=True, capture_output=True)
@@ -191,7 +181,7 @@ def test_a_backup_under_load_is_proven_within_the_tolerance(wal: Instance, clust
 
 def test_the_recovery_point_is_measured_from_the_canary(wal: Instance, cluster: Cluster) -> None:
     wal.good("metrics")
-    archived(cluster)
+    cluster.archived()
     wal.good("metrics")
     figures = wal.metrics()
     labels = 'engine="physical",instance="wal"'
@@ -231,11 +221,8 @@ def newest_id(wal: Instance) -> str:
 @pytest.fixture
 def spoiled(wal: Instance) -> t.Iterator[Path]:
     """The repository, put back afterwards."""
-    repository, kept = wal.folder / "repo" / "wal", wal.folder / "repo" / "kept"
-    subprocess.run(["cp", "-a", str(repository), str(kept)], check=True)
-    yield repository
-    shutil.rmtree(repository)
-    kept.rename(repository)
+    with kept(wal.folder / "repo" / "wal") as repository:
+        yield repository
 
 
 def test_a_missing_segment_is_named(wal: Instance, spoiled: Path) -> None:
@@ -255,20 +242,40 @@ def test_a_missing_segment_is_named(wal: Instance, spoiled: Path) -> None:
     assert gone.name[:24] in str(document["failures"])
 
 
-def spoil(folder: Path) -> None:
-    """Flip one byte in the middle of the biggest bundle."""
-    biggest = max(
-        (path for path in folder.rglob("*") if path.parent.name == "bundle"), key=lambda path: path.stat().st_size
+def test_a_hole_between_two_backups_is_named_and_the_newest_stays_proven(wal: Instance, cluster: Cluster) -> None:
+    cluster.sql("insert into orders (note) values ('in the hole')")
+    cluster.archived()
+    cluster.archived()
+    older = cluster.sql("select last_archived_wal from pg_stat_archiver")
+    cluster.sql("insert into orders (note) values ('behind it')")
+    cluster.archived()
+    wal.good("backup", "--type", "full")
+    with kept(wal.folder / "repo" / "wal") as repository:
+        next((repository / "archive").rglob(f"{older}-*")).unlink()
+        code, document = wal.run("verify")
+        assert code == 3
+        assert [(one["stage"], one["fault"]) for one in document["failures"]] == [("archive", "missing_wal")]
+        assert older in document["failures"][0]["sentence"]
+        assert wal.run("status")[1]["status"]["backups"][-1]["level"] == 2
+    assert wal.good("verify")
+
+
+def test_the_state_is_told_where_nothing_was_ever_done(wal: Instance) -> None:
+    bare = Instance(
+        wal.folder, "bare", "physical", **{key: wal.options[key] for key in ("where", "server", "pgbackrest")}
     )
-    with biggest.open("r+b") as stream:
-        stream.seek(biggest.stat().st_size // 2)
-        byte = stream.read(1)
-        stream.seek(-1, 1)
-        stream.write(bytes([byte[0] ^ 0xFF]))
+    bare.options |= {"instance": "wal", "repositories": wal.options["repositories"]}
+    bare.configs, bare.name = wal.folder / "bare", "wal"
+    bare.configs.mkdir()
+    bare.write()
+    code, document = bare.run("status")
+    assert code == 3
+    assert {one["fault"] for one in document["failures"]} == {"key_not_escrowed", "stale_schedule"}
+    assert document["status"]["repositories"]["local"]["range"]["from"]
 
 
 def test_a_flipped_byte_is_named_where_the_tool_ends_well(wal: Instance, spoiled: Path) -> None:
-    spoil(spoiled / "backup" / "wal" / newest(wal)["snapshot"])
+    flip(biggest_bundle(spoiled / "backup" / "wal" / newest(wal)["snapshot"]))
     config = wal.options["pgbackrest"]["config_file"]
     raw = subprocess.run(
         as_server("pgbackrest", f"--config={config}", "--stanza=wal", "verify"), capture_output=True, check=False
@@ -284,11 +291,20 @@ def test_a_damaged_older_backup_is_believed_no_longer_and_the_newest_is(wal: Ins
     label = json.loads((wal.folder / "state" / "wal" / "backups" / f"{older['id']}.json").read_text())["copies"][0][
         "snapshot"
     ]
-    spoil(spoiled / "backup" / "wal" / label[:16])
+    flip(biggest_bundle(spoiled / "backup" / "wal" / label[:16]))
     document = wal.good("verify")
     assert label[:16] in document["ladder"]["local"][1]["evidence"]
     levels = {entry["id"]: entry["level"] for entry in wal.good("status")["status"]["backups"]}
     assert levels[newest_id(wal)] == 2
+
+
+def test_a_server_that_cannot_be_stopped_goes_on_serving(wal: Instance, cluster: Cluster) -> None:
+    wal.options["hooks"] = {"stop_server": [["false"]], "start_server": [["false"]]}
+    wal.write()
+    code, document = wal.run("restore", "--mode", "in_place", "--confirm", "wal")
+    assert code == 5
+    assert {one["fault"] for one in document["failures"]} == {"hook_failed"}
+    assert cluster.sql("select 1") == "1"
 
 
 def test_in_place_exchanges_the_data_folder(wal: Instance, cluster: Cluster) -> None:

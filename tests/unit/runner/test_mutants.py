@@ -10,8 +10,8 @@ import pytest
 
 from ansible_collections.evenkeel.platform.tests import mutants
 
-DEFECT = mutants.Mutant("web", "mode", "roles/web/tasks/x.yml", 'mode: "0600"', 'mode: "0644"')
-WHOLE = {"name": "mode", "file": "x", "find": "a", "replace": "b"}
+DEFECT = mutants.Mutant("web", "mode", ("test_mode",), "roles/web/tasks/x.yml", 'mode: "0600"', 'mode: "0644"')
+WHOLE = {"name": "mode", "tests": ["test_mode"], "file": "x", "find": "a", "replace": "b"}
 
 
 def test_a_defect_is_planted_where_its_place_is_found_once() -> None:
@@ -25,19 +25,30 @@ def test_a_defect_without_a_single_place_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "entries", [{"name": "x"}, [{key: WHOLE[key] for key in ("name", "file", "find")}]], ids=["no list", "no replace"]
+    "entries",
+    [{"name": "x"}, [{key: WHOLE[key] for key in ("name", "tests", "file", "find")}]],
+    ids=["no list", "no replace"],
 )
 def test_an_incomplete_list_is_refused(entries: object) -> None:
     with pytest.raises(mutants.MutantError, match="need"):
         mutants.read_mutants("web", entries)
 
 
-def test_rows_of_other_scenarios_stay_in_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("text", ["", "def test_mode_of_another():\n    pass\n"], ids=["none", "only the beginning"])
+def test_a_defect_whose_test_is_not_there_is_refused(text: str) -> None:
+    mutants.refuse_unknown_tests([DEFECT], "web", ["def test_mode(host):\n    pass\n"])
+    with pytest.raises(mutants.MutantError, match="found test_mode"):
+        mutants.refuse_unknown_tests([DEFECT], "web", [text])
+
+
+def test_rows_of_declared_defects_stay_in_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mutants, "TABLE", tmp_path / "mutants.md")
-    mutants.write_table({DEFECT: "verify"}, ["web"])
-    other = mutants.Mutant("edge", "port", "roles/edge/x", "a", "b")
-    mutants.write_table({other: ""}, ["edge"])
-    mutants.write_table({DEFECT: "converge"}, ["web"])
+    other = mutants.Mutant("edge", "port", ("test_port",), "roles/edge/x", "a", "b")
+    gone = mutants.Mutant("web", "gone", ("test_gone",), "roles/web/tasks/x.yml", "a", "b")
+    declared = {("web", "mode"), ("edge", "port")}
+    mutants.write_table({DEFECT: "verify", gone: "verify"}, declared)
+    mutants.write_table({other: ""}, declared)
+    mutants.write_table({DEFECT: "converge"}, declared)
     text = (tmp_path / "mutants.md").read_text(encoding="utf-8")
     assert text.startswith("# Planted defects")
     assert text.splitlines()[-2:] == [

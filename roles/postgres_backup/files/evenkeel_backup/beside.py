@@ -12,7 +12,7 @@ from pathlib import Path
 
 from evenkeel_backup import command, disk, ladder, manifest, snapshots, target
 from evenkeel_backup.config import Repository
-from evenkeel_backup.database import ROLES, create_statements, describe, identifier, property_statements
+from evenkeel_backup.database import ROLES, create_statements, described, identifier, property_statements
 from evenkeel_backup.faults import BackupFailure
 from evenkeel_backup.job import Job, remove
 from evenkeel_backup.logical import archive_of, give
@@ -86,7 +86,7 @@ def logical_beside(
             )
             for statement in property_statements(entry, name):
                 server.run(statement)
-            have = describe(server.at(name).run)
+            have = described(server.at(name), job.config["timeout_seconds"])
             ladder.refuse(
                 manifest.differences(
                     {**made, "roles": [], "databases": [entry]},

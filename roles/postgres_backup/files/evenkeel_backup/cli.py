@@ -9,13 +9,15 @@ import argparse
 import contextlib
 import json
 import os
+import signal
 import sys
 import traceback
 from pathlib import Path
+from types import FrameType
 
 from evenkeel_backup import backup, config, disk, metrics, proof, restore, retain, status
 from evenkeel_backup.engines import engine_of
-from evenkeel_backup.faults import BackupFailure, Failures
+from evenkeel_backup.faults import BackupFailure, Failures, Interrupted
 from evenkeel_backup.job import Job
 from evenkeel_backup.lock import held
 from evenkeel_backup.manifest import stamp
@@ -28,6 +30,7 @@ READING = frozenset({"status", "metrics"})
 # Verbs whose result is kept as a report.
 REPORTED = frozenset({"backup", "verify", "drill", "restore", "escrow-check"})
 KEPT_REPORTS = 200
+ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -90,6 +93,13 @@ def key_of(path: str) -> bytes | None:
     return data.strip() + b"\n" if data.strip() else b""
 
 
+def interrupt(number: int, _frame: FrameType | None) -> None:
+    """Unwind once: secrets go, the app comes back. What asks again while that is under way is not heard."""
+    for one in ENDING:
+        signal.signal(one, signal.SIG_IGN)
+    raise Interrupted(f"{signal.Signals(number).name}")
+
+
 def act(job: Job, outcome: Outcome, options: argparse.Namespace) -> None:
     """Run the verb."""
     verb = options.verb
@@ -144,6 +154,8 @@ def main(arguments: list[str]) -> int:
         return USAGE if exit_.code else 0
     outcome = Outcome(options.verb, options.instance)
     job: Job | None = None
+    for number in ENDING:
+        signal.signal(number, interrupt)
     try:
         job = Job.of(config.load(options.config_dir, options.instance))
         outcome.actions = job.actions
@@ -157,6 +169,18 @@ def main(arguments: list[str]) -> int:
         outcome.fail(LOCKED if single.fault == "lock_held" else FAILED, single)
     except Failures as several:
         outcome.fail(FAILED, *several.failures)
+    except Interrupted as asked:
+        outcome.fail(
+            FAILED,
+            BackupFailure(
+                "failed",
+                "the run was ended",
+                options.instance,
+                str(asked),
+                "it through",
+                "Run it again when it may end",
+            ),
+        )
     except OSError as broken:
         full = broken.errno == 28
         outcome.fail(

@@ -18,6 +18,11 @@ from evenkeel_backup.faults import BackupFailure, fault_of
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 TAIL = 600
+# The code of a program that was ended at its limit.
+LATE = 124
+# The code of `docker run` where the engine failed before the program began.
+NO_CONTAINER = 125
+AGAIN_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -52,8 +57,24 @@ def run(
 ) -> Done:
     """Run one program to its end. One that is not there or takes too long is an ended one, with a message.
 
-    Its output goes to pipes that are read all the time, so a talkative program never blocks.
+    Where the engine could not make its container nothing has happened yet, and it is tried once more.
     """
+    done = _once(argv, env, given, seconds, folder, watch)
+    if done.code == NO_CONTAINER and "OCI runtime create failed" in done.err:
+        time.sleep(AGAIN_SECONDS)
+        done = _once(argv, env, given, seconds, folder, watch)
+    return done
+
+
+def _once(
+    argv: Sequence[str],
+    env: Mapping[str, str] | None,
+    given: str | None,
+    seconds: float,
+    folder: Path | None,
+    watch: Callable[[], None] | None,
+) -> Done:
+    """Its output goes to pipes that are read all the time, so a talkative program never blocks."""
     try:
         process = subprocess.Popen(
             list(argv),
@@ -75,13 +96,15 @@ def run(
             try:
                 out, err = process.communicate(pending, timeout=1 if watch else max(0.1, deadline - time.monotonic()))
                 return Done(process.returncode, out, err)
-            except subprocess.TimeoutExpired:
+            except subprocess.TimeoutExpired as late:
                 pending = None
                 if watch:
                     watch()
                 if time.monotonic() >= deadline:
                     end(process)
-                    return Done(124, "", f"not finished within {seconds:g} s")
+                    # What it said until then tells what it waited for.
+                    said = (late.stderr or b"").decode("utf-8", "replace").strip()
+                    return Done(LATE, "", f"{said} not finished within {seconds:g} s".strip())
     except BaseException:
         end(process)
         raise
@@ -115,4 +138,6 @@ def need(
     fault = fault_of(f"{done.err}\n{done.out}", otherwise)
     if fault in OF_STORES and not store:
         fault = otherwise
+    if store and done.code == LATE and fault == otherwise:
+        fault = "store_unreachable"
     raise BackupFailure(fault, what, subject, f"{done.tail} (code {done.code})", wanted, remedy)

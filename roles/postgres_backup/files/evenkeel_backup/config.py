@@ -151,9 +151,9 @@ def problems(data: Any, instance: str) -> list[str]:
     if where["kind"] not in {"host", "container"}:
         found.append(f"where.kind: found {where['kind']!r}, need host or container")
     if where["kind"] == "container" and engine != "files":
-        for key in ("container", "image"):
-            if not where[key]:
-                found.append(f"where.{key}: found nothing, need the name of the server's {key}")
+        # A host that only restores has no server, and so no container of one.
+        if not where["image"]:
+            found.append("where.image: found nothing, need the name of the server's image")
         if not re.fullmatch(r"\d+(:\d+)?", str(where["user"])):
             found.append(f"where.user: found {where['user']!r}, need the numeric user of the server in its container")
     if engine == "physical" and not (data.get("server") or {}).get("data_dir"):

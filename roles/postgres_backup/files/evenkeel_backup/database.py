@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from evenkeel_backup import command
@@ -63,6 +64,7 @@ select json_build_object('version', current_setting('server_version'),
   'data_dir', current_setting('data_directory'),
   'segment_bytes', (select setting::bigint from pg_settings where name = 'wal_segment_size'),
   'preload', current_setting('shared_preload_libraries'),
+  'bootstrap', (select rolname from pg_roles where oid = 10),
   'superuser', (select rolsuper from pg_roles where rolname = current_user))
 """
 
@@ -206,6 +208,11 @@ def session(server: Server) -> Iterator[Session]:
         yield opened
     finally:
         opened.close()
+
+
+def described(server: Server, seconds: float, *, unlogged: bool = True) -> dict[str, Any]:
+    """What one database holds; counting may take as long as a run may."""
+    return describe(partial(server.run, seconds=seconds), unlogged=unlogged)
 
 
 def describe(run: Any, *, unlogged: bool = True) -> dict[str, Any]:

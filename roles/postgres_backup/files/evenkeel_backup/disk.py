@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import json
 import os
@@ -26,7 +27,11 @@ def fsync_folder(folder: Path) -> None:
 def write_atomic(path: Path, text: str, mode: int = 0o600) -> None:
     """Replace a file so that a crash leaves the old content or the new one, whole."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.new")
+    # Metrics are written beside a backup that writes them too: each has a file of its own until the rename.
+    beside = path.with_name(f".{path.name}.{os.getpid()}.new")
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.new"):
+        if not Path("/proc", left.name.split(".")[-2]).exists():
+            left.unlink(missing_ok=True)
     handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as stream:
@@ -54,7 +59,8 @@ def read_json(path: Path) -> Any:
     except FileNotFoundError:
         return None
     except ValueError:
-        path.rename(path.with_name(f"{path.name}.broken"))
+        with contextlib.suppress(FileNotFoundError):
+            path.rename(path.with_name(f"{path.name}.broken"))
         return None
 
 

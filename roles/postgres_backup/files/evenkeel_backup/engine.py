@@ -48,6 +48,10 @@ class Engine(ABC):
     def readable(self, made: Manifest, repository: Repository, key: bytes | None) -> str:
         """L2: the catalogue can be read back."""
 
+    def gaps(self, repository: Repository) -> list[BackupFailure]:  # noqa: ARG002 - engines without WAL have none
+        """What is missing between the backups of a repository."""
+        return []
+
     @abstractmethod
     def drill(self, made: Manifest, repository: Repository, key: bytes | None, ladder: Ladder) -> Restored:
         """L3 to L5."""
@@ -59,6 +63,10 @@ class Engine(ABC):
     @abstractmethod
     def forget(self, repository: Repository, copies: list[dict[str, Any]]) -> None:
         """Remove copies."""
+
+    def orphans(self, repository: Repository) -> list[str]:  # noqa: ARG002 - restic's snapshots come whole or not at all
+        """Copies that a run of ours left without a manifest: no tier counts them, so that they would stay for good."""
+        return []
 
     @abstractmethod
     def opens(self, repository: Repository, key: bytes) -> str:

@@ -26,6 +26,20 @@ def proof(repository: Repository, key: bytes, identity: str, at: datetime, host:
     return {"fingerprint": fingerprint(repository, key), "identity": identity, "at": stamp(at), "host": host}
 
 
+def news(
+    config: Config,
+    repository: Repository,
+    escrow: Mapping[str, Any],
+    proven: Mapping[str, Any],
+    key: bytes,
+    now: datetime,
+) -> bool:
+    """Whether a proof says more than the one before did, but for its time: then one that counted still does. Pure."""
+    before = escrow.get(repository.name, {})
+    same = all(before.get(name) == proven[name] for name in ("fingerprint", "identity", "host"))
+    return not same or problem(config, repository, escrow, key, now) is not None
+
+
 def problem(
     config: Config, repository: Repository, escrow: Mapping[str, Any], key: bytes, now: datetime
 ) -> BackupFailure | None:

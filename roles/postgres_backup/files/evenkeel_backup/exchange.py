@@ -43,28 +43,35 @@ def _safety(job: Job, outcome: Outcome) -> Manifest:
     return made
 
 
-def _back(job: Job, outcome: Outcome, why: Exception, undo: Callable[[], None], kept: str) -> None:
-    """Bring the former state back; where that fails too, say where it is."""
-    failures = (
-        why.failures
-        if isinstance(why, Failures)
-        else [why]
-        if isinstance(why, BackupFailure)
-        else [
-            BackupFailure(
-                "failed",
-                "the exchange failed",
-                job.config.instance,
-                f"{type(why).__name__}: {why}",
-                "it through",
-                "See the report",
-                STAGE,
-            )
-        ]
-    )
+def _told(job: Job, why: Exception) -> list[BackupFailure]:
+    """Sentences for whatever broke off an exchange."""
+    if isinstance(why, Failures):
+        return why.failures
+    if isinstance(why, BackupFailure):
+        return [why]
+    found = f"{type(why).__name__}: {why}"
+    return [
+        BackupFailure(
+            "failed", "the exchange failed", job.config.instance, found, "it through", "See the report", STAGE
+        )
+    ]
+
+
+def _unchanged(job: Job, outcome: Outcome, why: Exception, undo: Callable[[], None]) -> None:
+    """Nothing live was changed; the app only has to come back."""
+    outcome.fail(FAILED, *_told(job, why))
     try:
         undo()
-    except (BackupFailure, OSError) as worse:
+    except Exception as worse:  # noqa: BLE001 - whatever it was, a person has to know
+        outcome.fail(NEEDS_A_PERSON, *_told(job, worse))
+
+
+def _back(job: Job, outcome: Outcome, why: Exception, undo: Callable[[], None], kept: str) -> None:
+    """Bring the former state back; where that fails too, say where it is."""
+    failures = _told(job, why)
+    try:
+        undo()
+    except Exception as worse:  # noqa: BLE001 - whatever it was, a person has to know
         outcome.fail(
             NEEDS_A_PERSON,
             *failures,
@@ -105,7 +112,7 @@ def databases(
             exchanged = True
         outcome.changed = True
         job.hook("start_app")
-    except (BackupFailure, Failures, OSError) as failure:
+    except Exception as failure:  # noqa: BLE001 - the app must not stay stopped, whatever it was
 
         def undo() -> None:
             with job.server() as server:
@@ -117,24 +124,12 @@ def databases(
                 server.run(f"drop database if exists {identifier(name)}")
             job.hook("start_app")
 
+        # Whoever was ended while the names were exchanged cannot know how far that came; the server does.
+        exchanged = exchanged or before in job.live().databases
         if exchanged:
             _back(job, outcome, failure, undo, f"database {before}")
         else:
-            # Nothing live was changed; the app only has to come back.
-            outcome.fail(
-                FAILED,
-                *(
-                    failure.failures
-                    if isinstance(failure, Failures)
-                    else [failure]
-                    if isinstance(failure, BackupFailure)
-                    else []
-                ),
-            )
-            try:
-                undo()
-            except BackupFailure as worse:
-                outcome.fail(NEEDS_A_PERSON, worse)
+            _unchanged(job, outcome, failure, undo)
         return
     job.actions.append(f"{database} is {made['id']}; what was live is kept as {before}")
     outcome.more["restored"] = {
@@ -229,7 +224,7 @@ def folders(
         job.hook("start_server")
         _answers(job)
         job.hook("start_app")
-    except (BackupFailure, Failures, OSError) as failure:
+    except Exception as failure:  # noqa: BLE001 - the app must not stay stopped, whatever it was
 
         def undo() -> None:
             if exchanged:
@@ -239,27 +234,17 @@ def folders(
                     live.rename(live.with_name(f"{live.name}.failed-{made['sequence']}"))
                 before.rename(live)
             if stopped:
-                job.hook("start_server")
+                # A server that could not be stopped is not started a second time.
+                if exchanged or not (live / "postmaster.pid").exists():
+                    job.hook("start_server")
                 _answers(job)
             job.hook("start_app")
 
+        exchanged = before.exists()
         if stopped:
             _back(job, outcome, failure, undo, str(before))
         else:
-            outcome.fail(
-                FAILED,
-                *(
-                    failure.failures
-                    if isinstance(failure, Failures)
-                    else [failure]
-                    if isinstance(failure, BackupFailure)
-                    else []
-                ),
-            )
-            try:
-                undo()
-            except BackupFailure as worse:
-                outcome.fail(NEEDS_A_PERSON, worse)
+            _unchanged(job, outcome, failure, undo)
         return
     with contextlib.suppress(OSError):
         folder.rmdir()

@@ -69,7 +69,7 @@ _SIGNS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         (
             "partial_upload",
             r"no such blob|not found in (?:the )?(?:repository|index)"
-            r"|pack \w+ (?:does not exist|is missing|not referenced)"
+            r"|pack \w+:? (?:does not exist|is missing|not referenced)"
             r"|unable to open missing file|FileMissingError|\[055\]|tree \w+.*not found|missing from backend"
             r"|does not exist in repository|incomplete pack|unexpected EOF|at least one source file could not be read",
         ),
@@ -79,6 +79,7 @@ _SIGNS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
             r"|TLS handshake|x509|HostConnectError|unable to (?:get address|connect)|repository does not exist"
             r"|unable to open (?:config|repository)|NoSuchBucket|\[049\]|unable to find a valid repository",
         ),
+        ("lock_held", r"unable to acquire lock|repository is already locked"),
         ("missing_role", r"role \"?[^\"\n]+\"? does not exist"),
         (
             "missing_extension",
@@ -96,6 +97,7 @@ _SIGNS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
             r"unexpected end of (?:file|data|archive)|could not read from input file|end of file"
             r"|premature end|did not find magic string|file (?:is )?too short",
         ),
+        ("clock_jump", r"is not later than latest backup label"),
         ("missing_wal", r"requested WAL segment|unable to find .* in the archive|\[044\]|WAL file .* missing"),
         (
             "target_out_of_range",
@@ -140,6 +142,10 @@ class BackupFailure(Exception):
     def as_dict(self) -> dict[str, str]:
         """What reports and standard output hold of it."""
         return {"stage": self.stage, "fault": self.fault, "sentence": self.sentence}
+
+
+class Interrupted(Exception):
+    """The run was asked to end from outside: everything it holds is given back on the way out."""
 
 
 class Failures(Exception):

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 from collections.abc import Iterator
@@ -14,11 +15,20 @@ from pathlib import Path
 from evenkeel_backup.faults import BackupFailure
 
 
+def _opened(path: Path) -> int:
+    """The file, of ours: everybody may write to /run/lock, and who made it first could hold it for good."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    with contextlib.suppress(FileNotFoundError):
+        if path.is_symlink() or path.lstat().st_uid != os.geteuid():
+            path.unlink()
+    return os.open(path, flags, 0o600)
+
+
 @contextmanager
 def held(path: Path, instance: str) -> Iterator[None]:
     """Hold the lock of an instance, or say at once who does."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    handle = _opened(path)
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

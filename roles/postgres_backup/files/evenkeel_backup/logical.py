@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from evenkeel_backup import command, database, disk, ladder, manifest, snapshots, target
 from evenkeel_backup.config import Repository
-from evenkeel_backup.database import ROLES, Server, describe, session, write_canary
+from evenkeel_backup.database import ROLES, Server, describe, described, session, write_canary
 from evenkeel_backup.engine import Engine, Restored
 from evenkeel_backup.faults import BackupFailure, Failures
 from evenkeel_backup.job import Job, remove
@@ -35,6 +35,18 @@ END_OF_DATA = b"\\.\n\n\n"
 def archive_of(name: str) -> str:
     """The folder of a database within a backup; its name may hold any character."""
     return f"databases/{quote(name, safe='')}"
+
+
+def grants_of_the_first(roles: str, bootstrap: str) -> str:
+    """The roles with what the server's first superuser granted left to that of another server.
+
+    From version 16 on a server takes a grant by a role that is named only from its own first superuser or from one
+    that holds the admin option: https://www.postgresql.org/docs/16/sql-grant.html.
+    """
+    if not bootstrap:
+        return roles
+    names = "|".join(re.escape(name) for name in (bootstrap, database.identifier(bootstrap)))
+    return re.sub(rf"(?m)^(GRANT .+) GRANTED BY (?:{names});$", r"\1;", roles)
 
 
 def cut_files(folder: Path, subject: str) -> list[BackupFailure]:
@@ -91,7 +103,8 @@ class Logical(Engine):
             job.where.own(partial)
             job.where.own(partial / "databases")
             made["server"] = {
-                key: facts[key] for key in ("version", "major", "system", "checksums", "standby", "preload")
+                key: facts[key]
+                for key in ("version", "major", "system", "checksums", "standby", "preload", "bootstrap")
             }
             made["tablespaces"] = server.ask(database.TABLESPACES)
             made["roles"] = server.ask(ROLES)
@@ -142,7 +155,8 @@ class Logical(Engine):
     def _dump(self, server: Server, folder: Path) -> dict[str, Any]:
         """One database: the dump and the counts see the same snapshot."""
         options = self.job.config
-        with session(server) as held, ThreadPoolExecutor(1) as pool:
+        # The session ends first, so that nobody waits for the counts of a dump that failed.
+        with ThreadPoolExecutor(1) as pool, session(server) as held:
             snapshot = held.run(SNAPSHOT)
             counted = pool.submit(describe, held.run)
             total = int(server.run("select pg_database_size(current_database())"))
@@ -299,7 +313,9 @@ class Logical(Engine):
 
     def load(self, made: Manifest, root: Path, server: Server) -> None:
         """Everything into an empty server: roles first, then each database as it was; the first error ends it."""
-        roles = (root / "roles.sql").read_text(encoding="utf-8")
+        roles = grants_of_the_first(
+            (root / "roles.sql").read_text(encoding="utf-8"), made["server"].get("bootstrap", "")
+        )
         done = server.tool(
             "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "--single-transaction", "-f", "-", given=roles, seconds=600
         )
@@ -334,7 +350,9 @@ class Logical(Engine):
         restored = {
             "roles": server.ask(ROLES),
             "databases": [
-                describe(server.at(entry["name"]).run) for entry in made["databases"] if entry["name"] in present
+                described(server.at(entry["name"]), self.job.config["timeout_seconds"])
+                for entry in made["databases"]
+                if entry["name"] in present
             ],
         }
         problems = manifest.differences(made, restored)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from evenkeel_backup import disk, escrow, wal
+from evenkeel_backup import disk, escrow, replicas, wal
 from evenkeel_backup.database import Server, write_canary
 from evenkeel_backup.faults import BackupFailure
 from evenkeel_backup.job import Job, parse
@@ -39,6 +39,9 @@ HELP = {
     "backup_archive_failed": "Whether archiving failed after it last went well",
     "backup_wal_bytes": "Size of pg_wal",
     "backup_wal_ready_segments": "Segments that wait to be archived",
+    "backup_replica_connected": "Whether a streaming replica is connected to its primary",
+    "backup_replica_lag_seconds": "Age of the oldest change that a streaming replica has not replayed",
+    "backup_replica_lag_bytes": "WAL that a streaming replica has not replayed",
     "backup_metrics_timestamp_seconds": "When these figures were written",
 }
 
@@ -120,7 +123,15 @@ def samples(
             ("backup_drill_restore_seconds", base, drill["seconds"]),
             ("backup_drill_restore_bytes_per_second", base, drill["rate"]),
         ]
-    return found + _archive(base, engine, last["archive"], good, at)
+    return found + _archive(base, engine, last["archive"], good, at) + _replicas(base, last["archive"])
+
+
+def _replicas(base: dict[str, str], archive: Mapping[str, Any]) -> list[Sample]:
+    return [
+        (f"backup_replica_{name}", {**base, "replica": entry["name"]}, float(entry[key]))
+        for entry in archive.get("replicas", [])
+        for name, key in (("connected", "connected"), ("lag_seconds", "seconds"), ("lag_bytes", "bytes"))
+    ]
 
 
 def _archive(
@@ -209,10 +220,12 @@ def write(job: Job) -> None:
 
 def run(job: Job, outcome: Outcome) -> None:
     """The verb: ask the server, then write. It takes no lock, as a long backup must not make the figures stale."""
-    if job.config.engine == "physical":
+    if job.config.engine != "files":
         try:
             with job.server() as server:
-                job.state.write_archive(measure(job, server))
+                before = job.state.archive()
+                archive = measure(job, server) if job.config.engine == "physical" else {}
+                job.state.write_archive({**archive, **replicas.measure(server, before, job.host, now())})
         except BackupFailure as failure:
             failure.stage = "server"
             outcome.fail(1, failure)

@@ -16,7 +16,7 @@ from typing import Any
 
 from evenkeel_backup import command, disk, ladder, manifest, target, wal
 from evenkeel_backup.config import Repository
-from evenkeel_backup.database import DATABASES, ROLES, TABLESPACES, Server, describe, write_canary
+from evenkeel_backup.database import DATABASES, ROLES, TABLESPACES, Server, described, write_canary
 from evenkeel_backup.engine import Engine, Restored
 from evenkeel_backup.faults import BackupFailure, Failures
 from evenkeel_backup.job import remove
@@ -41,6 +41,8 @@ class Physical(Engine):
         """pgBackRest as the stores need it, with the configured key or the escrow copy."""
         job = self.job
         path = job.config.work_dir / f".key-pgbackrest-{os.getpid()}.conf"
+        if not path.parent.exists():
+            job.folders()
         secrets = secrets_of(job.config)
         text = render(job.config, keys_of(job.config, key), secrets, PgBackRest(job, path).version())
         remove(path)
@@ -215,7 +217,8 @@ class Physical(Engine):
         if write:
             for name in names:
                 write_canary(server.at(name), made["sequence"], made["token"])
-        made["databases"] = [describe(server.at(name).run, unlogged=False) for name in names]
+        limit = self.job.config["timeout_seconds"]
+        made["databases"] = [described(server.at(name), limit, unlogged=False) for name in names]
         position = "pg_last_wal_replay_lsn()" if facts["standby"] else "pg_current_wal_insert_lsn()"
         made["wal"] = {"canary_lsn": server.run(f"select {position}")}
         if write:
@@ -271,9 +274,10 @@ class Physical(Engine):
         others = self._doubt(repository, {copy["snapshot"], *copy["needs"]}, found)
         if found:
             missing = any("missing" in counts for counts in found.values())
+            of_wal = all(re.fullmatch(r"\d+-\d+", name) for name in found)
             text = "; ".join(f"{name or 'verify'}: {counts or 'not whole'}" for name, counts in found.items())
             raise BackupFailure(
-                "partial_upload" if missing else "flipped_byte",
+                "missing_wal" if missing and of_wal else "partial_upload" if missing else "flipped_byte",
                 "the repository is damaged",
                 repository.name,
                 f"{text} {done.err}"[:400],
@@ -327,6 +331,28 @@ class Physical(Engine):
                 )
             names = needed_wal(archive, wal.lsn(made["wal"]["canary_lsn"]))
         return f"{copy['snapshot']} with its manifest, and {len(names)} WAL segments without a gap"
+
+    def gaps(self, repository: Repository) -> list[BackupFailure]:
+        """A hole between the oldest backup and now: what lies in it cannot be reached, however sound the newest is."""
+        with self.tool() as tool:
+            info = tool.info(repository)
+            if not info["backup"]:
+                return []
+            first = info["backup"][0]
+            archive = archive_of(tool, repository, first, info, self._segment_bytes())
+        if not archive.hole:
+            return []
+        return [
+            BackupFailure(
+                "missing_wal",
+                "the archive has a hole",
+                repository.name,
+                f"no {archive.hole}",
+                f"every segment since {first['label']}",
+                "No point in time from there to the end of the next backup can be reached; take a full backup now",
+                "archive",
+            )
+        ]
 
     def _archive(
         self, tool: PgBackRest, repository: Repository, made: Manifest, label: str
@@ -418,7 +444,7 @@ class Physical(Engine):
         restored = {
             "roles": server.ask(ROLES),
             "databases": [
-                describe(server.at(entry["name"]).run, unlogged=False)
+                described(server.at(entry["name"]), self.job.config["timeout_seconds"], unlogged=False)
                 for entry in made["databases"]
                 if entry["name"] in present
             ],
@@ -480,6 +506,20 @@ class Physical(Engine):
                 "expire", f"--repo={repository.number}", f"--repo{repository.number}-retention-full={max(1, fulls)}"
             )
             tool.need(done, "old WAL was not removed", "it gone")
+
+    def orphans(self, repository: Repository) -> list[str]:
+        with self.tool() as tool:
+            entries = tool.info(repository)["backup"]
+        needed = {label for entry in entries for label in entry.get("reference") or []}
+        whole = [entry["label"] for entry in entries if (entry.get("annotation") or {}).get(ANNOTATION)]
+        return [
+            entry["label"]
+            for entry in entries
+            # What others made is theirs. One that is newer than all whole ones stays: pgBackRest builds the next on it.
+            if f"{ANNOTATION}-id" in (entry.get("annotation") or {})
+            and entry["label"] not in {*whole, *needed}
+            and entry["label"] < max(whole, default="")
+        ]
 
     def opens(self, repository: Repository, key: bytes) -> str:
         with self.tool(key) as tool:

@@ -51,6 +51,9 @@ def verify(job: Job, outcome: Outcome, name: str, repository: str, read_data: bo
         only = {**made, "copies": [copy for copy in made["copies"] if copy["repository"] == one.name]}
         before = outcome.more.get("ladder", {})
         backup.prove(job, engine, only, outcome, read_data)
+        gaps = engine.gaps(one)
+        job.state.note("archive", not gaps, now(), fault=gaps[0].fault if gaps else "")
+        outcome.fail(UNPROVEN if gaps else 0, *gaps)
         outcome.more["ladder"] = {**before, **outcome.more["ladder"]}
 
 
@@ -122,7 +125,10 @@ def check(job: Job, outcome: Outcome, key: bytes, repository: str = "", engine: 
         if repository not in {"", one.name}:
             continue
         try:
-            noted[one.name] = escrow.proof(one, key, engine.opens(one, key), now(), job.host)
+            proven = escrow.proof(one, key, engine.opens(one, key), now(), job.host)
+            news = escrow.news(job.config, one, noted, proven, key, now())
+            outcome.changed = outcome.changed or news
+            noted[one.name] = proven
             job.actions.append(f"opened {one.name} with the key's copy")
         except BackupFailure as failure:
             failure.stage = "escrow"
@@ -130,6 +136,5 @@ def check(job: Job, outcome: Outcome, key: bytes, repository: str = "", engine: 
     job.state.write_escrow(noted)
     job.state.note("escrow", not failures, now(), fault=failures[0].fault if failures else "")
     outcome.fail(UNPROVEN if failures else 0, *failures)
-    outcome.changed = outcome.changed or not failures
     if failures and repository:
         raise failures[0]

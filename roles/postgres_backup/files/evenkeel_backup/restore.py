@@ -105,6 +105,11 @@ def run(job: Job, outcome: Outcome, wish: Wish) -> None:
         _files(job, engine, outcome, repository, wish)
 
 
+def _folder(job: Job, wish: Wish, made: Manifest) -> Path:
+    """Where a restore goes that names no place: the work folder, which programs in containers see too."""
+    return Path(wish.into) if wish.into else job.config.work_dir / f"restored-{made['sequence']}"
+
+
 def _plan(outcome: Outcome, wish: Wish, made: Manifest, steps: list[str]) -> bool:
     outcome.more["plan"] = {"backup": made["id"], "mode": wish.mode, "steps": steps}
     return wish.plan
@@ -150,11 +155,7 @@ def _logical(job: Job, engine: Logical, outcome: Outcome, repository: Repository
 
 def _physical(job: Job, engine: Physical, outcome: Outcome, repository: Repository, wish: Wish) -> None:
     made, point = choose(job, engine, repository, wish)
-    folder = (
-        Path(wish.into)
-        if wish.into
-        else job.config.work_dir.parent / f"{job.config.instance}-restored-{made['sequence']}"
-    )
+    folder = _folder(job, wish, made)
     live = job.live()
     if wish.mode == "in_place":
         target.confirmed(wish.confirm, job.config.instance)
@@ -206,6 +207,7 @@ def _physical(job: Job, engine: Physical, outcome: Outcome, repository: Reposito
     if wish.mode == "in_place":
         exchange.folders(job, engine, outcome, made, repository, point, folder, wish.key)
         return
+    job.where.reach(folder)
     brought = physical_beside(job, engine, made, repository, point, folder, wish.key, exact=not wish.pointed)
     _told(outcome, brought)
 
@@ -263,11 +265,7 @@ def _files(job: Job, engine: object, outcome: Outcome, repository: Repository, w
             "target",
         )
     made = proof.find(job, engine, repository, wish.backup, wish.key)
-    folder = (
-        Path(wish.into)
-        if wish.into
-        else job.config.work_dir.parent / f"{job.config.instance}-restored-{made['sequence']}"
-    )
+    folder = _folder(job, wish, made)
     for path in job.config["paths"]:
         target.refuse_live(target.Live(frozenset(), path, "", 0), job.config.instance, data_dir=str(folder))
     if _plan(outcome, wish, made, [f"restore {made['id']} below {folder}", "compare it with the manifest"]):

@@ -55,11 +55,17 @@ def run(job: Job, outcome: Outcome, plan: bool = False) -> None:
                 "retain",
             )
             outcome.fail(UNPROVEN, *([] if any(one.fault == "clock_jump" for one in outcome.failures) else [failure]))
-        if plan or not found.remove or repository.append_only:
+        if plan or repository.append_only:
             continue
         gone = [entry for entry in job.state.backups() if entry["id"] in found.remove]
         try:
-            engine.forget(repository, [copy_of(entry, repository.name) for entry in gone])
+            orphans = engine.orphans(repository)
+            if not gone and not orphans:
+                continue
+            engine.forget(
+                repository,
+                [copy_of(entry, repository.name) for entry in gone] + [{"snapshot": label} for label in orphans],
+            )
         except BackupFailure as failure:
             failure.stage = "retain"
             job.state.note("retain", False, now(), fault=failure.fault)
@@ -67,7 +73,7 @@ def run(job: Job, outcome: Outcome, plan: bool = False) -> None:
             continue
         job.state.note("retain", True, now())
         outcome.changed = True
-        job.actions.append(f"removed {', '.join(found.remove)} from {repository.name}")
+        job.actions.append(f"removed {', '.join([*found.remove, *orphans])} from {repository.name}")
         for entry in gone:
             entry["copies"] = [copy for copy in entry["copies"] if copy["repository"] != repository.name]
             if entry["copies"]:

@@ -185,7 +185,7 @@ class Scratch:
         """L4: every page of the stopped server has the checksum it was written with."""
         if self.control().get("Data page checksum version", "0") == "0":
             return "the server was made without page checksums, none to check"
-        done = self.tool("pg_checksums", "--check", "-D", str(self.data))
+        done = self.tool("pg_checksums", "--check", "-D", str(self.data), seconds=self.job.config["timeout_seconds"])
         command.need(
             done,
             "pages are corrupt",

@@ -17,9 +17,12 @@ from pathlib import Path
 
 from evenkeel_backup import command
 from evenkeel_backup.config import Config
+from evenkeel_backup.faults import BackupFailure
 
 # How a program stands to the network: that of the server, that of the stores, or none at all.
 SERVER, STORE, NONE = "server", "store", "none"
+# The label that names the run which started a container.
+RUN = "org.evenkeel.backup.run"
 
 
 class Where(ABC):
@@ -39,6 +42,9 @@ class Where(ABC):
     def strays(self) -> list[list[str]]:
         """The commands that end what a killed run left running; none where its programs end with it."""
         return []
+
+    def reach(self, folder: Path) -> None:  # noqa: B027 - on the host every folder is there
+        """Let programs see a folder that was named in a call."""
 
     def own(self, path: Path, mode: int = 0o700) -> None:
         """Make a folder that the server's user owns, and may enter."""
@@ -111,8 +117,23 @@ class Container(Where):
         uid, _, gid = user.partition(":")
         self.uid, self.gid = int(uid), int(gid or uid)
 
+    @property
+    def server(self) -> str:
+        """The container of the live server; a host that only restores has none."""
+        if not self.container:
+            raise BackupFailure(
+                "config_wrong",
+                "there is no live server",
+                "where.container",
+                "nothing",
+                "the name of the server's container",
+                "Run it on the host of the server, or set where.container",
+                "server",
+            )
+        return self.container
+
     def argv(self, program: str, *words: str, network: str = SERVER, env: Iterable[str] = ()) -> list[str]:
-        networks = {SERVER: f"container:{self.container}", STORE: "host", NONE: "none"}
+        joined = {STORE: "host", NONE: "none"}.get(network) or f"container:{self.server}"
         mounts = [word for path in self.folders for word in ("--volume", f"{path}:{path}")]
         names = [word for name in sorted(env) for word in ("--env", name)]
         start = [
@@ -127,17 +148,39 @@ class Container(Where):
             "--tmpfs",
             "/tmp",  # noqa: S108 - within the container
         ]
-        limits = ["--label", self.label, "--cap-drop", "ALL", "--security-opt", "no-new-privileges"]
-        where = ["--network", networks[network], "--user", self.user]
+        limits = [
+            "--label",
+            self.label,
+            "--label",
+            f"{RUN}={os.getpid()}",
+            "--cap-drop",
+            "ALL",
+            "--security-opt",
+            "no-new-privileges",
+        ]
+        where = ["--network", joined, "--user", self.user]
         return [*start, *limits, *where, *mounts, *names, "--entrypoint", program, self.image, *words]
 
+    def reach(self, folder: Path) -> None:
+        if not any(folder.is_relative_to(one) for one in self.folders):
+            self.folders.append(folder)
+
     def strays(self) -> list[list[str]]:
-        listed = command.run([self.docker, "ps", "--all", "--quiet", "--filter", f"label={self.label}"], seconds=60)
-        return [[self.docker, "rm", "--force", name] for name in listed.out.split()]
+        # Figures are measured beside a backup: what a run that is at work started is left to it.
+        text = '{{.ID}} {{.Label "' + RUN + '"}}'
+        listed = command.run(
+            [self.docker, "ps", "--all", "--format", text, "--filter", f"label={self.label}"], seconds=60
+        )
+        found = [line.partition(" ") for line in listed.out.splitlines() if line]
+        return [
+            [self.docker, "rm", "--force", name]
+            for name, _, pid in found
+            if not pid.strip().isdigit() or not Path("/proc", pid.strip()).exists()
+        ]
 
     def inside(self, program: str, *words: str, env: Iterable[str] = ()) -> list[str]:
         names = [word for name in sorted(env) for word in ("--env", name)]
-        return [self.docker, "exec", "--interactive", "--user", self.user, *names, self.container, program, *words]
+        return [self.docker, "exec", "--interactive", "--user", self.user, *names, self.server, program, *words]
 
 
 def of(config: Config) -> Where:

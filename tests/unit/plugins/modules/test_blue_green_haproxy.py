@@ -303,6 +303,20 @@ def test_a_mover_killed_at_any_moment_leaves_one_entry_and_a_rerun_converges(
     print(f"killed 5 times, {drifted} of them between the memory and the records")
 
 
+def test_what_the_edge_knows_of_the_app_is_told(run: Run, haproxy: Haproxy) -> None:
+    kept = haproxy.folder / "edge.json"
+    assert run("blue_green_info", adapter_options=haproxy.options)["record"] == {}
+    record = {"schema": 2, "app": "shop", "hosts": ["shop.example.com"], "services": {}, "routes": {}}
+    kept.write_text(json.dumps({**record, "schema": 1}))
+    info = run("blue_green_info", adapter_options=haproxy.options)
+    assert (info["record"], info["record_problems"]) == (record, [])
+    kept.write_text('{"schema": 1')
+    info = run("blue_green_info", adapter_options=haproxy.options)
+    assert (info["record"], info["entry"]) == ({}, "blue:0:1.0:")
+    assert "cannot be read" in info["record_problems"][0]
+    assert kept.exists()
+
+
 def test_a_crash_before_the_file_is_repaired(move: Run, run: Run, haproxy: Haproxy) -> None:
     haproxy.ask(f"@1 set map {haproxy.map} shop green:0:1.1:1.0")
     assert "live.map holds" in run("blue_green_info", adapter_options=haproxy.options)["drift"][0]

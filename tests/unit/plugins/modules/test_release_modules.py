@@ -172,6 +172,8 @@ def test_journal_of_a_release(run: Run, tmp_path: Path) -> None:
     assert (done["unchanged"], done["changed"]) == (True, False)
     done = run("release_journal", state="planned", content=CONTENT, live="green:0:1.1:1.0")
     assert (done["unchanged"], done["changed"]) == (True, False)
+    assert done["former"] == CONTENT  # the last run was sealed, so what is live is known whole
+    assert (opened["former"], resumed["former"]) == ({}, {})
     other = run("release_journal", state="planned", content={**CONTENT, "images": {}}, live="green:0:1.1:1.0")
     assert (other["unchanged"], other["identity"], other["to"]) == (False, "1.1+2", "blue")
 

@@ -42,8 +42,15 @@ from evenkeel_backup.faults import FAULTS, BackupFailure, fault_of
             'psql: error: connection to server on socket "/run/x" failed: No such file or directory',
             "server_unreachable",
         ),
+        ("ERROR: [050]: unable to acquire lock on file '/tmp/pgbackrest/wal-backup.lock'", "lock_held"),
+        ("Fatal: unable to create lock in backend: repository is already locked by PID 1 on db", "lock_held"),
+        ("pack 1c95b032ef62: does not exist Fatal: repository contains errors", "partial_upload"),
         ("something else", "failed"),
         ("", "failed"),
+        (
+            "ERROR: [106]: new backup label '20261121-183653F' is not later than latest backup label '20261124-183647F'",
+            "clock_jump",
+        ),
     ],
 )
 def test_the_fault_of_a_message(message: str, fault: str) -> None:

@@ -75,14 +75,21 @@ COUNTS = st.dictionaries(st.sampled_from(TIERS), st.integers(0, 6), min_size=1).
 )
 
 
-@settings(max_examples=10_000, deadline=None)
-@given(COPIES, COUNTS)
-def test_no_schedule_loses_its_last_proven_copy(rows: list[tuple[int, int, bool]], tiers: dict[str, int]) -> None:
-    copies = [
+LATER = START + timedelta(days=500)
+
+
+def schedule(rows: list[tuple[int, int, bool]]) -> list[Copy]:
+    return [
         Copy(f"b{n}", n, START + timedelta(hours=hours), level, needs=(f"b{n - 1}",) if needs and n else ())
         for n, (hours, level, needs) in enumerate(rows)
     ]
-    found = decide(copies, tiers, START + timedelta(days=500))
+
+
+@settings(max_examples=10_000, deadline=None)
+@given(COPIES, COUNTS)
+def test_no_schedule_loses_its_last_proven_copy(rows: list[tuple[int, int, bool]], tiers: dict[str, int]) -> None:
+    copies = schedule(rows)
+    found = decide(copies, tiers, LATER)
     left = [copy for copy in copies if copy.id in found.keep]
     assert {copy.id for copy in left} | set(found.remove) == {copy.id for copy in copies}
     assert copies[-1].id in found.keep
@@ -96,7 +103,7 @@ def test_no_schedule_loses_its_last_proven_copy(rows: list[tuple[int, int, bool]
     assert len(counted) <= bound(tiers)
     if [copy.at for copy in copies] == sorted(copy.at for copy in copies):
         # What is left is left again: with a clock that goes forward a second look removes nothing more.
-        assert not decide(left, tiers, START + timedelta(days=500)).remove
+        assert not decide(left, tiers, LATER).remove
 
 
 @settings(max_examples=300, deadline=None)

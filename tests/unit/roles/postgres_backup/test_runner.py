@@ -7,14 +7,34 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from evenkeel_backup import cli, config, database, escrow, ladder, metrics, pgbackrest, progress, recovery, report, wal
-from evenkeel_backup.faults import BackupFailure
+from evenkeel_backup import (
+    cli,
+    command,
+    config,
+    database,
+    disk,
+    escrow,
+    ladder,
+    lock,
+    logical,
+    metrics,
+    pgbackrest,
+    progress,
+    recovery,
+    replicas,
+    report,
+    wal,
+)
+from evenkeel_backup.faults import BackupFailure, Interrupted
 from evenkeel_backup.job import Job
 from evenkeel_backup.outcome import Outcome
 from evenkeel_backup.target import Point
@@ -48,6 +68,41 @@ def test_a_client_runs_in_a_container_of_the_servers_image() -> None:
     assert where.inside("pgbackrest", "info")[:5] == ["docker", "exec", "--interactive", "--user", "999:999"]
 
 
+def test_a_host_that_only_restores_needs_no_server() -> None:
+    where = Container("docker", "", "postgres@sha256:1", "999:999", [Path("/work")])
+    assert "--network none" in " ".join(where.argv("postgres", network=NONE))
+    for asked in (lambda: where.argv("psql"), lambda: where.inside("pgbackrest")):
+        with pytest.raises(BackupFailure, match=r"there is no live server on where\.container"):
+            asked()
+
+
+@pytest.mark.parametrize(
+    ("grant", "expected"),
+    [
+        ("GRANT a TO b WITH INHERIT TRUE GRANTED BY shop;", "GRANT a TO b WITH INHERIT TRUE;"),
+        ("GRANT a TO b GRANTED BY shop;", "GRANT a TO b;"),
+        ("GRANT a TO b GRANTED BY shopper;", "GRANT a TO b GRANTED BY shopper;"),
+        ("ALTER ROLE a PASSWORD 'x GRANTED BY shop;", "ALTER ROLE a PASSWORD 'x GRANTED BY shop;"),
+    ],
+)
+def test_what_the_first_superuser_granted_is_left_to_that_of_the_new_server(grant: str, expected: str) -> None:
+    assert logical.grants_of_the_first(f"CREATE ROLE a;\n{grant}\n", "shop") == f"CREATE ROLE a;\n{expected}\n"
+    assert logical.grants_of_the_first(grant, "") == grant
+    quoted = grant.replace(" shop;", ' "Shop one";')
+    assert logical.grants_of_the_first(quoted, "Shop one") == expected.replace(" shop;", ' "Shop one";')
+
+
+@pytest.mark.parametrize(("said", "calls"), [("OCI runtime create failed: read init-p", 2), ("no such image", 1)])
+def test_a_container_the_engine_could_not_make_is_asked_for_once_more(
+    said: str, calls: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "AGAIN_SECONDS", 0)
+    log = tmp_path / "log"
+    done = command.run(["sh", "-c", f"echo x >>{log}; echo {said} >&2; exit 125"])
+    assert done.code == command.NO_CONTAINER
+    assert len(log.read_text().split()) == calls
+
+
 def test_a_run_takes_away_its_own_secrets_only(tmp_path: Path) -> None:
     # Only what clearing up reads.
     made = Job(SimpleNamespace(work_dir=tmp_path), None, SimpleNamespace(strays=list), [])  # type: ignore[arg-type]
@@ -63,6 +118,136 @@ def test_a_run_takes_away_its_own_secrets_only(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.glob(".*")) == [
         f".key-local-{other}", f".key-pgbackrest-{other}.conf", f".pgpass-{other}",
     ]  # fmt: skip
+
+
+def test_a_folder_that_was_named_is_mounted_once() -> None:
+    where = Container("docker", "shop-db", "postgres@sha256:1", "999:999", [Path("/work")])
+    for folder in ("/work/restored-3", "/srv/beside", "/srv/beside"):
+        where.reach(Path(folder))
+    assert [word for word in where.argv("postgres") if word.startswith("/") and ":" in word] == [
+        "/work:/work",
+        "/srv/beside:/srv/beside",
+    ]
+
+
+def test_containers_of_runs_at_work_are_left_alone(tmp_path: Path) -> None:
+    docker = tmp_path / "docker"
+    docker.write_text(f"#!/bin/sh\necho mine {os.getpid()}\necho gone {2**22 + 1}\necho 'unnamed '\n")
+    docker.chmod(0o755)
+    where = Container(str(docker), "shop-db", "postgres@sha256:1", "999:999", [tmp_path])
+    assert [argv[-1] for argv in where.strays()] == ["gone", "unnamed"]
+    assert f"org.evenkeel.backup.run={os.getpid()}" in where.argv("psql")
+
+
+def test_two_writers_of_a_file_do_not_meet(tmp_path: Path) -> None:
+    path = tmp_path / "shop.prom"
+    script = "import sys; from pathlib import Path; from evenkeel_backup import disk\nfor _ in range(60): disk.write_atomic(Path(sys.argv[1]), sys.argv[2] * 20000)"
+    env = {**os.environ, "PYTHONPATH": str(Path(disk.__file__).parents[1])}
+    writers = [subprocess.Popen([sys.executable, "-c", script, str(path), letter], env=env) for letter in "ab"]
+    seen = set()
+    while any(writer.poll() is None for writer in writers):
+        if path.exists():
+            seen.add(path.read_text())
+    assert [writer.returncode for writer in writers] == [0, 0]
+    assert seen <= {"a" * 20000, "b" * 20000}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_killed_writer_left_goes(tmp_path: Path) -> None:
+    left, other = tmp_path / f".x.json.{2**22 + 1}.new", tmp_path / f".x.json.{os.getppid()}.new"
+    left.touch()
+    other.touch()
+    disk.write_atomic(tmp_path / "x.json", "{}")
+    assert not left.exists()
+    assert other.exists()
+
+
+def test_the_lock_is_a_file_of_our_own(tmp_path: Path) -> None:
+    precious, path = tmp_path / "precious", tmp_path / "lock"
+    precious.write_text("kept")
+    path.symlink_to(precious)
+    with lock.held(path, "shop"):
+        assert path.read_text() == f"{os.getpid()}\n"
+        with pytest.raises(BackupFailure, match="another run holds the lock"), lock.held(path, "shop"):
+            pass
+    assert precious.read_text() == "kept"
+    with lock.held(path, "shop"):
+        pass
+
+
+def test_a_program_that_takes_too_long_has_said_why() -> None:
+    done = command.run(["sh", "-c", "echo dial tcp: connection refused >&2; sleep 60"], seconds=0.5)
+    assert done.code == command.LATE
+    assert "connection refused not finished within 0.5 s" in done.err
+
+
+@pytest.mark.parametrize(("store", "fault"), [(True, "store_unreachable"), (False, "partial_upload")])
+def test_a_store_that_never_answers_is_named(store: bool, fault: str) -> None:
+    with pytest.raises(BackupFailure) as caught:
+        command.need(
+            command.Done(command.LATE, "", "not finished within 60 s"),
+            "no copy",
+            "shop",
+            "one",
+            "Look",
+            "partial_upload",
+            store=store,
+        )
+    assert caught.value.fault == fault
+
+
+def test_a_run_that_is_asked_to_end_unwinds_once() -> None:
+    before = [signal.getsignal(number) for number in cli.ENDING]
+    try:
+        with pytest.raises(Interrupted, match="SIGTERM"):
+            cli.interrupt(signal.SIGTERM, None)
+        assert {signal.getsignal(number) for number in cli.ENDING} == {signal.SIG_IGN}
+    finally:
+        for number, handler in zip(cli.ENDING, before, strict=True):
+            signal.signal(number, handler)
+
+
+def test_counting_may_take_as_long_as_a_run() -> None:
+    limits: set[float] = set()
+
+    def run(sql: str, seconds: float = 600) -> str:
+        limits.add(seconds)
+        return "{}" if "d.datname" in sql else "[]"
+
+    # All that is asked of a server here.
+    assert database.described(SimpleNamespace(run=run), 21600)["rows"] == {}  # type: ignore[arg-type]
+    assert limits == {21600}
+
+
+def at(minutes: int) -> datetime:
+    return AT + timedelta(minutes=minutes)
+
+
+def test_a_replica_is_as_far_behind_as_what_it_has_not_replayed() -> None:
+    noted: dict = {}
+    for minute, position in enumerate(("0/100", "0/200", "0/200", "0/300")):
+        noted = replicas.judged(
+            {"lsn": position, "replicas": [{"name": "data2", "connected": True, "lsn": "0/100"}]}, noted, at(minute)
+        )
+    assert [entry["lsn"] for entry in noted["positions"]] == ["0/100", "0/200", "0/300"]
+    assert noted["replicas"] == [{"name": "data2", "connected": True, "seconds": 120.0, "bytes": 512}]
+    caught_up = replicas.judged(
+        {"lsn": "0/300", "replicas": [{"name": "data2", "connected": True, "lsn": "0/300"}]}, noted, at(60)
+    )
+    assert caught_up["replicas"][0]["seconds"] == 0
+    gone = replicas.judged(
+        {"lsn": "0/400", "replicas": [{"name": "data2", "connected": False, "lsn": "0/200"}]}, noted, at(10)
+    )
+    assert gone["replicas"][0] == {"name": "data2", "connected": False, "seconds": 420.0, "bytes": 512}
+    assert replicas.judged({"lsn": "0/400", "replicas": []}, noted, at(11)) == {"replicas": [], "positions": []}
+    text = metrics.render(
+        metrics.samples(
+            "shop", "logical", [], {"verbs": {}, "stages": {}, "drill": {}, "archive": gone}, CONFIG.options, [], {}, AT
+        )
+    )
+    labels = 'engine="logical",instance="shop",replica="data2"'
+    assert f"evenkeel_backup_replica_connected{{{labels}}} 0" in text
+    assert f"evenkeel_backup_replica_lag_seconds{{{labels}}} 420" in text
 
 
 def test_a_drill_on_a_host_has_no_network() -> None:
@@ -226,6 +411,24 @@ def test_labels_are_escaped() -> None:
 def test_a_key_counts_once_its_copy_is_proven(noted: dict, found: str) -> None:
     failure = escrow.problem(CONFIG, CONFIG.repository("local"), noted, b"key", AT)
     assert (found in failure.sentence) if failure else not found
+
+
+@pytest.mark.parametrize(
+    ("change", "minutes", "news"),
+    [
+        pytest.param({}, 1, False, id="the same again"),
+        pytest.param({"fingerprint": "x"}, 1, True, id="another key"),
+        pytest.param({"host": "data2"}, 1, True, id="another host"),
+        pytest.param({"identity": "y"}, 1, True, id="another repository"),
+        pytest.param({}, 200 * 1440, True, id="the one before had run out"),
+    ],
+)
+def test_a_proof_of_a_key_is_news_where_it_says_more(change: dict, minutes: int, news: bool) -> None:
+    local = CONFIG.repository("local")
+    before = {"local": {**escrow.proof(local, b"key", "id", AT, "data1"), **change}}
+    proven = escrow.proof(local, b"key", "id", at(minutes), "data1")
+    assert escrow.news(CONFIG, local, before, proven, b"key", at(minutes)) is news
+    assert escrow.news(CONFIG, local, {}, proven, b"key", at(minutes))
 
 
 def test_a_ladder_ends_at_the_first_failed_step() -> None:

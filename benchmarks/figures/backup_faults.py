@@ -1,0 +1,488 @@
+# Copyright (c) 2026, The Evenkeel authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The fault matrix: each planted from outside, once for Evenkeel and once for each plain tool.
+
+A fault counts as named where a run of ours tells its very name, and as alerted where the figures then hold it, which is
+what the alert rule looks at.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.evenkeel.platform.benchmarks import backup_rig, store
+from ansible_collections.evenkeel.platform.benchmarks.backup_rig import (
+    KEY,
+    OUT,
+    SMALL_DISK,
+    Cluster,
+    Instance,
+    Shim,
+    Unexpected,
+)
+from ansible_collections.evenkeel.platform.benchmarks.figures.backup import (
+    archived_server,
+    need,
+    number,
+    say,
+    versions,
+)
+from ansible_collections.evenkeel.platform.benchmarks.figures.backup_peers import (
+    Peers,
+    Told,
+    call,
+    none,
+    small_disk,
+    told,
+)
+from ansible_collections.evenkeel.platform.benchmarks.result import Measured, NotMeasured
+
+NAMES = ("pg_dump | gzip, gzip -t", "restic, restic check", "pgbackrest verify")
+ALERT = "EvenkeelBackupStageFailed"
+NO_DUMP = "takes no dumps"
+NO_WAL = "stores no WAL"
+NO_STORE = "writes to a disk of the host only"
+NO_KEY = "encrypts nothing"
+Three = tuple[Told, Told, Told]
+
+
+@dataclass
+class Ground:
+    """Server, instances and plain tools that one matrix is run on."""
+
+    folder: Path
+    cluster: Cluster
+    shop: Instance
+    wal: Instance
+    peers: Peers
+    store: store.Store
+    found: list[dict[str, str]] = field(default_factory=list)
+    alerted: set[str] = field(default_factory=set)
+
+    def run(self, instance: Instance, verb: str, *words: str, **more: Any) -> None:
+        """One call of the program; what it found, and what the figures then say."""
+        _, document = instance.run(verb, *words, **more)
+        self.found += [{"verb": verb, **failure} for failure in document["failures"]]
+        if verb == "status":
+            instance.run("metrics")
+        for name, value in instance.metrics().items():
+            if name.startswith("evenkeel_backup_fault{") and value == 1:
+                self.alerted.add(name.partition('fault="')[2].partition('"')[0])
+
+
+# The faults, each for ours and for the three others
+
+
+def truncated_dump(ground: Ground) -> Three:
+    with Shim(ground.shop, ground.cluster, "pg_dump", f'{OUT}"$real" "$@" && truncate -s -100 "$out"/[0-9]*.dat'):
+        ground.run(ground.shop, "backup")
+    with Shim(ground.shop, ground.cluster, "pg_dump", '"$real" "$@" | head -c -2000'):
+        plain = told(ground.peers.dump(), ground.peers.tested())
+        stored = told(ground.peers.store(), ground.peers.checked())
+    with backup_rig.kept(ground.peers.folder / "pgbackrest") as repository:
+        bundle = backup_rig.biggest_bundle(repository)
+        with bundle.open("r+b") as stream:
+            stream.truncate(bundle.stat().st_size - 2000)
+        return plain, stored, told(None, ground.peers.verified())
+
+
+def flipped_byte(ground: Ground) -> Three:
+    with backup_rig.kept(ground.folder / "repo" / "shop") as repository:
+        for pack in backup_rig.packs(repository)[-3:]:
+            backup_rig.flip(pack)
+        ground.run(ground.shop, "verify", "--read-data")
+    ground.peers.dump()
+    backup_rig.flip(ground.peers.archive)
+    plain = told(None, ground.peers.tested())
+    with backup_rig.kept(ground.peers.repository) as repository:
+        backup_rig.flip(backup_rig.packs(repository)[-1])
+        stored = told(None, ground.peers.checked())
+    with backup_rig.kept(ground.peers.folder / "pgbackrest") as repository:
+        backup_rig.flip(backup_rig.biggest_bundle(repository))
+        return plain, stored, told(None, ground.peers.verified())
+
+
+def missing_wal(ground: Ground) -> Three:
+    with backup_rig.kept(ground.folder / "repo" / "wal") as repository:
+        segments = sorted(path for path in (repository / "archive").rglob("0000000*-*") if path.is_file())
+        # One in the middle: what recovery from an older backup to now has to read.
+        segments[len(segments) // 2].unlink()
+        ground.run(ground.wal, "verify")
+        config = Path(ground.wal.options["pgbackrest"]["config_file"])
+        verified = told(None, ground.peers.verified(config))
+    return none(NO_WAL), none(NO_WAL), verified
+
+
+def wrong_key(ground: Ground) -> Three:
+    ground.shop.key.write_text("another\n")
+    try:
+        ground.run(ground.shop, "backup")
+    finally:
+        ground.shop.key.write_text(KEY + "\n")
+    other = ground.peers.configure(path=ground.peers.folder / "other.conf", cipher="another")
+    return (
+        none(NO_KEY),
+        told(None, ground.peers.checked(RESTIC_PASSWORD="another")),
+        told(None, ground.peers.verified(other)),
+    )
+
+
+def store_denied(ground: Ground) -> Three:
+    with away(ground, ground.store.port) as instance:
+        ground.store.credentials("ours", "no-longer-right")
+        ground.run(instance, "backup")
+    peers = ground.peers
+    location = f"s3:https://localhost:{ground.store.port}/{store.BUCKET}/plain"
+    env = {"RESTIC_REPOSITORY": location, "AWS_ACCESS_KEY_ID": store.ACCESS, "AWS_SECRET_ACCESS_KEY": "wrong"}
+    ca = f"--cacert={ground.store.certificate}"
+    config = peers.configure(*s3_lines(ground, ground.store.port, "wrong"), path=peers.folder / "denied.conf")
+    return none(NO_STORE), told(peers.store(ca, **env), peers.checked(ca, **env)), told(None, peers.verified(config))
+
+
+def store_gone(ground: Ground) -> Three:
+    """Gone half-way through an upload; the plain tools' checks are asked when it is back."""
+    relay = store.Relay(ground.store.port)
+    with away(ground, relay.port) as instance:
+        instance.options["timeout_seconds"] = number("STORE_SECONDS", 60)
+        instance.write()
+        relay.cut_after(150_000)
+        ground.run(instance, "backup")
+    peers, port = ground.peers, ground.store.port
+    ca = f"--cacert={ground.store.certificate}"
+    env = {
+        "RESTIC_REPOSITORY": f"s3:https://localhost:{port}/{store.BUCKET}/plain",
+        "AWS_ACCESS_KEY_ID": store.ACCESS,
+        "AWS_SECRET_ACCESS_KEY": store.SECRET,
+    }
+    peers.make(ca, **env)
+    relay = store.Relay(port)
+    relay.cut_after(150_000)
+    gone = {**env, "RESTIC_REPOSITORY": f"s3:https://localhost:{relay.port}/{store.BUCKET}/plain"}
+    stored = told(peers.store(ca, **gone), peers.checked(ca, **env))
+    here = peers.configure(*s3_lines(ground, port), path=peers.folder / "here.conf")
+    peers.pgbackrest("stanza-create", config=here)
+    relay = store.Relay(port)
+    relay.cut_after(1_000_000)
+    config = peers.configure(*s3_lines(ground, relay.port), path=peers.folder / "gone.conf")
+    return none(NO_STORE), stored, told(peers.based(config), peers.verified(here))
+
+
+def disk_full(ground: Ground) -> Three:
+    work = str(ground.folder / "work")
+    ground.run(ground.shop, "backup", prefix=(*SMALL_DISK, "300k", work))
+    peers = ground.peers
+    disk = peers.folder / "small"
+    plain = told(peers.dump(*small_disk("100k", disk), to=disk / "shop.sql.gz"), None)
+    where = {"RESTIC_REPOSITORY": str(disk / "restic")}
+    line = "restic init >/dev/null && " + peers.pipe("restic backup --stdin --stdin-filename shop.sql")[2]
+    stored = call([*small_disk("300k", disk), "sh", "-c", line], peers.env(**where))
+    config = peers.configure(f"repo1-path={disk / 'pgbackrest'}", path=peers.folder / "full.conf")
+    words = [*backup_rig.as_server("pgbackrest", f"--config={config}", "--stanza=wal")]
+    both = "; ".join(
+        " ".join([*words, *verb.split()]) for verb in ("stanza-create", "--type=full --no-archive-check backup")
+    )
+    based = call([*small_disk("2m", disk), "sh", "-c", both])
+    return plain, told(stored, None), told(based, None)
+
+
+def missing_role(ground: Ground) -> Three:
+    with Shim(ground.shop, ground.cluster, "pg_dumpall", '"$real" "$@" | grep -v "ROLE shop"'):
+        ground.run(ground.shop, "backup")
+    ground.run(ground.shop, "drill")
+    return unseen(ground, pgbackrest="holds the roles in its files")
+
+
+def missing_extension(ground: Ground) -> Three:
+    before = ground.shop.options["where"]
+    without = backup_rig.lacking(ground.folder, ground.cluster, "pgcrypto")
+    ground.shop.options["where"] = {**before, "bin_dir": str(without)}
+    ground.shop.write()
+    try:
+        ground.run(ground.shop, "drill")
+    finally:
+        ground.shop.options["where"] = before
+        ground.shop.write()
+    return unseen(ground)
+
+
+def major_mismatch(ground: Ground) -> Three:
+    """The words and the code with which pg_dump refuses a newer server."""
+    refusal = 'echo "pg_dump: error: aborting because of server version mismatch" >&2; exit 1'
+    with Shim(ground.shop, ground.cluster, "pg_dump", refusal):
+        ground.run(ground.shop, "backup")
+        plain = told(ground.peers.dump(), ground.peers.tested())
+        stored = told(ground.peers.store(), ground.peers.checked())
+    return plain, stored, none(NO_DUMP)
+
+
+def empty_database(ground: Ground) -> Three:
+    rows = ground.cluster.sql("select count(*) from orders")
+    ground.cluster.sql("truncate orders")
+    try:
+        ground.run(ground.shop, "backup")
+        return unseen(ground, anew=True)
+    finally:
+        ground.cluster.sql(f"insert into orders select i, md5(i::text) from generate_series(1, {rows}) i")
+
+
+def stale_schedule(ground: Ground) -> Three:
+    ground.shop.options["max_age_seconds"] = 1
+    ground.shop.write()
+    time.sleep(1.5)
+    ground.run(ground.shop, "status")
+    del ground.shop.options["max_age_seconds"]
+    ground.shop.write()
+    return unseen(ground)
+
+
+def partial_upload(ground: Ground) -> Three:
+    with backup_rig.kept(ground.folder / "repo" / "shop") as repository:
+        backup_rig.packs(repository)[-1].unlink()
+        ground.run(ground.shop, "verify")
+    ground.peers.dump()
+    with ground.peers.archive.open("r+b") as stream:
+        stream.truncate(ground.peers.archive.stat().st_size // 2)
+    plain = told(None, ground.peers.tested())
+    with backup_rig.kept(ground.peers.repository) as repository:
+        backup_rig.packs(repository)[-1].unlink()
+        stored = told(None, ground.peers.checked())
+    with backup_rig.kept(ground.peers.folder / "pgbackrest") as repository:
+        backup_rig.biggest_bundle(repository).unlink()
+        return plain, stored, told(None, ground.peers.verified())
+
+
+def clock_jump(ground: Ground) -> Three:
+    """Three days back, by libfaketime; restic, which it does not reach, is told the time."""
+    back = ("faketime", "-f", "-3d")
+    ground.run(ground.shop, "backup", prefix=back)
+    peers = ground.peers
+    moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(time.time() - 3 * 86400))
+    plain = told(peers.dump(*back), peers.tested())
+    stored = told(peers.store(f"--time='{moment}'"), peers.checked())
+    return plain, stored, told(peers.based(prefix=back), peers.verified())
+
+
+def unseen(ground: Ground, anew: bool = False, pgbackrest: str = "") -> Three:
+    """What the others say of a fault that no plant changes for them: a backup as ever, and their check."""
+    peers = ground.peers
+    based = peers.based() if anew and not pgbackrest else None
+    return (
+        told(peers.dump(), peers.tested()),
+        told(peers.store(), peers.checked()),
+        none(pgbackrest) if pgbackrest else told(based, peers.verified()),
+    )
+
+
+FAULTS: dict[str, tuple[str, Callable[[Ground], Three]]] = {
+    "truncated dump": ("truncated_dump", truncated_dump),
+    "flipped byte": ("flipped_byte", flipped_byte),
+    "missing WAL": ("missing_wal", missing_wal),
+    "wrong key": ("wrong_key", wrong_key),
+    "S3 denied": ("store_denied", store_denied),
+    "S3 gone half-way": ("store_unreachable", store_gone),
+    "disk full": ("disk_full", disk_full),
+    "missing role": ("missing_role", missing_role),
+    "missing extension": ("missing_extension", missing_extension),
+    "major mismatch": ("major_mismatch", major_mismatch),
+    "empty database": ("empty_database", empty_database),
+    "stale schedule": ("stale_schedule", stale_schedule),
+    "partial upload": ("partial_upload", partial_upload),
+    "clock jump": ("clock_jump", clock_jump),
+}
+
+
+def chosen() -> dict[str, tuple[str, Callable[[Ground], Three]]]:
+    """All, or for a trial those that EVENKEEL_BENCH_FAULTS names."""
+    names = [word.strip() for word in (os.environ.get("EVENKEEL_BENCH_FAULTS") or "").split(",") if word.strip()]
+    unknown = sorted(set(names) - set(FAULTS))
+    if unknown:
+        raise NotMeasured(f"EVENKEEL_BENCH_FAULTS: found {', '.join(unknown)}, need some of {', '.join(FAULTS)}")
+    return {name: FAULTS[name] for name in names or FAULTS}
+
+
+# The ground
+
+
+@contextmanager
+def away(ground: Ground, port: int) -> Iterator[Instance]:
+    """An instance that stores here and in the object store, proven before the fault; new for each."""
+    name = f"away{len(list(ground.folder.glob('away*.key')))}"
+    options = {key: value for key, value in ground.shop.options.items() if key in {"where", "server", "databases"}}
+    made = Instance(ground.folder, name, "logical", **options)
+    made.options["repositories"].append(
+        {
+            "name": "offsite",
+            "kind": "s3",
+            "location": f"s3:https://localhost:{port}/{store.BUCKET}/{name}",
+            "key_file": str(made.key),
+            "credentials_file": str(ground.store.credentials("ours")),
+            "ca_file": str(ground.store.certificate),
+        }
+    )
+    made.write()
+    made.good("prepare")
+    made.good("escrow-check", "--key-file", "-", given=KEY)
+    made.good("backup")
+    # Content that no copy has yet, so that there is something to upload.
+    ground.cluster.sql("insert into orders select i, md5(random()::text) from generate_series(1, 20000) i")
+    yield made
+    if not any(copy["repository"] == "local" for copy in last_copies(made)):
+        raise Unexpected(f"{name} has no copy here while its object store failed")
+
+
+def last_copies(instance: Instance) -> list[dict[str, Any]]:
+    newest = instance.run("status")[1]["status"]["backups"][-1]["id"]
+    path = instance.folder / "state" / instance.name / "backups" / f"{newest}.json"
+    return list(json.loads(path.read_text())["copies"])
+
+
+def s3_lines(ground: Ground, port: int, secret: str = store.SECRET) -> list[str]:
+    """A repository of pgBackRest in the object store."""
+    return [
+        "repo1-type=s3",
+        "repo1-path=/plain-wal",
+        "repo1-s3-endpoint=localhost",
+        f"repo1-storage-port={port}",
+        f"repo1-storage-ca-file={ground.store.certificate}",
+        f"repo1-s3-bucket={store.BUCKET}",
+        "repo1-s3-region=us-east-1",
+        "repo1-s3-uri-style=path",
+        f"repo1-s3-key={store.ACCESS}",
+        f"repo1-s3-key-secret={secret}",
+        "io-timeout=20",
+    ]
+
+
+@contextmanager
+def ground_of() -> Iterator[Ground]:
+    """Everything made and proven, with no fault yet."""
+    with ExitStack() as stack:
+        cluster, wal = stack.enter_context(archived_server())
+        folder = cluster.folder
+        cluster.sql("create role shop; create extension pgcrypto")
+        cluster.sql("create table orders (id bigint, note text); alter table orders owner to shop")
+        cluster.sql("insert into orders select i, md5(i::text) from generate_series(1, 20000) i")
+        bin_ = backup_rig.links(folder, cluster)
+        shop = Instance(
+            folder,
+            "shop",
+            "logical",
+            where={"kind": "host", "bin_dir": str(bin_), "user": backup_rig.USER},
+            server={"host": str(cluster.socket), "user": "postgres", "data_dir": str(cluster.data)},
+            databases=["shop"],
+        )
+        shop.good("prepare")
+        shop.good("escrow-check", "--key-file", "-", given=KEY)
+        shop.good("backup")
+        wal.good("backup", "--type", "full")
+        for _segment in range(3):
+            cluster.sql("insert into orders values (0, 'a segment of its own')")
+            cluster.archived()
+        wal.good("backup", "--type", "incr")
+        peers = Peers(folder, cluster, bin_)
+        peers.configure()
+        for code, text in (
+            peers.dump(),
+            peers.make(),
+            peers.store(),
+            peers.pgbackrest("stanza-create"),
+            peers.based(),
+            peers.checked(),
+            peers.verified(),
+        ):
+            if code != 0:
+                raise NotMeasured(f"a plain tool fails without a fault: {text}")
+        s3 = stack.enter_context(store.Store(folder))
+        yield Ground(folder, cluster, shop, wal, peers, s3)
+
+
+def control(ground: Ground) -> dict[str, Any]:
+    """The same verbs with no fault planted: what is found then is a false alarm."""
+    for instance in (ground.shop, ground.wal):
+        for words in (("backup",), ("verify", "--read-data"), ("drill",), ("status",)):
+            ground.run(instance, *words)
+    false = [f"{one['verb']} {one['stage']} {one['fault']}" for one in ground.found]
+    alarms = sorted(ground.alerted)
+    ground.found, ground.alerted = [], set()
+    return {
+        "what": "backup, verify, drill and status with no fault planted, both engines",
+        "false_findings": len(false),
+        "false_alerts": len(alarms),
+        "found": [*false, *alarms],
+    }
+
+
+def backup_faults(_folder: Path) -> Measured:
+    need("restic", "pgbackrest", "faketime", "openssl", "gzip")
+    if not store.program():
+        raise NotMeasured("needs versitygw, which make lab builds")
+    faults: dict[str, Any] = {}
+    with ground_of() as ground:
+        quiet = control(ground)
+        for name, (fault, plant) in chosen().items():
+            # Each begins with a newest backup that is proven.
+            ground.shop.good("backup")
+            good = {one: newest_good(one) for one in (ground.shop, ground.wal)}
+            ground.found, ground.alerted = [], set()
+            others = plant(ground)
+            named = [one for one in ground.found if one["fault"] == fault]
+            faults[name] = {
+                "fault": fault,
+                "detected": bool(ground.found),
+                "named": bool(named),
+                "detected_by": sorted({f"{one['verb']} {one['stage']}" for one in named or ground.found}),
+                "alert": ALERT if fault in ground.alerted else "",
+                "good_copy_kept": all(there(one, id_) for one, id_ in good.items()),
+                "sentence": (named or ground.found or [{"sentence": ""}])[0]["sentence"].replace(
+                    str(ground.folder), "..."
+                ),
+                "peers": dict(zip(NAMES, others, strict=True)),
+            }
+            say(f"{name}: {', '.join(faults[name]['detected_by']) or 'NOT detected'}{'' if named else ', not named'}")
+    return Measured(
+        results={
+            "faults": len(faults),
+            "detected": sum(one["detected"] for one in faults.values()),
+            "named": sum(one["named"] for one in faults.values()),
+            "alerted": sum(bool(one["alert"]) for one in faults.values()),
+            "good_copies_kept": sum(one["good_copy_kept"] for one in faults.values()),
+            "detected_by": [f"{name}: {', '.join(one['detected_by'])}" for name, one in faults.items()],
+            "clock": "libfaketime",
+            "small_disk": "tmpfs in a mount namespace",
+            "by_fault": faults,
+        },
+        control=quiet,
+        peers={name: summary(name, faults) for name in NAMES},
+        bar=[
+            *({"of": f"results.{one}", "at_least": len(faults)} for one in ("named", "alerted", "good_copies_kept")),
+            {"of": "results.faults", "at_least": len(FAULTS)},
+            {"of": "control.false_findings", "at_most": 0},
+        ],
+        versions=versions("postgres", "restic", "pgbackrest"),
+    )
+
+
+def newest_good(instance: Instance) -> str:
+    return str(instance.run("status")[1]["status"]["newest_good"])
+
+
+def there(instance: Instance, name: str) -> bool:
+    return name in [entry["id"] for entry in instance.run("status")[1]["status"]["backups"]]
+
+
+def summary(peer: str, faults: dict[str, Any]) -> dict[str, Any]:
+    """How many of the faults that it can meet a plain tool detects, and which it does not."""
+    met = {name: one["peers"][peer] for name, one in faults.items() if one["peers"][peer]["detected"] is not None}
+    return {
+        "faults": len(met),
+        "detected": sum(one["detected"] for one in met.values()),
+        "not_detected": [name for name, one in met.items() if not one["detected"]] or ["none"],
+    }

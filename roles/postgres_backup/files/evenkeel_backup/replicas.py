@@ -1,0 +1,81 @@
+# Copyright (c) 2026, The Evenkeel authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How far streaming replicas are behind, as their primary sees it, or a replica itself.
+
+Seconds are counted from positions that were noted as time went on: the age of the oldest one that a replica has not
+replayed. So they are right for a replica that is gone, whose slot is all that is left of it, and 0 where nobody writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from evenkeel_backup.database import Server
+from evenkeel_backup.manifest import moment, stamp
+from evenkeel_backup.wal import lsn
+
+NOTED = 1500
+
+# A slot stays when its replica is gone. Base backups stream too, and are no replicas.
+_PRIMARY = """
+json_build_object('lsn', pg_current_wal_insert_lsn()::text, 'replicas', (
+  select coalesce(json_agg(json_build_object('name', name, 'connected', connected, 'lsn', replayed)
+    order by name), '[]')
+  from (
+    select coalesce(s.slot_name, r.application_name) as name, r.pid is not null as connected,
+      coalesce(r.replay_lsn, s.restart_lsn)::text as replayed
+    from (select * from pg_stat_replication where state <> 'backup') r
+    full join (select * from pg_replication_slots where slot_type = 'physical' and not temporary) s
+      on s.active_pid = r.pid) seen))
+"""
+_STANDBY = """
+json_build_object('standby', true,
+  'connected', coalesce((select status = 'streaming' from pg_stat_wal_receiver), false),
+  'bytes', coalesce((select pg_wal_lsn_diff(latest_end_lsn, pg_last_wal_replay_lsn()) from pg_stat_wal_receiver), 0),
+  'seconds', coalesce(extract(epoch from clock_timestamp() - pg_last_xact_replay_timestamp()), 0))
+"""
+
+
+def behind(positions: list[dict[str, str]], replayed: int, at: datetime) -> float:
+    """Seconds since the oldest position was written that is not replayed. Pure."""
+    for entry in positions:
+        if lsn(entry["lsn"]) > replayed:
+            return max(0.0, (at - moment(entry["at"])).total_seconds())
+    return 0.0
+
+
+def judged(found: Mapping[str, Any], before: Mapping[str, Any], at: datetime) -> dict[str, Any]:
+    """What is noted of the replicas of a primary, after what was noted before. Pure."""
+    positions = list(before.get("positions", []))
+    replicas = []
+    for entry in found["replicas"]:
+        replayed = lsn(entry["lsn"]) if entry["lsn"] else 0
+        replicas.append(
+            {
+                "name": entry["name"],
+                "connected": entry["connected"],
+                "seconds": behind(positions, replayed, at),
+                "bytes": max(0, lsn(found["lsn"]) - replayed) if replayed else 0,
+            }
+        )
+    if not positions or positions[-1]["lsn"] != found["lsn"]:
+        positions.append({"at": stamp(at), "lsn": found["lsn"]})
+    return {"replicas": replicas, "positions": positions[-NOTED:] if replicas else []}
+
+
+def measure(server: Server, before: Mapping[str, Any], host: str, at: datetime) -> dict[str, Any]:
+    """Ask the server, whichever of the two it is."""
+    found = server.ask(f"select case when pg_is_in_recovery() then {_STANDBY} else {_PRIMARY} end")
+    if not found.get("standby"):
+        return judged(found, before, at)
+    late = found["bytes"] > 0 or not found["connected"]
+    entry = {
+        "name": host,
+        "connected": found["connected"],
+        "seconds": found["seconds"] if late else 0,
+        "bytes": max(0, int(found["bytes"])),
+    }
+    return {"replicas": [entry], "positions": []}
