@@ -262,6 +262,7 @@ def test_boot_brings_back_what_was_marked_and_not_what_was_stopped(host, run_rol
     reboot()
     assert until(lambda: status(inspect, "web") == "healthy")
     assert inspect("web")["State"]["StartedAt"] != started
+    assert until(lambda: "evenkeel-stack@" not in host.check_output("systemctl list-jobs --no-legend"))
     assert host.run("systemctl is-active evenkeel-stack@demo.service").stdout.strip() == "active"
     assert inspect("plain", "from-template")["State"]["Status"] == "exited"
     assert not host.file(f"{STACKS}/from-template/boot").exists
