@@ -14,6 +14,8 @@ RELEASE ?= 1.1
 SCENARIO ?=
 FIGURE ?=
 ARGS ?=
+# A further lab on the same machine has its ports a hundred higher.
+LAB_PORT := $(shell echo $$((8080 + 100 * $${EVENKEEL_LAB_ID:-0})))
 
 RUN = python3 tests/run.py
 PLAY = ansible-playbook -i $(INVENTORY) $(ARGS)
@@ -29,7 +31,7 @@ help: ## this list
 .PHONY: up
 up: setup lab site ## the way in: tools, lab hosts, and site.yml on them
 	@echo
-	@echo "The shop is live: curl --resolve shop.lab.test:8080:127.0.0.1 http://shop.lab.test:8080/"
+	@echo "The shop is live: curl --resolve shop.lab.test:$(LAB_PORT):127.0.0.1 http://shop.lab.test:$(LAB_PORT)/"
 	@echo "Next:  make status                what is live"
 	@echo "       make deploy RELEASE=1.1    move to the next release"
 	@echo "       make rollback              and back"

@@ -255,13 +255,17 @@ def test_dry_run_of_an_update_tells_the_change_and_makes_none(host, run_role, di
 
 
 def test_boot_brings_back_what_was_marked_and_not_what_was_stopped(host, run_role, inspect, reboot, until):
-    assert host.run("systemctl is-enabled evenkeel-stack@demo.service").stdout.strip() == "enabled"
+    assert run_role({"stacks": ["{{ demo }}", "{{ from_template | combine({'boot': true}) }}"]}).rc == 0
+    for stack in ("demo", "from-template"):
+        assert host.run(f"systemctl is-enabled evenkeel-stack@{stack}.service").stdout.strip() == "enabled"
+        assert host.file(f"{STACKS}/{stack}/boot").exists
     stop = {"name": "from-template", "state": "stopped"}
     assert run_role({"stacks": ["{{ demo }}", stop]}).rc == 0
     started = inspect("web")["State"]["StartedAt"]
     reboot()
     assert until(lambda: status(inspect, "web") == "healthy")
     assert inspect("web")["State"]["StartedAt"] != started
+    assert until(lambda: "evenkeel-stack@" not in host.check_output("systemctl list-jobs --no-legend"))
     assert host.run("systemctl is-active evenkeel-stack@demo.service").stdout.strip() == "active"
     assert inspect("plain", "from-template")["State"]["Status"] == "exited"
     assert not host.file(f"{STACKS}/from-template/boot").exists
