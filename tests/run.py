@@ -29,6 +29,7 @@ CACHE = ROOT / ".cache"
 LOGS = CACHE / "test"
 BIN = CACHE / "venv" / "bin"
 PACKAGE = "ansible_collections.evenkeel.platform"
+PACKAGE_CACHE = "evenkeel-lab-packages"
 TAIL_LINES = 60
 COUNTED_STEPS = ("check", "converge", "idempotence")
 STEP = re.compile(r"\[(?P<scenario>[\w.-]+) > (?P<step>\w+)\] Executed: (?P<result>\w+)")
@@ -366,8 +367,18 @@ def clean(before: Before, done: list[Check]) -> None:
         with contextlib.suppress(OSError, subprocess.TimeoutExpired):
             env = environment(LOGS / "none.xml")
             subprocess.run(argv, cwd=ROOT, env=env, stdout=subprocess.DEVNULL, timeout=180, check=False)
+    remove_shared(before)
     if not before.engine:
         end_engine(CACHE / "dockerd.pid")
+
+
+def remove_shared(before: Before) -> None:
+    """Remove what labs and scenarios share, once none is left: the package cache's container, molecule's network."""
+    left = docker("ps", "--all", "--format", "{{.Names}}", "--filter", "name=^evenkeel-")
+    cache = set(docker("ps", "--all", "--quiet", "--no-trunc", "--filter", f"name=^{PACKAGE_CACHE}$"))
+    if cache - before.containers and set(left) == {PACKAGE_CACHE}:
+        docker("rm", "--force", PACKAGE_CACHE)
+        docker("network", "rm", "evenkeel-molecule")
 
 
 def end_engine(pidfile: Path) -> None:

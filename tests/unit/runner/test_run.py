@@ -111,6 +111,7 @@ def test_a_red_stage_stops_no_other_and_the_last_line_is_the_sum(monkeypatch, ca
     monkeypatch.setattr(runner, "STAGES", stages)
     monkeypatch.setattr(runner, "DEFAULT_STAGES", tuple(stages))
     monkeypatch.setattr(runner.Before, "seen", classmethod(lambda cls: cls(frozenset(), True, True)))
+    monkeypatch.setattr(runner, "docker", lambda *_words: [])
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     assert runner.main([]) == 1
     assert capsys.readouterr().out.splitlines()[-1] == "1 passed, 1 failed, 0 skipped"
@@ -125,3 +126,28 @@ def test_only_the_engine_of_the_pidfile_is_ended(tmp_path: Path) -> None:
     finally:
         other.kill()
         other.wait()
+
+
+@pytest.mark.parametrize(
+    ("before", "names", "expected"),
+    [
+        pytest.param([], ["evenkeel-lab-packages"], True, id="left behind"),
+        pytest.param(["cache"], ["evenkeel-lab-packages"], False, id="there before"),
+        pytest.param([], ["evenkeel-lab-packages", "evenkeel-lab1-edge1"], False, id="used by another lab"),
+        pytest.param([], [], False, id="not there"),
+    ],
+)
+def test_the_package_cache_goes_with_the_last_that_used_it(
+    before: list[str], names: list[str], expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, ...]] = []
+
+    def docker(*words: str) -> list[str]:
+        asked.append(words)
+        if words[0] != "ps":
+            return []
+        return names if "{{.Names}}" in words else ["cache"] * ("evenkeel-lab-packages" in names)
+
+    monkeypatch.setattr(runner, "docker", docker)
+    runner.remove_shared(runner.Before(frozenset(before), lab=False, engine=True))
+    assert (("rm", "--force", "evenkeel-lab-packages") in asked) is expected
