@@ -20,7 +20,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -241,6 +241,16 @@ SNAPSHOT = (
     " docker inspect --format '{% raw %}{{.Id}} {{.Name}} {{.State.Status}} {{.RestartCount}}{% endraw %}' $id; done;"
     f" cat {STATE}/live.map {STATE}/edge.json {STATE}/routes-*.map 2>/dev/null || true"
 )
+
+
+def until(seen: Callable[[], bool], limit_seconds: float = 60) -> bool:
+    """Ask again until it is so; false where it was not in time."""
+    last = time.monotonic() + limit_seconds
+    while not seen():
+        if time.monotonic() > last:
+            return False
+        time.sleep(1)
+    return True
 
 
 def snapshot(pattern: str = "edge:app") -> dict[str, str]:

@@ -9,7 +9,7 @@ import contextlib
 import secrets
 from functools import partial
 
-from evenkeel_backup import escrow, manifest, retain
+from evenkeel_backup import escrow, identity, manifest, retain
 from evenkeel_backup.engine import Engine
 from evenkeel_backup.engines import engine_of
 from evenkeel_backup.faults import BackupFailure, Failures
@@ -18,6 +18,9 @@ from evenkeel_backup.ladder import Ladder, refuse
 from evenkeel_backup.manifest import Manifest
 from evenkeel_backup.outcome import FAILED, UNPROVEN, Outcome
 from evenkeel_backup.state import level_of, now
+
+# The reason of a backup that a restore in place takes of whatever is live.
+SAFETY = "safety"
 
 
 def run(
@@ -81,6 +84,10 @@ def _take(job: Job, engine: Engine, made: Manifest, kind: str, outcome: Outcome)
     stage = "hooks"
     try:
         try:
+            if made["reason"] != SAFETY:
+                stage = "server"
+                identity.check(job, engine)
+                stage = "hooks"
             job.hook("before_backup")
             stage = "dump"
             failures = engine.backup(made, kind)

@@ -32,7 +32,7 @@ def _safety(job: Job, outcome: Outcome) -> Manifest:
     Nothing is removed after it: the backup that is about to be restored may be the one that no tier keeps.
     """
     inner = Outcome("backup", job.config.instance)
-    made = backup.run(job, inner, kind="full", reason="safety", keep=True, removing=False)
+    made = backup.run(job, inner, kind="full", reason=backup.SAFETY, keep=True, removing=False)
     if made is None:
         raise Failures(inner.failures)
     bad = [failure for failure in inner.failures if failure.stage in {"L1", "L2", "store"}]

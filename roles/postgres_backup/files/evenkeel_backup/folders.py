@@ -27,7 +27,7 @@ from evenkeel_backup.state import now
 class Folders(Engine):
     """Whole folders as they stand."""
 
-    def prepare(self, check: bool) -> tuple[bool, list[dict[str, Any]]]:
+    def prepare(self, check: bool, new_server: bool = False) -> tuple[bool, list[dict[str, Any]]]:  # noqa: ARG002 - the engines have one shape
         settings = [
             {"name": f"path {path}", "found": Path(path).exists(), "need": True, "ok": Path(path).exists()}
             for path in self.job.config["paths"]

@@ -9,12 +9,13 @@ import json
 import os
 import re
 import time
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from evenkeel_backup import command, database, disk, ladder, manifest, snapshots, target
+from evenkeel_backup import command, database, disk, identity, ladder, manifest, snapshots, target
 from evenkeel_backup.config import Repository
 from evenkeel_backup.database import ROLES, Server, describe, described, session, write_canary
 from evenkeel_backup.engine import Engine, Restored
@@ -49,6 +50,21 @@ def grants_of_the_first(roles: str, bootstrap: str) -> str:
     return re.sub(rf"(?m)^(GRANT .+) GRANTED BY (?:{names});$", r"\1;", roles)
 
 
+def roles_of(roles: str, wanted: Iterable[str]) -> str:
+    """What the dump of the roles says of some of them: made, set, and let into others. Pure.
+
+    pg_dumpall writes one statement a line.
+    """
+    names = "|".join(re.escape(form) for name in wanted for form in {name, database.identifier(name)})
+    if not names:
+        return ""
+    pattern = (
+        rf"(?:CREATE ROLE (?:{names});|ALTER ROLE (?:{names}) .*"
+        rf"|GRANT (?:{names}) TO .+;|GRANT .+ TO (?:{names})(?: .*)?;)"
+    )
+    return "".join(f"{line}\n" for line in roles.splitlines() if re.fullmatch(pattern, line))
+
+
 def cut_files(folder: Path, subject: str) -> list[BackupFailure]:
     """Plain data files that do not end as pg_dump ends one: cut on the way to the disk, whatever its code was."""
     found = []
@@ -70,8 +86,14 @@ def cut_files(folder: Path, subject: str) -> list[BackupFailure]:
 class Logical(Engine):
     """Dumps that any later major version can take."""
 
-    def prepare(self, check: bool) -> tuple[bool, list[dict[str, Any]]]:
+    def system(self) -> str:
+        with self.job.server() as server:
+            return str(server.facts()["system"])
+
+    def prepare(self, check: bool, new_server: bool = False) -> tuple[bool, list[dict[str, Any]]]:
         changed = snapshots.prepare(self.job, check)
+        if not check:
+            changed = identity.check(self.job, self, new_server=new_server) or changed
         with self.job.server() as server:
             facts = server.facts()
             superuser = {"name": "superuser", "found": facts["superuser"], "need": True, "ok": bool(facts["superuser"])}

@@ -128,6 +128,14 @@ class State:
         """Replace that."""
         disk.write_json(self.folder / "archive.json", archive)
 
+    def server(self) -> str:
+        """The system identifier of the server that is backed up; empty until one was."""
+        return str((disk.read_json(self.folder / "server.json") or {}).get("system", ""))
+
+    def write_server(self, system: str) -> None:
+        """Replace that."""
+        disk.write_json(self.folder / "server.json", {"system": system})
+
     def escrow(self) -> dict[str, Any]:
         """Which keys were proven from their copy kept elsewhere."""
         return dict(disk.read_json(self.folder / "escrow.json") or {})

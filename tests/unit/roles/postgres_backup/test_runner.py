@@ -92,6 +92,26 @@ def test_what_the_first_superuser_granted_is_left_to_that_of_the_new_server(gran
     assert logical.grants_of_the_first(quoted, "Shop one") == expected.replace(" shop;", ' "Shop one";')
 
 
+def test_roles_that_are_missing_come_with_all_that_was_said_of_them() -> None:
+    lines = (
+        "CREATE ROLE shop;",
+        "ALTER ROLE shop WITH LOGIN PASSWORD 'SCRAM-SHA-256$4096:x;y';",
+        "ALTER ROLE shop SET work_mem TO '8MB';",
+        "GRANT shop TO reader GRANTED BY postgres;",
+        "GRANT readers TO shop WITH INHERIT TRUE GRANTED BY postgres;",
+        'CREATE ROLE "Shop one";',
+    )
+    others = (
+        "CREATE ROLE shopper;",
+        "ALTER ROLE shopper WITH LOGIN;",
+        "GRANT readers TO shopper;",
+        "-- CREATE ROLE shop;",
+    )
+    text = "\n".join(word for pair in zip(lines, others, strict=False) for word in pair) + "\n" + "\n".join(lines[4:])
+    assert logical.roles_of(text, ["shop", "Shop one"]).splitlines() == list(lines)
+    assert logical.roles_of(text, []) == ""
+
+
 @pytest.mark.parametrize(("said", "calls"), [("OCI runtime create failed: read init-p", 2), ("no such image", 1)])
 def test_a_container_the_engine_could_not_make_is_asked_for_once_more(
     said: str, calls: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
