@@ -278,7 +278,7 @@ def bot_overlaps() -> dict[str, Any]:
         "python3 -c 'import urllib.request as r;"
         """print(r.urlopen("http://{{ platform_address }}:8090/stats").read().decode())'"""
     )
-    (text,) = on_hosts("data", script).values()
+    (text,) = on_hosts("data1", script).values()
     stats: dict[str, Any] = json.loads(text)
     return stats
 

@@ -159,7 +159,7 @@ def environment(junit: Path) -> dict[str, str]:
 
 
 def setup_stage() -> Iterator[Check]:
-    yield Check("setup", "setup", ["lab/setup.sh"], 1500, count_one)
+    yield Check("setup", "setup", ["lab/setup.sh", "tests"], 1500, count_one)
 
 
 def lint_stage() -> Iterator[Check]:

@@ -3,6 +3,10 @@
 
 from __future__ import annotations
 
+import os
+import re
+from pathlib import Path
+
 testinfra_hosts = ["ansible://db"]
 
 WORK = "/var/backups/evenkeel"
@@ -150,3 +154,36 @@ def test_server_made_anew_is_backed_up_only_when_that_is_said(db, run, sql, play
     assert code == 0, said
     code, document = run(db, "backup shop-wal")
     assert (code, document["backup"]["type"]) == (0, "full"), document
+
+
+# -- with nothing but the store and the key ------------------------------------------
+
+
+def test_guide_brings_the_dump_back_by_hand(db, bare, ops, run, major):
+    # The newest copy so far is that of the empty database, taken before the restore over it.
+    assert run(db, "backup shop")[0] == 0
+    guide = (Path(os.environ["MOLECULE_PROJECT_DIRECTORY"]) / "docs/guides/restore.md").read_text(encoding="utf-8")
+    (commands,) = re.findall(r"^```sh\n(.*?)^```", guide, re.MULTILINE | re.DOTALL)
+    bare.check_output(
+        f"pg_createcluster {major} main --start && install -d -m 0711 /root /root/back"
+        " && printf canary-backup-key >/root/back/key"
+    )
+    certificate = ops.file("/srv/store/store.pem").content_string
+    bare.check_output(f"printf '%s' '{certificate}' >/root/back/ca.pem")
+    given = {
+        "STORE": "s3:https://ops:7070/backups/shop",
+        "INSTANCE": "shop",
+        "CA": "ca.pem",
+        "AWS_ACCESS_KEY_ID": "backup",
+        "AWS_SECRET_ACCESS_KEY": "canary-store-secret",
+    }
+    words = " ".join(f"{name}={value}" for name, value in given.items())
+    answer = bare.run(f"cd /root/back && env {words} bash -e <<'EOF'\n{commands}EOF")
+    assert answer.rc == 0, answer.stderr
+    assert bare.check_output("runuser -u postgres -- psql -XAtq -d shop -c 'select count(*) from orders'") == "5000"
+    assert (
+        bare.check_output(
+            "runuser -u postgres -- psql -XAtq -c \"select rolpassword like 'SCRAM%' from pg_authid where rolname = 'shop'\""
+        )
+        == "t"
+    )
