@@ -102,6 +102,18 @@ def test_files_come_back_with_their_content(db, play):
 # -- on a host that knows of nothing -----------------------------------------------
 
 
+def test_dry_run_changes_nothing_and_says_the_plan(db, bare, play, sql):
+    code, said = play(
+        "restore.yml", "--check", restore_instance="shop", restore_mode="in_place", restore_confirm="shop"
+    )
+    assert code == 0, said
+    assert "take a safety backup" in said
+    assert sql("select count(*) from pg_database where datname like 'shop\\_%'") == "0"
+    code, said = play("restore.yml", "--check", restore_host="bare", restore_instance="shop-wal")
+    assert code == 0, said
+    assert not bare.file("/etc/evenkeel").exists
+
+
 def test_bare_host_brings_the_server_back_from_the_store_alone(bare, sql, play, major):
     for trace in ("/etc/evenkeel", "/var/lib/evenkeel", WORK, "/etc/postgresql"):
         assert not bare.file(trace).exists, trace

@@ -67,10 +67,10 @@ def sql(db):
 def play(ansible):
     """Return a function that runs a playbook of this scenario with options; code and what Ansible printed, unfolded."""
 
-    def run_it(playbook, **options):
+    def run_it(playbook, *words, **options):
         inventory = os.environ["MOLECULE_INVENTORY_FILE"]
         done = ansible(
-            *("ansible-playbook", "--inventory", inventory, str(HERE.parent / playbook)),
+            *("ansible-playbook", "--inventory", inventory, str(HERE.parent / playbook), *words),
             *("--extra-vars", json.dumps(options)),
         )
         return done.rc, done.output
