@@ -100,7 +100,7 @@ matrix: ## every scenario
 	@$(RUN) --stage matrix --budget-seconds 14400
 
 .PHONY: e2e
-e2e: ## the whole way of a release, under load
+e2e: ## the whole way of a release, under load, with what make test leaves out as too long
 	@$(RUN) --stage e2e
 
 .PHONY: faults

@@ -223,10 +223,15 @@ def lab_check(stage: str) -> Iterator[Check]:
     yield Check(stage, "lab", [tool("ansible-playbook"), "lab/up.yml"], 1200, count_one)
 
 
-def e2e_stage() -> Iterator[Check]:
+def e2e_stage(*options: str) -> Iterator[Check]:
     yield from lab_check("e2e")
     yield from pytest_check("e2e", "tests/integration", 600, name="integration")
-    yield from pytest_check("e2e", "tests/e2e", 2400)
+    yield from pytest_check("e2e", "tests/e2e", 3600, *options)
+
+
+def e2e_short_stage() -> Iterator[Check]:
+    """Without what is marked long: the same ways through the same code, from another side."""
+    yield from e2e_stage("-m", "not long")
 
 
 def faults_stage() -> Iterator[Check]:
@@ -246,10 +251,11 @@ STAGES: dict[str, Callable[[], Iterator[Check]]] = {
     "sanity": sanity_stage,
     "molecule": molecule_stage,
     "e2e": e2e_stage,
+    "e2e-short": e2e_short_stage,
     "faults": faults_stage,
     "matrix": matrix_stage,
 }
-DEFAULT_STAGES = ("setup", "lint", "unit", "contract", "sanity", "molecule", "e2e")
+DEFAULT_STAGES = ("setup", "lint", "unit", "contract", "sanity", "molecule", "e2e-short")
 # A scenario waits for its hosts a third of its time, so what needs no hosts runs beside the scenarios. The lab's tests
 # count lost requests and have the machine to themselves.
 BESIDE_MOLECULE = ("lint", "unit", "contract", "sanity")

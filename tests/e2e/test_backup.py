@@ -100,6 +100,7 @@ def test_side_by_side_brings_every_row_back_and_leaves_the_live_database(
         sql("drop database if exists shop_beside", "postgres")
 
 
+@pytest.mark.long
 def test_in_place_stops_the_app_behind_its_maintenance_page_and_brings_both_back(
     backed_up: rig.Play, content: str, folder: Path
 ) -> None:
@@ -195,6 +196,7 @@ def bare_host() -> Iterator[str]:
     rig.on_hosts("app1", clean)
 
 
+@pytest.mark.long
 def test_bare_host_brings_the_database_back_from_the_store_alone(
     backed_up: rig.Play, bare_host: str, content: str, folder: Path
 ) -> None:
@@ -234,6 +236,7 @@ def test_replica_follows_and_is_watched(content: str) -> None:
     assert 'evenkeel_backup_replica_connected{engine="logical",instance="shop",replica="app1"} 1' in figures
 
 
+@pytest.mark.long
 def test_replica_does_the_backing_up(bare_host: str, folder: Path) -> None:
     described = {"postgres_backup_instances": OF_THE_REPLICA, "postgres_backup_registries": "{{ lab_registries }}"}
     run = rig.play(

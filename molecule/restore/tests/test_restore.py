@@ -109,7 +109,7 @@ def test_dry_run_changes_nothing_and_says_the_plan(db, bare, play, sql):
     assert code == 0, said
     assert "take a safety backup" in said
     assert sql("select count(*) from pg_database where datname like 'shop\\_%'") == "0"
-    code, said = play("restore.yml", "--check", restore_host="bare", restore_instance="shop-wal")
+    code, said = play("restore.yml", "--check", on_host="bare", restore_instance="shop-wal")
     assert code == 0, said
     assert not bare.file("/etc/evenkeel").exists
 
@@ -120,7 +120,7 @@ def test_bare_host_brings_the_server_back_from_the_store_alone(bare, sql, play, 
     place = "/var/lib/postgresql/back"
     code, said = play(
         "restore.yml",
-        restore_host="bare",
+        on_host="bare",
         restore_instance="shop-wal",
         restore_repository="offsite",
         restore_into=place,
@@ -133,7 +133,7 @@ def test_bare_host_brings_the_server_back_from_the_store_alone(bare, sql, play, 
 
 def test_bare_host_tries_the_dump_to_the_last_step(bare, play):
     code, said = play(
-        "restore.yml", restore_host="bare", restore_instance="shop", restore_repository="offsite", restore_mode="drill"
+        "restore.yml", on_host="bare", restore_instance="shop", restore_repository="offsite", restore_mode="drill"
     )
     assert code == 0, said
     assert "level: 5" in said
@@ -144,7 +144,7 @@ def test_bare_host_tries_the_dump_to_the_last_step(bare, play):
 
 
 def test_server_made_anew_is_backed_up_only_when_that_is_said(db, run, sql, play, major):
-    backups = run(db, "status shop")[1]["status"]["newest"]
+    backups = run(db, "status shop")[1]["status"]["newest_good"]
     db.check_output(
         f"systemctl stop postgresql@{major}-main && runuser -u postgres -- rm -rf /var/lib/postgresql/{major}/main &&"
         f" runuser -u postgres -- /usr/lib/postgresql/{major}/bin/initdb -k -D /var/lib/postgresql/{major}/main &&"
@@ -157,7 +157,7 @@ def test_server_made_anew_is_backed_up_only_when_that_is_said(db, run, sql, play
     assert code != 0
     for instance in ("shop", "shop-wal"):
         assert f"set postgres_backup_new_servers to [{instance}]" in said
-    assert run(db, "status shop")[1]["status"]["newest"] == backups
+    assert run(db, "status shop")[1]["status"]["newest_good"] == backups
     # What is wanted comes back over the empty database, and the archive is told.
     code, said = play("restore.yml", restore_instance="shop", restore_mode="in_place", restore_confirm="shop")
     assert code == 0, said

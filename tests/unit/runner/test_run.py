@@ -159,7 +159,7 @@ def test_what_needs_no_hosts_runs_beside_the_scenarios_and_the_lab_alone() -> No
     assert runner.lanes_of(list(runner.DEFAULT_STAGES)) == [
         [["setup"]],
         [["lint", "unit", "contract", "sanity"], ["molecule"]],
-        [["e2e"]],
+        [["e2e-short"]],
     ]
     assert runner.lanes_of(["lint", "unit"]) == [[["lint"]], [["unit"]]]
     assert runner.lanes_of(["molecule"]) == [[["molecule"]]]
