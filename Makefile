@@ -91,6 +91,10 @@ contract: ## specs, docs and the rules of the house
 sanity: ## ansible-test sanity
 	@$(RUN) --stage sanity
 
+.PHONY: integration
+integration: ## backups of servers on this machine
+	@$(RUN) --stage integration
+
 .PHONY: molecule
 molecule: ## the roles' default scenarios, or SCENARIO
 	@$(RUN) --stage molecule $(if $(SCENARIO),--scenario $(SCENARIO))

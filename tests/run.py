@@ -185,7 +185,7 @@ def lint_stage() -> Iterator[Check]:
 
 
 def pytest_check(stage: str, folder: str, limit_seconds: int, *options: str, name: str = "") -> Iterator[Check]:
-    if any((ROOT / folder).rglob("test_*.py")):
+    if (ROOT / folder).is_file() or any((ROOT / folder).rglob("test_*.py")):
         argv = [python(), "-m", "pytest", "-q", *options, folder]
         yield Check(stage, name or stage, argv, limit_seconds, count_junit)
 
@@ -219,13 +219,18 @@ def molecule_stage(names: list[str] | None = None) -> Iterator[Check]:
         yield Check("molecule", name, argv, 1200, count_molecule)
 
 
+def integration_stage() -> Iterator[Check]:
+    """Real servers and stores on this machine itself."""
+    yield from pytest_check("integration", "tests/integration/backup", 1500)
+
+
 def lab_check(stage: str) -> Iterator[Check]:
     yield Check(stage, "lab", [tool("ansible-playbook"), "lab/up.yml"], 1200, count_one)
 
 
 def e2e_stage(*options: str) -> Iterator[Check]:
     yield from lab_check("e2e")
-    yield from pytest_check("e2e", "tests/integration", 600, name="integration")
+    yield from pytest_check("e2e", "tests/integration/test_lab.py", 600, name="lab-hosts")
     yield from pytest_check("e2e", "tests/e2e", 3600, *options)
 
 
@@ -249,16 +254,17 @@ STAGES: dict[str, Callable[[], Iterator[Check]]] = {
     "unit": unit_stage,
     "contract": contract_stage,
     "sanity": sanity_stage,
+    "integration": integration_stage,
     "molecule": molecule_stage,
     "e2e": e2e_stage,
     "e2e-short": e2e_short_stage,
     "faults": faults_stage,
     "matrix": matrix_stage,
 }
-DEFAULT_STAGES = ("setup", "lint", "unit", "contract", "sanity", "molecule", "e2e-short")
+DEFAULT_STAGES = ("setup", "lint", "unit", "contract", "sanity", "integration", "molecule", "e2e-short")
 # A scenario waits for its hosts a third of its time, so what needs no hosts runs beside the scenarios. The lab's tests
 # count lost requests and have the machine to themselves.
-BESIDE_MOLECULE = ("lint", "unit", "contract", "sanity")
+BESIDE_MOLECULE = ("lint", "unit", "contract", "sanity", "integration")
 
 
 # Running
