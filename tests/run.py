@@ -181,7 +181,7 @@ def lint_stage() -> Iterator[Check]:
         "antsibull-docs": ["antsibull-docs", "lint-collection-docs", "--plugin-docs", "--skip-rstcheck", "."],
         "galaxy-build": ["ansible-galaxy", *build],
     }.items():
-        yield Check("lint", name, [tool(argv[0]), *argv[1:]], 300, count_one)
+        yield Check("lint", name, [tool(argv[0]), *argv[1:]], 600, count_one)
 
 
 def pytest_check(stage: str, folder: str, limit_seconds: int, *options: str, name: str = "") -> Iterator[Check]:
@@ -194,8 +194,8 @@ def unit_stage() -> Iterator[Check]:
     # ansible-core tells controller and target by what the process has imported, so each side has a process of its own.
     modules = "tests/unit/plugins/modules"
     coverage = ["--cov=plugins", "--cov-append", "--cov-report"]
-    yield from pytest_check("unit", modules, 300, *coverage, "", name="modules")
-    yield from pytest_check("unit", "tests/unit", 300, f"--ignore={modules}", *coverage, "term:skip-covered")
+    yield from pytest_check("unit", modules, 600, *coverage, "", name="modules")
+    yield from pytest_check("unit", "tests/unit", 600, f"--ignore={modules}", *coverage, "term:skip-covered")
 
 
 def contract_stage() -> Iterator[Check]:
@@ -204,7 +204,7 @@ def contract_stage() -> Iterator[Check]:
 
 def sanity_stage() -> Iterator[Check]:
     check = Check("sanity", "sanity", [python(), "tests/sanity.py"], 600, count_junit)
-    yield Check(check.stage, check.name, [*check.argv, "--junit", str(check.junit)], 600, count_junit)
+    yield Check(check.stage, check.name, [*check.argv, "--junit", str(check.junit)], 900, count_junit)
 
 
 def scenarios() -> list[str]:
@@ -216,7 +216,7 @@ def scenarios() -> list[str]:
 def molecule_stage(names: list[str] | None = None) -> Iterator[Check]:
     for name in names or scenarios():
         argv = [tool("molecule"), "-c", "molecule/config.yml", "test", "--destroy=always", "-s", name]
-        yield Check("molecule", name, argv, 1200, count_molecule)
+        yield Check("molecule", name, argv, 1500, count_molecule)
 
 
 def integration_stage() -> Iterator[Check]:
