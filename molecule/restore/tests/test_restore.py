@@ -150,13 +150,14 @@ def test_server_made_anew_is_backed_up_only_when_that_is_said(db, run, sql, play
         f" runuser -u postgres -- /usr/lib/postgresql/{major}/bin/initdb -k -D /var/lib/postgresql/{major}/main &&"
         f" systemctl start postgresql@{major}-main && runuser -u postgres -- createdb shop"
     )
-    code, document = run(db, "backup shop")
-    assert code == 1
-    assert faults(document) == {"other_server"}
     code, said = play("converge.yml")
     assert code != 0
     for instance in ("shop", "shop-wal"):
         assert f"set postgres_backup_new_servers to [{instance}]" in said
+    # Its timer's run is refused as well.
+    code, document = run(db, "backup shop")
+    assert code == 1
+    assert faults(document) == {"other_server"}
     assert run(db, "status shop")[1]["status"]["newest_good"] == backups
     # What is wanted comes back over the empty database, and the archive is told.
     code, said = play("restore.yml", restore_instance="shop", restore_mode="in_place", restore_confirm="shop")
