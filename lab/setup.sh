@@ -35,7 +35,7 @@ packages() {
     local pair missing=() wanted=(git:git make:make openssl:openssl curl:curl ssh:openssh-client
         haproxy:haproxy mmdebstrap:mmdebstrap go:golang-go)
     if [[ ${1:-} == tests ]]; then
-        wanted+=(psql:postgresql pgbackrest:pgbackrest restic:restic)
+        wanted+=(pg_createcluster:postgresql pgbackrest:pgbackrest restic:restic faketime:faketime)
     fi
     for pair in "${wanted[@]}"; do
         command -v "${pair%%:*}" >/dev/null || missing+=("${pair#*:}")
