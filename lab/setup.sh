@@ -30,12 +30,13 @@ docker() {
 engine_answers() { docker version >/dev/null 2>&1; }
 
 # What is needed, as "command:package". go builds the lab's object store. With the word `tests` also what tests and
-# figures run on this machine itself: haproxy its configuration, the others backups of a server of their own.
+# figures run on this machine itself: haproxy its configuration, promtool the rules, the others backups of a server of their own.
 packages() {
     local pair missing=() wanted=(git:git make:make openssl:openssl curl:curl ssh:openssh-client
         haproxy:haproxy mmdebstrap:mmdebstrap go:golang-go)
     if [[ ${1:-} == tests ]]; then
-        wanted+=(pg_createcluster:postgresql pgbackrest:pgbackrest restic:restic faketime:faketime)
+        wanted+=(pg_createcluster:postgresql pgbackrest:pgbackrest restic:restic faketime:faketime
+            promtool:prometheus)
     fi
     for pair in "${wanted[@]}"; do
         command -v "${pair%%:*}" >/dev/null || missing+=("${pair#*:}")
@@ -76,7 +77,7 @@ install_packages() {
         tail -20 "$cache/apt.log" >&2
         die "apt failed, see .cache/apt.log."
     fi
-    for unit in haproxy postgresql; do
+    for unit in haproxy postgresql prometheus; do
         if [[ " $* " == *" $unit "* && -d /run/systemd/system ]]; then
             as_root systemctl disable --now --quiet "$unit.service"
         fi

@@ -233,7 +233,7 @@ def test_replica_follows_and_is_watched(content: str) -> None:
     assert rig.until(lambda: on_replica(CONTENT) == content)
     script = "systemctl start evenkeel-backup-shop-metrics.service && cat /var/lib/prometheus/node-exporter/{}.prom"
     (figures,) = rig.on_hosts("data1", script.format("evenkeel_backup_shop")).values()
-    assert 'evenkeel_backup_replica_connected{engine="logical",instance="shop",replica="app1"} 1' in figures
+    assert 'evenkeel_backup_replica_connected{backup="shop",engine="logical",replica="app1"} 1' in figures
 
 
 @pytest.mark.long

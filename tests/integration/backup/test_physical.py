@@ -185,7 +185,7 @@ def test_the_recovery_point_is_measured_from_the_canary(wal: Instance, cluster: 
     cluster.archived()
     wal.good("metrics")
     figures = wal.metrics()
-    labels = 'engine="physical",instance="wal"'
+    labels = 'backup="wal",engine="physical"'
     assert figures[f"evenkeel_backup_recovery_point_seconds{{{labels}}}"] < 60
     assert figures[f"evenkeel_backup_archive_failed{{{labels}}}"] == 0
     assert figures[f"evenkeel_backup_wal_bytes{{{labels}}}"] > 0

@@ -266,7 +266,7 @@ def test_a_replica_is_as_far_behind_as_what_it_has_not_replayed() -> None:
             "shop", "logical", [], {"verbs": {}, "stages": {}, "drill": {}, "archive": gone}, CONFIG.options, [], {}, AT
         )
     )
-    labels = 'engine="logical",instance="shop",replica="data2"'
+    labels = 'backup="shop",engine="logical",replica="data2"'
     assert f"evenkeel_backup_replica_connected{{{labels}}} 0" in text
     assert f"evenkeel_backup_replica_lag_seconds{{{labels}}} 420" in text
 
@@ -382,14 +382,14 @@ def test_metrics_tell_freshness_by_what_was_read_back() -> None:
         {"local": True},
         AT + timedelta(days=2, hours=1),
     )
-    values = {name: value for name, labels, value in found if set(labels) == {"instance", "engine"}}
+    values = {name: value for name, labels, value in found if set(labels) == {"backup", "engine"}}
     assert values["backup_last_success_timestamp_seconds"] == (AT + timedelta(days=1, seconds=60)).timestamp()
     assert values["backup_bytes"] == 2000
     assert values["backup_previous_bytes"] == 1000
     assert values["backup_recovery_point_seconds"] == 90000
     text = metrics.render(found)
-    assert 'evenkeel_backup_fault{engine="logical",fault="flipped_byte",instance="shop",stage="L1"} 1' in text
-    assert 'evenkeel_backup_proof_level{engine="logical",instance="shop",repository="local"} 1' in text
+    assert 'evenkeel_backup_fault{backup="shop",engine="logical",fault="flipped_byte",stage="L1"} 1' in text
+    assert 'evenkeel_backup_proof_level{backup="shop",engine="logical",repository="local"} 1' in text
     assert text.count("# TYPE evenkeel_backup_bytes gauge") == 1
 
 
@@ -398,12 +398,12 @@ def test_metrics_without_a_backup_say_never() -> None:
     found = metrics.samples(
         "shop", "logical", [], last, {"max_age_seconds": 1, "drill_max_age_seconds": 1}, ["local"], {}, AT
     )
-    assert ("backup_last_success_timestamp_seconds", {"instance": "shop", "engine": "logical"}, 0) in found
+    assert ("backup_last_success_timestamp_seconds", {"backup": "shop", "engine": "logical"}, 0) in found
 
 
 def test_labels_are_escaped() -> None:
-    assert metrics.render([("backup_bytes", {"instance": 'a"b\\c'}, 1)]).endswith(
-        'evenkeel_backup_bytes{instance="a\\"b\\\\c"} 1\n'
+    assert metrics.render([("backup_bytes", {"backup": 'a"b\\c'}, 1)]).endswith(
+        'evenkeel_backup_bytes{backup="a\\"b\\\\c"} 1\n'
     )
 
 
