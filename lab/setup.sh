@@ -29,8 +29,8 @@ docker() {
 
 engine_answers() { docker version >/dev/null 2>&1; }
 
-# What is needed, as "command:package". go builds the lab's object store. With the word `tests` also what tests and
-# figures run on this machine itself: haproxy its configuration, promtool the rules, the others backups of a server of their own.
+# What is needed, as "command:package". haproxy judges configurations, go builds the lab's object store. With the word
+# `tests` also what tests and figures run on this machine itself: promtool on rules, backups of a server of their own.
 packages() {
     local pair missing=() wanted=(git:git make:make openssl:openssl curl:curl ssh:openssh-client
         haproxy:haproxy mmdebstrap:mmdebstrap go:golang-go)
