@@ -173,7 +173,7 @@ def test_server_made_anew_is_backed_up_only_when_that_is_said(db, run, sql, play
 
 
 def test_guide_brings_the_dump_back_by_hand(db, bare, ops, run, major):
-    # The newest copy so far is that of the empty database, taken before the restore over it.
+    # restic's own newest is that of the empty database, taken before the restore over it.
     assert run(db, "backup shop")[0] == 0
     guide = (Path(os.environ["MOLECULE_PROJECT_DIRECTORY"]) / "docs/guides/restore.md").read_text(encoding="utf-8")
     (commands,) = re.findall(r"^```sh\n(.*?)^```", guide, re.MULTILINE | re.DOTALL)

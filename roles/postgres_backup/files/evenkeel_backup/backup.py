@@ -19,9 +19,6 @@ from evenkeel_backup.manifest import Manifest
 from evenkeel_backup.outcome import FAILED, UNPROVEN, Outcome
 from evenkeel_backup.state import level_of, now
 
-# The reason of a backup that a restore in place takes of whatever is live.
-SAFETY = "safety"
-
 
 def run(
     job: Job, outcome: Outcome, kind: str = "", reason: str = "schedule", keep: bool = False, removing: bool = True
@@ -84,7 +81,7 @@ def _take(job: Job, engine: Engine, made: Manifest, kind: str, outcome: Outcome)
     stage = "hooks"
     try:
         try:
-            if made["reason"] != SAFETY:
+            if made["reason"] != manifest.SAFETY:
                 stage = "server"
                 identity.check(job, engine)
                 stage = "hooks"

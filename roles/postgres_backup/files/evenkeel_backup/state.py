@@ -12,7 +12,7 @@ from typing import Any
 
 from evenkeel_backup import disk
 from evenkeel_backup.faults import BackupFailure
-from evenkeel_backup.manifest import Manifest, stamp
+from evenkeel_backup.manifest import SAFETY, Manifest, stamp
 
 STAGES = (
     "config",
@@ -68,11 +68,15 @@ class State:
         return number
 
     def find(self, name: str, repository: str) -> Manifest:
-        """A backup by its id, or the newest that has a copy in the repository."""
+        """A backup by its id, or the newest that has a copy in the repository.
+
+        What a restore replaced is the newest only where there is nothing else: somebody did not want it any more.
+        """
         having = [
             entry for entry in self.backups() if any(copy["repository"] == repository for copy in entry["copies"])
         ]
-        for entry in reversed(having):
+        wanted = [entry for entry in having if entry["reason"] != SAFETY] or having
+        for entry in reversed(wanted if name == "latest" else having):
             if name in {"latest", entry["id"]}:
                 return entry
         raise BackupFailure(

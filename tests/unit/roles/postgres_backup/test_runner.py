@@ -37,6 +37,7 @@ from evenkeel_backup import (
 from evenkeel_backup.faults import BackupFailure, Interrupted
 from evenkeel_backup.job import Job
 from evenkeel_backup.outcome import Outcome
+from evenkeel_backup.state import State
 from evenkeel_backup.target import Point
 from evenkeel_backup.where import NONE, STORE, Container, Host
 
@@ -90,6 +91,21 @@ def test_what_the_first_superuser_granted_is_left_to_that_of_the_new_server(gran
     assert logical.grants_of_the_first(grant, "") == grant
     quoted = grant.replace(" shop;", ' "Shop one";')
     assert logical.grants_of_the_first(quoted, "Shop one") == expected.replace(" shop;", ' "Shop one";')
+
+
+def test_the_latest_backup_is_not_what_a_restore_replaced(tmp_path: Path) -> None:
+    kept = State(tmp_path)
+    (tmp_path / "backups").mkdir()
+
+    def entry(sequence: int, reason: str) -> dict[str, object]:
+        return {"id": f"{sequence}", "sequence": sequence, "reason": reason, "copies": [{"repository": "local"}]}
+
+    kept.keep(entry(1, "safety"))
+    assert kept.find("latest", "local")["id"] == "1"
+    kept.keep(entry(2, "schedule"))
+    kept.keep(entry(3, "safety"))
+    assert kept.find("latest", "local")["id"] == "2"
+    assert kept.find("3", "local")["id"] == "3"
 
 
 def test_roles_that_are_missing_come_with_all_that_was_said_of_them() -> None:
