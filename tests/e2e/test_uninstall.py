@@ -13,6 +13,8 @@ import pytest
 from ansible_collections.evenkeel.platform.benchmarks import rig
 from ansible_collections.evenkeel.platform.tests import shop
 
+pytestmark = pytest.mark.long
+
 UNINSTALL = "playbooks/uninstall.yml"
 LEFT = (
     "for stack in blue green background; do"
