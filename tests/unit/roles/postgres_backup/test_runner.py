@@ -178,7 +178,10 @@ def test_containers_of_runs_at_work_are_left_alone(tmp_path: Path) -> None:
 
 def test_two_writers_of_a_file_do_not_meet(tmp_path: Path) -> None:
     path = tmp_path / "shop.prom"
-    script = "import sys; from pathlib import Path; from evenkeel_backup import disk\nfor _ in range(60): disk.write_atomic(Path(sys.argv[1]), sys.argv[2] * 20000)"
+    script = (
+        "import sys; from pathlib import Path; from evenkeel_backup import disk\n"
+        "for _ in range(60): disk.write_atomic(Path(sys.argv[1]), sys.argv[2] * 20000)"
+    )
     env = {**os.environ, "PYTHONPATH": str(Path(disk.__file__).parents[1])}
     writers = [subprocess.Popen([sys.executable, "-c", script, str(path), letter], env=env) for letter in "ab"]
     seen = set()
