@@ -178,11 +178,10 @@ def test_guide_brings_the_dump_back_by_hand(db, bare, ops, run, major):
     guide = (Path(os.environ["MOLECULE_PROJECT_DIRECTORY"]) / "docs/guides/restore.md").read_text(encoding="utf-8")
     (commands,) = re.findall(r"^```sh\n(.*?)^```", guide, re.MULTILINE | re.DOTALL)
     bare.check_output(
-        f"pg_createcluster {major} main --start && install -d -m 0711 /root /root/back"
-        " && printf canary-backup-key >/root/back/key"
+        f"pg_createcluster {major} main --start && install -d /srv/back && printf canary-backup-key >/srv/back/key"
     )
     certificate = ops.file("/srv/store/store.pem").content_string
-    bare.check_output(f"printf '%s' '{certificate}' >/root/back/ca.pem")
+    bare.check_output(f"printf '%s' '{certificate}' >/srv/back/ca.pem")
     given = {
         "STORE": "s3:https://ops:7070/backups/shop",
         "INSTANCE": "shop",
@@ -191,7 +190,7 @@ def test_guide_brings_the_dump_back_by_hand(db, bare, ops, run, major):
         "AWS_SECRET_ACCESS_KEY": "canary-store-secret",
     }
     words = " ".join(f"{name}={value}" for name, value in given.items())
-    answer = bare.run(f"cd /root/back && env {words} bash -e <<'EOF'\n{commands}EOF")
+    answer = bare.run(f"cd /srv/back && env {words} bash -e <<'EOF'\n{commands}EOF")
     assert answer.rc == 0, answer.stderr
     assert bare.check_output("runuser -u postgres -- psql -XAtq -d shop -c 'select count(*) from orders'") == "5000"
     assert (
