@@ -56,21 +56,21 @@ CONFIG = config.complete(
 
 
 def test_a_client_runs_in_a_container_of_the_servers_image() -> None:
-    where = Container("docker", "shop-db", "postgres@sha256:1", "999:999", [Path("/srv")])
-    argv = where.argv("pg_dump", "--file=/srv/x", env=["PGHOST", "PGPASSFILE"])
+    where = Container("docker", "shop-db", "postgres@sha256:1", "999:999", [Path("/dumps")])
+    argv = where.argv("pg_dump", "--file=/dumps/x", env=["PGHOST", "PGPASSFILE"])
     assert argv[:3] == ["docker", "run", "--rm"]
     text = " ".join(argv)
     assert "--network container:shop-db" in text
-    assert "--volume /work:/work" in text
+    assert "--volume /dumps:/dumps" in text
     assert "--env PGHOST --env PGPASSFILE" in text
-    assert text.endswith("--entrypoint pg_dump postgres@sha256:1 --file=/srv/x")
+    assert text.endswith("--entrypoint pg_dump postgres@sha256:1 --file=/dumps/x")
     assert "--network none" in " ".join(where.argv("postgres", network=NONE))
     assert "--network host" in " ".join(where.argv("pgbackrest", network=STORE))
     assert where.inside("pgbackrest", "info")[:5] == ["docker", "exec", "--interactive", "--user", "999:999"]
 
 
 def test_a_host_that_only_restores_needs_no_server() -> None:
-    where = Container("docker", "", "postgres@sha256:1", "999:999", [Path("/srv")])
+    where = Container("docker", "", "postgres@sha256:1", "999:999", [Path("/dumps")])
     assert "--network none" in " ".join(where.argv("postgres", network=NONE))
     for asked in (lambda: where.argv("psql"), lambda: where.inside("pgbackrest")):
         with pytest.raises(BackupFailure, match=r"there is no live server on where\.container"):
@@ -158,11 +158,11 @@ def test_a_run_takes_away_its_own_secrets_only(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_was_named_is_mounted_once() -> None:
-    where = Container("docker", "shop-db", "postgres@sha256:1", "999:999", [Path("/srv")])
-    for folder in ("/work/restored-3", "/srv/beside", "/srv/beside"):
+    where = Container("docker", "shop-db", "postgres@sha256:1", "999:999", [Path("/dumps")])
+    for folder in ("/dumps/restored-3", "/srv/beside", "/srv/beside"):
         where.reach(Path(folder))
     assert [word for word in where.argv("postgres") if word.startswith("/") and ":" in word] == [
-        "/work:/work",
+        "/dumps:/dumps",
         "/srv/beside:/srv/beside",
     ]
 
