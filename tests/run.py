@@ -33,7 +33,7 @@ BIN = CACHE / "venv" / "bin"
 PACKAGE = "ansible_collections.evenkeel.platform"
 PACKAGE_CACHE = "evenkeel-lab-packages"
 TAIL_LINES = 60
-# The lab's tests of a loss go the same way on another distribution; `make matrix` runs it.
+# `make matrix` runs it; what it shows of the lab's engine is in the tests of e2e.
 LONG_SCENARIOS = frozenset({"restore"})
 # What runs now, and whether the run was asked to end.
 PROCESSES: set[subprocess.Popen[bytes]] = set()

@@ -275,6 +275,7 @@ LOSS = (
 LOSS_OF_THE_REPLICA = "docker rm -f shop-replica-postgres-1 && docker volume rm shop-replica_postgres"
 
 
+@pytest.mark.long
 def test_data_lost_for_good_comes_back_row_for_row(backed_up: rig.Play, content: str, folder: Path) -> None:
     assert backed_up.code == 0
     rig.on_hosts("data1", LOSS.format(files=BARE_FILES))
