@@ -33,7 +33,7 @@ BIN = CACHE / "venv" / "bin"
 PACKAGE = "ansible_collections.evenkeel.platform"
 PACKAGE_CACHE = "evenkeel-lab-packages"
 TAIL_LINES = 60
-# `make matrix` runs it; what it shows of the lab's engine is in the tests of e2e.
+# `make matrix` runs these, which would not fit into the limit of the whole test.
 LONG_SCENARIOS = frozenset({"restore"})
 # What runs now, and whether the run was asked to end.
 PROCESSES: set[subprocess.Popen[bytes]] = set()
