@@ -178,7 +178,9 @@ def test_guide_brings_the_dump_back_by_hand(db, bare, ops, run, major):
     guide = (Path(os.environ["MOLECULE_PROJECT_DIRECTORY"]) / "docs/guides/restore.md").read_text(encoding="utf-8")
     (commands,) = re.findall(r"^```sh\n(.*?)^```", guide, re.MULTILINE | re.DOTALL)
     bare.check_output(
-        f"pg_createcluster {major} main --start && install -d /srv/back && printf canary-backup-key >/srv/back/key"
+        f"apt-get install -y -qq postgresql-{major} && (pg_lsclusters -h | grep -q main"
+        f" || pg_createcluster {major} main --start)"
+        " && install -d /srv/back && printf canary-backup-key >/srv/back/key"
     )
     certificate = ops.file("/srv/store/store.pem").content_string
     bare.check_output(f"printf '%s' '{certificate}' >/srv/back/ca.pem")
