@@ -18,9 +18,9 @@ from urllib.parse import quote
 from evenkeel_backup import command, database, disk, identity, ladder, manifest, snapshots, target
 from evenkeel_backup.config import Repository
 from evenkeel_backup.database import ROLES, Server, describe, described, session, write_canary
-from evenkeel_backup.engine import Engine, Restored
+from evenkeel_backup.engine import Restored
 from evenkeel_backup.faults import BackupFailure, Failures
-from evenkeel_backup.job import Job, remove
+from evenkeel_backup.job import Job
 from evenkeel_backup.ladder import Ladder
 from evenkeel_backup.manifest import Manifest
 from evenkeel_backup.progress import Progress
@@ -83,7 +83,7 @@ def cut_files(folder: Path, subject: str) -> list[BackupFailure]:
     return found
 
 
-class Logical(Engine):
+class Logical(snapshots.SnapshotEngine):
     """Dumps that any later major version can take."""
 
     def system(self) -> str:
@@ -383,19 +383,6 @@ class Logical(Engine):
         rows = sum(sum(entry["rows"].values()) for entry in made["databases"])
         tables = sum(len(entry["rows"]) for entry in made["databases"])
         return f"{rows} rows in {tables} tables, {len(made['roles'])} roles and the canary as in the manifest"
-
-    def catalogue(self, repository: Repository, key: bytes | None) -> list[Manifest]:
-        return snapshots.catalogue(self.job, repository, key)
-
-    def forget(self, repository: Repository, copies: list[dict[str, Any]]) -> None:
-        snapshots.forget(self.job, repository, [copy["snapshot"] for copy in copies])
-
-    def opens(self, repository: Repository, key: bytes) -> str:
-        restic = snapshots.opened(self.job, repository, key)
-        try:
-            return restic.identity()
-        finally:
-            remove(restic.key_file)
 
 
 def give(job: Job, folder: Path) -> None:
