@@ -14,6 +14,8 @@ RELEASE ?= 1.1
 SCENARIO ?=
 FIGURE ?=
 ARGS ?=
+# A further lab on the same machine has its ports a hundred higher.
+LAB_PORT := $(shell echo $$((8080 + 100 * $${EVENKEEL_LAB_ID:-0})))
 
 RUN = python3 tests/run.py
 PLAY = ansible-playbook -i $(INVENTORY) $(ARGS)
@@ -29,7 +31,7 @@ help: ## this list
 .PHONY: up
 up: setup lab site ## the way in: tools, lab hosts, and site.yml on them
 	@echo
-	@echo "The shop is live: curl --resolve shop.lab.test:8080:127.0.0.1 http://shop.lab.test:8080/"
+	@echo "The shop is live: curl --resolve shop.lab.test:$(LAB_PORT):127.0.0.1 http://shop.lab.test:$(LAB_PORT)/"
 	@echo "Next:  make status                what is live"
 	@echo "       make deploy RELEASE=1.1    move to the next release"
 	@echo "       make rollback              and back"
@@ -89,6 +91,10 @@ contract: ## specs, docs and the rules of the house
 sanity: ## ansible-test sanity
 	@$(RUN) --stage sanity
 
+.PHONY: integration
+integration: ## backups of servers on this machine
+	@$(RUN) --stage integration
+
 .PHONY: molecule
 molecule: ## the roles' default scenarios, or SCENARIO
 	@$(RUN) --stage molecule $(if $(SCENARIO),--scenario $(SCENARIO))
@@ -98,7 +104,7 @@ matrix: ## every scenario
 	@$(RUN) --stage matrix --budget-seconds 14400
 
 .PHONY: e2e
-e2e: ## the whole way of a release, under load
+e2e: ## the whole way of a release, under load, with what make test leaves out as too long
 	@$(RUN) --stage e2e
 
 .PHONY: faults

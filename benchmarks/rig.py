@@ -20,7 +20,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -243,6 +243,16 @@ SNAPSHOT = (
 )
 
 
+def until(seen: Callable[[], bool], limit_seconds: float = 60) -> bool:
+    """Ask again until it is so; false where it was not in time."""
+    last = time.monotonic() + limit_seconds
+    while not seen():
+        if time.monotonic() > last:
+            return False
+        time.sleep(1)
+    return True
+
+
 def snapshot(pattern: str = "edge:app") -> dict[str, str]:
     """What a refused run must leave as it was: containers with their state, live entry, edge record, routes."""
     return on_hosts(pattern, SNAPSHOT)
@@ -268,7 +278,7 @@ def bot_overlaps() -> dict[str, Any]:
         "python3 -c 'import urllib.request as r;"
         """print(r.urlopen("http://{{ platform_address }}:8090/stats").read().decode())'"""
     )
-    (text,) = on_hosts("data", script).values()
+    (text,) = on_hosts("data1", script).values()
     stats: dict[str, Any] = json.loads(text)
     return stats
 

@@ -29,11 +29,16 @@ docker() {
 
 engine_answers() { docker version >/dev/null 2>&1; }
 
-# What is needed, as "command:package". haproxy serves the unit tests, go builds the lab's object store.
+# What is needed, as "command:package". haproxy judges configurations, go builds the lab's object store. With the word
+# `tests` also what tests and figures run on this machine itself: promtool on rules, backups of a server of their own.
 packages() {
-    local pair missing=()
-    for pair in git:git make:make openssl:openssl curl:curl ssh:openssh-client \
-        haproxy:haproxy mmdebstrap:mmdebstrap go:golang-go; do
+    local pair missing=() wanted=(git:git make:make openssl:openssl curl:curl ssh:openssh-client
+        haproxy:haproxy mmdebstrap:mmdebstrap go:golang-go)
+    if [[ ${1:-} == tests ]]; then
+        wanted+=(pg_createcluster:postgresql pgbackrest:pgbackrest restic:restic faketime:faketime
+            promtool:prometheus)
+    fi
+    for pair in "${wanted[@]}"; do
         command -v "${pair%%:*}" >/dev/null || missing+=("${pair#*:}")
     done
     # Another engine than Debian's serves as well.
@@ -51,7 +56,7 @@ packages() {
 # Installs without starting anything. On a machine with systemd Docker is the
 # exception: there it is meant to run as a service.
 install_packages() {
-    local policy=/usr/sbin/policy-rc.d ours=0 status=0 allowed=none
+    local policy=/usr/sbin/policy-rc.d ours=0 status=0 allowed=none unit
     local wanted=("$@")
     as_root apt-get update -qq
     # Debian 13 keeps Docker's client in a package of its own.
@@ -72,9 +77,11 @@ install_packages() {
         tail -20 "$cache/apt.log" >&2
         die "apt failed, see .cache/apt.log."
     fi
-    if [[ " $* " == *" haproxy "* && -d /run/systemd/system ]]; then
-        as_root systemctl disable --now --quiet haproxy.service
-    fi
+    for unit in haproxy postgresql prometheus; do
+        if [[ " $* " == *" $unit "* && -d /run/systemd/system ]]; then
+            as_root systemctl disable --now --quiet "$unit.service"
+        fi
+    done
 }
 
 # The newest supported Python that can make virtual environments.
@@ -145,6 +152,6 @@ share_of_containers() {
     echo 8192 | as_root tee "$group/cpu.shares" >/dev/null
 }
 
-packages
+packages "${1:-}"
 tools
 engine

@@ -37,7 +37,7 @@ def until():
         while time.monotonic() < end:
             if condition():
                 return True
-            time.sleep(0.5)
+            time.sleep(0.2)
         return False
 
     return wait

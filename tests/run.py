@@ -17,8 +17,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -29,7 +31,13 @@ CACHE = ROOT / ".cache"
 LOGS = CACHE / "test"
 BIN = CACHE / "venv" / "bin"
 PACKAGE = "ansible_collections.evenkeel.platform"
+PACKAGE_CACHE = "evenkeel-lab-packages"
 TAIL_LINES = 60
+# `make matrix` runs these, which would not fit into the limit of the whole test.
+LONG_SCENARIOS = frozenset({"restore"})
+# What runs now, and whether the run was asked to end.
+PROCESSES: set[subprocess.Popen[bytes]] = set()
+ENDING = threading.Event()
 COUNTED_STEPS = ("check", "converge", "idempotence")
 STEP = re.compile(r"\[(?P<scenario>[\w.-]+) > (?P<step>\w+)\] Executed: (?P<result>\w+)")
 ESCAPES = re.compile(r"\x1b(?:\[[0-9;]*[A-Za-z]|\]8;[^\x1b]*\x1b\\)")
@@ -158,7 +166,7 @@ def environment(junit: Path) -> dict[str, str]:
 
 
 def setup_stage() -> Iterator[Check]:
-    yield Check("setup", "setup", ["lab/setup.sh"], 1500, count_one)
+    yield Check("setup", "setup", ["lab/setup.sh", "tests"], 1500, count_one)
 
 
 def lint_stage() -> Iterator[Check]:
@@ -175,11 +183,11 @@ def lint_stage() -> Iterator[Check]:
         "antsibull-docs": ["antsibull-docs", "lint-collection-docs", "--plugin-docs", "--skip-rstcheck", "."],
         "galaxy-build": ["ansible-galaxy", *build],
     }.items():
-        yield Check("lint", name, [tool(argv[0]), *argv[1:]], 300, count_one)
+        yield Check("lint", name, [tool(argv[0]), *argv[1:]], 600, count_one)
 
 
 def pytest_check(stage: str, folder: str, limit_seconds: int, *options: str, name: str = "") -> Iterator[Check]:
-    if any((ROOT / folder).rglob("test_*.py")):
+    if (ROOT / folder).is_file() or any((ROOT / folder).rglob("test_*.py")):
         argv = [python(), "-m", "pytest", "-q", *options, folder]
         yield Check(stage, name or stage, argv, limit_seconds, count_junit)
 
@@ -188,7 +196,7 @@ def unit_stage() -> Iterator[Check]:
     # ansible-core tells controller and target by what the process has imported, so each side has a process of its own.
     modules = "tests/unit/plugins/modules"
     coverage = ["--cov=plugins", "--cov-append", "--cov-report"]
-    yield from pytest_check("unit", modules, 300, *coverage, "", name="modules")
+    yield from pytest_check("unit", modules, 600, *coverage, "", name="modules")
     yield from pytest_check("unit", "tests/unit", 600, f"--ignore={modules}", *coverage, "term:skip-covered")
 
 
@@ -198,29 +206,39 @@ def contract_stage() -> Iterator[Check]:
 
 def sanity_stage() -> Iterator[Check]:
     check = Check("sanity", "sanity", [python(), "tests/sanity.py"], 600, count_junit)
-    yield Check(check.stage, check.name, [*check.argv, "--junit", str(check.junit)], 600, count_junit)
+    yield Check(check.stage, check.name, [*check.argv, "--junit", str(check.junit)], 900, count_junit)
 
 
 def scenarios() -> list[str]:
-    """The default scenarios: every folder with a molecule.yml but the alternative ones."""
+    """The default scenarios: every folder with a molecule.yml but the alternative and the long ones."""
     names = sorted(path.parent.name for path in (ROOT / "molecule").glob("*/molecule.yml"))
-    return [name for name in names if not name.endswith("_alternative")]
+    return [name for name in names if not name.endswith("_alternative") and name not in LONG_SCENARIOS]
 
 
 def molecule_stage(names: list[str] | None = None) -> Iterator[Check]:
     for name in names or scenarios():
         argv = [tool("molecule"), "-c", "molecule/config.yml", "test", "--destroy=always", "-s", name]
-        yield Check("molecule", name, argv, 1200, count_molecule)
+        yield Check("molecule", name, argv, 1500, count_molecule)
+
+
+def integration_stage() -> Iterator[Check]:
+    """Real servers and stores on this machine itself."""
+    yield from pytest_check("integration", "tests/integration/backup", 1500)
 
 
 def lab_check(stage: str) -> Iterator[Check]:
     yield Check(stage, "lab", [tool("ansible-playbook"), "lab/up.yml"], 1200, count_one)
 
 
-def e2e_stage() -> Iterator[Check]:
+def e2e_stage(*options: str) -> Iterator[Check]:
     yield from lab_check("e2e")
-    yield from pytest_check("e2e", "tests/integration", 600, name="integration")
-    yield from pytest_check("e2e", "tests/e2e", 2400)
+    yield from pytest_check("e2e", "tests/integration/test_lab.py", 600, name="lab-hosts")
+    yield from pytest_check("e2e", "tests/e2e", 3600, *options)
+
+
+def e2e_short_stage() -> Iterator[Check]:
+    """Without what is marked long: the same ways through the same code, from another side."""
+    yield from e2e_stage("-m", "not long")
 
 
 def faults_stage() -> Iterator[Check]:
@@ -238,12 +256,17 @@ STAGES: dict[str, Callable[[], Iterator[Check]]] = {
     "unit": unit_stage,
     "contract": contract_stage,
     "sanity": sanity_stage,
+    "integration": integration_stage,
     "molecule": molecule_stage,
     "e2e": e2e_stage,
+    "e2e-short": e2e_short_stage,
     "faults": faults_stage,
     "matrix": matrix_stage,
 }
-DEFAULT_STAGES = ("setup", "lint", "unit", "contract", "sanity", "molecule", "e2e")
+DEFAULT_STAGES = ("setup", "lint", "unit", "contract", "sanity", "integration", "molecule", "e2e-short")
+# A scenario waits for its hosts a third of its time, so what needs no hosts runs beside the scenarios. The lab's tests
+# count lost requests and have the machine to themselves.
+BESIDE_MOLECULE = ("lint", "unit", "contract", "sanity", "integration")
 
 
 # Running
@@ -264,6 +287,8 @@ def run(check: Check, limit_seconds: float) -> Count:
     if check.label == "unit modules":
         (CACHE / "coverage").unlink(missing_ok=True)
     began = time.monotonic()
+    if ENDING.is_set():
+        return Count()
     if limit_seconds <= 0:
         print(f"FAIL {check.label}: not run, the budget is spent", flush=True)
         return Count(failures=[f"{check.label}: not run, the budget is spent"])
@@ -282,12 +307,14 @@ def run(check: Check, limit_seconds: float) -> Count:
         except OSError as exc:
             print(f"FAIL {check.label}: {exc}", flush=True)
             return Count(failures=[f"{check.label}: {exc}"])
+        PROCESSES.add(process)
         try:
             code: int | None = process.wait(limit_seconds)
         except subprocess.TimeoutExpired:
             code = None
         finally:
             end(process)
+            PROCESSES.discard(process)
     output = ESCAPES.sub("", check.log.read_text(encoding="utf-8", errors="replace"))
     if code is None:
         count = check.counter(check, 124, output)
@@ -366,8 +393,18 @@ def clean(before: Before, done: list[Check]) -> None:
         with contextlib.suppress(OSError, subprocess.TimeoutExpired):
             env = environment(LOGS / "none.xml")
             subprocess.run(argv, cwd=ROOT, env=env, stdout=subprocess.DEVNULL, timeout=180, check=False)
+    remove_shared(before)
     if not before.engine:
         end_engine(CACHE / "dockerd.pid")
+
+
+def remove_shared(before: Before) -> None:
+    """Remove what labs and scenarios share, once none is left: the package cache's container, molecule's network."""
+    left = docker("ps", "--all", "--format", "{{.Names}}", "--filter", "name=^evenkeel-")
+    cache = set(docker("ps", "--all", "--quiet", "--no-trunc", "--filter", f"name=^{PACKAGE_CACHE}$"))
+    if cache - before.containers and set(left) == {PACKAGE_CACHE}:
+        docker("rm", "--force", PACKAGE_CACHE)
+        docker("network", "rm", "evenkeel-molecule")
 
 
 def end_engine(pidfile: Path) -> None:
@@ -391,13 +428,39 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--stage", action="append", choices=STAGES, help="run this stage only; may be repeated")
     parser.add_argument("--scenario", action="append", help="run this molecule scenario only; may be repeated")
-    parser.add_argument("--budget-seconds", type=int, default=4800, help="limit of the whole run (%(default)s)")
+    parser.add_argument("--budget-seconds", type=int, default=5000, help="limit of the whole run (%(default)s)")
     parser.add_argument("--list", action="store_true", help="print the checks with their limits and run none")
     return parser.parse_args(arguments)
 
 
 def checks_of(stage: str, scenario: list[str] | None) -> list[Check]:
     return list(molecule_stage(scenario) if stage == "molecule" else STAGES[stage]())
+
+
+def lanes_of(stages: list[str]) -> list[list[list[str]]]:
+    """The stages in order, each with the lanes that run beside each other."""
+    beside = [stage for stage in stages if stage in BESIDE_MOLECULE]
+    if "molecule" not in stages or not beside:
+        return [[[stage]] for stage in stages]
+    return [
+        [beside, ["molecule"]] if stage == "molecule" else [[stage]] for stage in stages if stage not in BESIDE_MOLECULE
+    ]
+
+
+def in_lanes(lane: Callable[[list[str]], Count], lanes: list[list[str]]) -> Count:
+    """Run the lanes beside each other. Where the run is asked to end, the commands of all of them are."""
+    total = Count()
+    with ThreadPoolExecutor(len(lanes)) as pool:
+        running = [pool.submit(lane, names) for names in lanes]
+        try:
+            for one in running:
+                total += one.result()
+        except Interrupted:
+            ENDING.set()
+            for process in list(PROCESSES):
+                end(process)
+            raise
+    return total
 
 
 def main(arguments: list[str]) -> int:
@@ -410,16 +473,23 @@ def main(arguments: list[str]) -> int:
         return 0
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, interrupt)
-    total, seconds, began, before = Count(), {}, time.monotonic(), Before.seen()
+    total, seconds, began, before = Count(), dict[str, float](), time.monotonic(), Before.seen()
     done: list[Check] = []
-    try:
-        for stage in stages:
+
+    def lane(names: list[str]) -> Count:
+        count = Count()
+        for stage in names:
             started = time.monotonic()
             for check in checks_of(stage, options.scenario):
                 left = options.budget_seconds - (time.monotonic() - began)
                 done.append(check)
-                total += run(check, min(check.limit_seconds, left))
+                count += run(check, min(check.limit_seconds, left))
             seconds[stage] = time.monotonic() - started
+        return count
+
+    try:
+        for lanes in lanes_of(stages):
+            total += in_lanes(lane, lanes)
     except Interrupted as exc:
         total.failures.append(f"the run was ended by {exc}")
     finally:

@@ -168,7 +168,7 @@ def recovery_point(cluster: Cluster, wal: Instance, seconds: int) -> dict[str, l
     waiting: list[tuple[float, str]] = []
     newest = began
     sampled, told = [], []
-    labels = 'evenkeel_backup_recovery_point_seconds{engine="physical",instance="wal"}'
+    labels = 'evenkeel_backup_recovery_point_seconds{backup="wal",engine="physical"}'
     while time.monotonic() - began < seconds:
         moment = time.monotonic()
         segment, last = cluster.sql(

@@ -5,7 +5,7 @@
 # PRIVATE to the collection: may change in any release without notice.
 """What an edge holds of its apps: records checked, maps laid out, changes planned.
 
-All but C(read_record) works on plain data. A *record* is the ``edge.json`` of
+All but ``read_record`` works on plain data. A *record* is the ``edge.json`` of
 ``docs/architecture.md`` section 4.
 """
 

@@ -45,15 +45,26 @@ def read(host: str, folder: str, query: str) -> str:
     return answer
 
 
-def restore(folder: Path, *arguments: str, **options: str) -> rig.Play:
+def drop_what_was_live() -> None:
+    """The database that a restore in place put aside; there is one."""
+    kept = sql("select datname from pg_database where datname like 'shop\\_before\\_%'", "postgres")
+    sql(f"drop database {kept}", "postgres")
+
+
+def restore(folder: Path, *arguments: str, **options: object) -> rig.Play:
     return rig.play(RESTORE, "-e", json.dumps(options), *arguments, folder=folder)
 
 
 @pytest.fixture(scope="module")
 def content() -> str:
-    """The orders as they stand once the workers are through: what every restore has to bring back."""
-    rig.get("/api/version")
-    return sql(CONTENT)
+    """The orders as they stand, some of them made here: what every restore has to bring back."""
+    sql(
+        "insert into orders (id, item, release, processed_at) select 'kept-' || n, 'tea', '1.0', now()"
+        " from generate_series(1, 50) n where not exists (select from orders where id = 'kept-1')"
+    )
+    found = sql(CONTENT)
+    assert int(found.split("|")[0]) >= 50
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +100,7 @@ def test_side_by_side_brings_every_row_back_and_leaves_the_live_database(
         sql("drop database if exists shop_beside", "postgres")
 
 
+@pytest.mark.long
 def test_in_place_stops_the_app_behind_its_maintenance_page_and_brings_both_back(
     backed_up: rig.Play, content: str, folder: Path
 ) -> None:
@@ -110,6 +122,7 @@ def test_in_place_stops_the_app_behind_its_maintenance_page_and_brings_both_back
     assert "maintenance" in page
     assert sql(CONTENT) == content
     assert sql("select to_regclass('in_place_probe') is null") == "t"
+    drop_what_was_live()
     assert rig.live_release() == release
     assert rig.bot_overlaps()["overlaps"] == 0
 
@@ -183,6 +196,7 @@ def bare_host() -> Iterator[str]:
     rig.on_hosts("app1", clean)
 
 
+@pytest.mark.long
 def test_bare_host_brings_the_database_back_from_the_store_alone(
     backed_up: rig.Play, bare_host: str, content: str, folder: Path
 ) -> None:
@@ -197,6 +211,99 @@ def test_bare_host_brings_the_database_back_from_the_store_alone(
     run = restore(folder, "--limit", bare_host, **described)
     assert run.code == 0, run.tail()
     assert read(bare_host, place, CONTENT) == content
+
+
+REPLICA = "docker exec -i shop-replica-postgres-1 psql -XAtq -h /run/postgresql -U shop"
+# A dump of what the replica has replayed; the role it comes as was made on the primary.
+OF_THE_REPLICA = (
+    "{{ [shop_backup | combine({'name': 'shop-replica', 'repositories': [lab_store | combine("
+    "{'location': 's3:https://store.lab:7070/backups/shop-replica'})],"
+    " 'where': {'kind': 'container', 'container': 'shop-replica-postgres-1', 'user': '999:999'},"
+    " 'server': {'host': '127.0.0.1', 'user': 'evenkeel_dump', 'password': lab_secrets.dump_password}})] }}"
+)
+
+
+def on_replica(query: str) -> str:
+    """What the replica says."""
+    (answer,) = rig.on_hosts("app1", f"{REPLICA} -d shop -c {shlex.quote(query)}").values()
+    return answer
+
+
+def test_replica_follows_and_is_watched(content: str) -> None:
+    assert rig.until(lambda: on_replica(CONTENT) == content)
+    script = "systemctl start evenkeel-backup-shop-metrics.service && cat /var/lib/prometheus/node-exporter/{}.prom"
+    (figures,) = rig.on_hosts("data1", script.format("evenkeel_backup_shop")).values()
+    assert 'evenkeel_backup_replica_connected{backup="shop",engine="logical",replica="app1"} 1' in figures
+
+
+@pytest.mark.long
+def test_replica_does_the_backing_up(bare_host: str, folder: Path) -> None:
+    described = {"postgres_backup_instances": OF_THE_REPLICA, "postgres_backup_registries": "{{ lab_registries }}"}
+    run = rig.play(
+        "site.yml", "--limit", bare_host, "--tags", "postgres_backup", "-e", json.dumps(described), folder=folder
+    )
+    assert run.code == 0, run.tail()
+    program = "/usr/local/lib/evenkeel/evenkeel-backup"
+    (status,) = rig.on_hosts(bare_host, f"{program} drill shop-replica", 240).values()
+    assert json.loads(status)["drill"]["level"] == 5
+
+
+def test_folder_of_another_service_comes_back(backed_up: rig.Play, folder: Path) -> None:
+    assert backed_up.code == 0
+    client = (
+        "docker exec -i shop-data-redis-1 sh -c 'REDISCLI_AUTH=\"$(cat /run/secrets/redis_password)\" redis-cli {}'"
+    )
+    rig.on_hosts("data1", client.format("set kept-word row-by-row"))
+    run = rig.play(BACKUP, "-e", "postgres_backup_only=shop-redis", folder=folder)
+    assert run.code == 0, run.tail()
+    place = "/var/backups/evenkeel/shop-redis/beside"
+    run = restore(folder, restore_instance="shop-redis", restore_into=place)
+    try:
+        assert run.code == 0, run.tail()
+        (found,) = rig.on_hosts("data1", f"grep -rl kept-word {place}").values()
+        assert found.endswith(".rdb")
+    finally:
+        rig.on_hosts("data1", f"rm -rf {place}; {client.format('del kept-word')}")
+
+
+# Everything of the database and of its backups on the host, and the replica's copy.
+LOSS = (
+    "docker rm -f shop-data-postgres-1 && docker volume rm shop-data_postgres &&"
+    " systemctl stop 'evenkeel-backup-*.timer' && rm -rf /srv/backup {files} /usr/local/lib/evenkeel/evenkeel-backup"
+    " /etc/systemd/system/evenkeel-backup-* && systemctl daemon-reload"
+)
+LOSS_OF_THE_REPLICA = "docker rm -f shop-replica-postgres-1 && docker volume rm shop-replica_postgres"
+
+
+@pytest.mark.long
+def test_data_lost_for_good_comes_back_row_for_row(backed_up: rig.Play, content: str, folder: Path) -> None:
+    assert backed_up.code == 0
+    rig.on_hosts("data1", LOSS.format(files=BARE_FILES))
+    rig.on_hosts("app1", LOSS_OF_THE_REPLICA)
+    # The way a user goes: the platform again, which refuses to back the empty database up; the data; all of it again.
+    run = rig.play("site.yml", "--limit", "data1", folder=folder)
+    assert run.code != 0
+    for instance in ("shop", "shop-wal"):
+        shop.assert_says(run, rf"other data on {instance}: .* set postgres_backup_new_servers to \[{instance}\]")
+    assert sql("select to_regclass('orders') is null") == "t"
+    run = restore(
+        folder,
+        restore_instance="shop",
+        restore_repository="offsite",
+        restore_mode="in_place",
+        restore_confirm="shop",
+        restore_stop_apps=["shop"],
+    )
+    assert run.code == 0, run.tail()
+    assert sql(CONTENT) == content
+    drop_what_was_live()
+    run = rig.play("site.yml", "-e", json.dumps({"postgres_backup_new_servers": ["shop-wal"]}), folder=folder)
+    assert run.code == 0, run.tail()
+    assert rig.get("/api/version")[0] == 200
+    assert sql(CONTENT) == content
+    assert rig.until(lambda: on_replica(CONTENT) == content)
+    run = rig.play(BACKUP, folder=folder)
+    assert run.code == 0, run.tail()
 
 
 def test_no_secret_is_said_by_any_of_these(backed_up: rig.Play, folder: Path) -> None:

@@ -13,18 +13,21 @@ import pytest
 from ansible_collections.evenkeel.platform.benchmarks import rig
 from ansible_collections.evenkeel.platform.tests import shop
 
+pytestmark = pytest.mark.long
+
 UNINSTALL = "playbooks/uninstall.yml"
 LEFT = (
-    "docker ps --all --quiet --filter label=com.docker.compose.project;"
-    " ls -d /opt/evenkeel/stacks/shop-* /etc/systemd/system/evenkeel-job-shop-* /etc/evenkeel/firewall.d/app-shop.nft"
-    " 2>/dev/null || true"
+    "for stack in blue green background; do"
+    " docker ps --all --quiet --filter label=com.docker.compose.project=shop-$stack;"
+    " ls -d /opt/evenkeel/stacks/shop-$stack 2>/dev/null; done;"
+    " ls -d /etc/systemd/system/evenkeel-job-shop-* /etc/evenkeel/firewall.d/app-shop.nft 2>/dev/null || true"
 )
 
 
 @pytest.fixture(scope="module")
 def volumes() -> dict[str, str]:
-    """The volumes of the data hosts before anything is taken away."""
-    return rig.on_hosts("data", "docker volume ls --quiet | sort")
+    """The volumes of the data host before anything is taken away."""
+    return rig.on_hosts("data1", "docker volume ls --quiet | sort")
 
 
 @pytest.mark.parametrize(
@@ -60,7 +63,7 @@ def test_nothing_of_the_app_is_left_but_volumes_and_records(uninstalled: rig.Pla
     assert uninstalled.code == 0, uninstalled.tail()
     assert rig.get("/") == (404, "No app answers to this name\n")
     assert set(rig.on_hosts("app", LEFT).values()) == {""}
-    assert rig.on_hosts("data", "docker volume ls --quiet | sort") == volumes
+    assert rig.on_hosts("data1", "docker volume ls --quiet | sort") == volumes
     kept = rig.on_hosts("edge", f"ls {rig.STATE}; ls /var/lib/evenkeel/.removed/shop-*/")
     for listed in kept.values():
         assert listed.split()[0] == "state.json"

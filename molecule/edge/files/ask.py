@@ -1,6 +1,9 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Say something to HAProxy's master: ask.py <command>; @current stands for the running worker."""
+"""Say something to HAProxy's master: ask.py <command>...; @current stands for the running worker.
+
+The answers are divided by a null byte.
+"""
 
 import socket
 import sys
@@ -18,9 +21,13 @@ def ask(command: str) -> str:
     return b"".join(parts).decode()
 
 
+def running_worker() -> str:
+    return ask("show proc").split("# workers\n")[1].split()[0]
+
+
 if __name__ == "__main__":
-    command = " ".join(sys.argv[1:])
-    if command.startswith("@current"):
-        rows = ask("show proc").split("# workers\n")[1].splitlines()
-        command = command.replace("@current", f"@!{rows[0].split()[0]}")
-    print(ask(command), end="")
+    commands = sys.argv[1:]
+    if any("@current" in command for command in commands):
+        worker = f"@!{running_worker()}"
+        commands = [command.replace("@current", worker) for command in commands]
+    print("\0".join(map(ask, commands)), end="")

@@ -44,21 +44,30 @@ def fetch(host, url: str, *options: str, source: str = "127.0.0.1") -> Answer:
     return Answer(int(lines[0].split()[1]), headers, body)
 
 
-def ask(host, command: str) -> str:
-    done = host.run(f"/usr/local/bin/ask.py {shlex.quote(command)}")
+def ask_all(host, *commands: str) -> list[str]:
+    done = host.run(f"/usr/local/bin/ask.py {shlex.join(commands)}")
     assert done.rc == 0, done.stderr
-    return done.stdout
+    return done.stdout.split("\0")
+
+
+def ask(host, command: str) -> str:
+    return ask_all(host, command)[0]
 
 
 def private_address(host) -> str:
     return host.check_output("hostname -I").split()[0]
 
 
-def memory(host, path: str) -> str:
-    for line in ask(host, f"@current show map {path}").splitlines():
+def entry_of(rows: str) -> str:
+    """The one entry of a map as `show map` tells it: an address, the key, the value."""
+    for line in rows.splitlines():
         if line.startswith("0x"):
             return line.split(maxsplit=2)[2]
     return ""
+
+
+def memory(host, path: str) -> str:
+    return entry_of(ask(host, f"@current show map {path}"))
 
 
 def set_memory(host, path: str, value: str) -> None:
@@ -69,30 +78,33 @@ def set_memory(host, path: str, value: str) -> None:
     assert memory(host, path) == value
 
 
-def settled(condition: t.Callable[[], bool], seconds: float = 12) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.2)
-    return False
-
-
-def servers(host) -> dict[str, str]:
-    rows = [row.split(",") for row in ask(host, "@current show stat").splitlines() if row]
+def states_of(table: str) -> dict[str, str]:
+    """Each server's state as `show stat` tells it."""
+    rows = [row.split(",") for row in table.splitlines() if row]
     column = rows[0].index("status")
     return {f"{row[0].lstrip('# ')}/{row[1]}": row[column] for row in rows[1:]}
 
 
+def servers(host) -> dict[str, str]:
+    return states_of(ask(host, "@current show stat"))
+
+
 @pytest.fixture(autouse=True)
-def on_blue(host):
+def on_blue(host, until):
     """Each test starts with blue live, no maintenance, all replicas up."""
-    for path, value in ((LIVE, "blue:0:1.0:1.1"), (MAINTENANCE, "off")):
-        if memory(host, path) != value:
+    live, maintenance, _, table = ask_all(
+        host,
+        f"@current show map {LIVE}",
+        f"@current show map {MAINTENANCE}",
+        "@current set server shop_green_api/backend_1 state ready",
+        "@current show stat",
+    )
+    for path, rows, value in ((LIVE, live, "blue:0:1.0:1.1"), (MAINTENANCE, maintenance, "off")):
+        if entry_of(rows) != value:
             set_memory(host, path, value)
     up = ("shop_blue_api/backend_1", "shop_blue_api/backend_2", "shop_green_api/backend_1")
-    ask(host, "@current set server shop_green_api/backend_1 state ready")
-    assert settled(lambda: all(servers(host)[name] == "UP" for name in up)), servers(host)
+    if any(states_of(table)[name] != "UP" for name in up):
+        assert until(lambda: all(servers(host)[name] == "UP" for name in up)), servers(host)
 
 
 # -- routing -------------------------------------------------------------------
@@ -243,7 +255,7 @@ def test_body_over_the_limit_is_refused(host):
 
 
 @pytest.mark.parametrize("version", ["--http1.1", "--http2"])
-def test_body_that_hides_its_length_is_refused(host, version):
+def test_body_that_hides_its_length_is_refused(host, version, until):
     done = host.run(
         f"head -c 200 /dev/zero | curl -sk {version} -o /dev/null -w '%{{http_code}}' -T - -X POST "
         f"-H 'Host: shop.lab.test' 'https://127.0.0.1/api/x?hidden{version}'"
@@ -251,7 +263,7 @@ def test_body_that_hides_its_length_is_refused(host, version):
     # HAProxy 2.6 resets the stream of a request that is still being sent, and curl then may tell no status.
     assert done.stdout == "411" or (done.stdout, done.rc, version) == ("000", 92, "--http2"), done
     refused = f"journalctl -u haproxy --since -20s -o cat --no-pager | grep -F '/api/x?hidden{version} '"
-    assert settled(lambda: "/<NOSRV> " in host.run(refused).stdout), done
+    assert until(lambda: "/<NOSRV> " in host.run(refused).stdout), done
     assert " 411 " in host.check_output(refused)
     empty = host.run(
         f"curl -sk {version} -o /dev/null -w '%{{http_code}}' -X POST -H 'Host: shop.lab.test' https://127.0.0.1/api/x"
@@ -411,25 +423,25 @@ def test_memory_survives(host, verb):
         ask(host, "@current set server shop_green_api/backend_1 state ready")
 
 
-def test_moved_server_is_found_where_the_configuration_says(host):
+def test_moved_server_is_found_where_the_configuration_says(host, until):
     """HAProxy alone would go on asking the port of its state file."""
     fragment = "/etc/haproxy/conf.d/50-app-shop.cfg"
     host.check_output(f"cp {fragment} /run/fragment && sed -i 's/:20004/:20005/' {fragment}")
     try:
         assert host.run("systemctl reload haproxy").rc == 0
-        assert settled(lambda: fetch(host, "https://shop.lab.test/").body.count('"port": 20005') == 1)
+        assert until(lambda: fetch(host, "https://shop.lab.test/").body.count('"port": 20005') == 1)
         assert host.run("systemctl restart haproxy").rc == 0
-        assert settled(lambda: fetch(host, "https://shop.lab.test/").body.count('"port": 20005') == 1)
+        assert until(lambda: fetch(host, "https://shop.lab.test/").body.count('"port": 20005') == 1)
     finally:
         host.check_output(f"cp /run/fragment {fragment} && systemctl reload haproxy")
-    assert settled(lambda: fetch(host, "https://shop.lab.test/").body.count('"port": 20004') == 1)
+    assert until(lambda: fetch(host, "https://shop.lab.test/").body.count('"port": 20004') == 1)
 
 
-def test_kill_of_the_master_keeps_what_is_in_the_files(host):
+def test_kill_of_the_master_keeps_what_is_in_the_files(host, until):
     assert host.run("systemctl reload haproxy").rc == 0
     host.check_output("kill -9 $(systemctl show -P MainPID haproxy)")
-    assert settled(lambda: host.run("/usr/local/bin/ask.py show proc").rc == 0)
-    assert settled(lambda: memory(host, LIVE) == "blue:0:1.0:1.1")
+    assert until(lambda: host.run("/usr/local/bin/ask.py show proc").rc == 0)
+    assert until(lambda: memory(host, LIVE) == "blue:0:1.0:1.1")
 
 
 def test_broken_configuration_is_not_loaded(host):
@@ -500,7 +512,7 @@ def test_edge_killed_after_its_own_move_keeps_it(host, other):
     assert memory(other, LIVE) == "blue:0:1.0:1.1"
 
 
-def test_edge_serves_nothing_of_backends_it_was_not_told_of(host, other):
+def test_edge_serves_nothing_of_backends_it_was_not_told_of(host, other, until):
     record = "/var/lib/evenkeel/shop/edge.json"
     status = f"http://{private_address(host)}:8405"
     host.check_output("systemctl stop haproxy")
@@ -515,26 +527,26 @@ def test_edge_serves_nothing_of_backends_it_was_not_told_of(host, other):
     finally:
         host.check_output(f"cp /run/record {record}")
     # Once it has the record, the other edge's word is enough, and no run is needed.
-    assert settled(lambda: fetch(host, "https://shop.lab.test/").status == 200)
+    assert until(lambda: fetch(host, "https://shop.lab.test/").status == 200)
     assert fetch(host, f"{status}/healthz").status == 200
-    assert settled(lambda: not confirming(host))
+    assert until(lambda: not confirming(host))
 
 
-def test_edge_with_nobody_to_ask_serves_and_asks_on(host, other):
+def test_edge_with_nobody_to_ask_serves_and_asks_on(host, other, until):
     other.check_output("systemctl stop haproxy")
     host.check_output("systemctl restart haproxy")
     assert fetch(host, "https://shop.lab.test/").status == 200
     assert confirming(host)
     other.check_output("systemctl start haproxy")
-    assert settled(lambda: not confirming(host), 20)
+    assert until(lambda: not confirming(host), 20)
     assert memory(host, LIVE) == memory(other, LIVE) == "blue:0:1.0:1.1"
 
 
 # -- replicas ------------------------------------------------------------------
 
 
-def test_slot_without_a_replica_is_down(host):
-    assert settled(lambda: servers(host)["shop_green_api/backend_2"] == "DOWN")
+def test_slot_without_a_replica_is_down(host, until):
+    assert until(lambda: servers(host)["shop_green_api/backend_2"] == "DOWN")
 
 
 def test_post_is_sent_once_when_its_replica_dies(host):

@@ -13,7 +13,6 @@ ADDRESS = "10.232.0.90"
 EDGES = ("edge12", "edge13")
 UNIT = "evenkeel-floating.service"
 MOVED = "/var/lib/evenkeel/shop/moved.map"
-SECONDS = 20
 
 
 @pytest.fixture
@@ -33,18 +32,15 @@ def holders(edges):
     ]
 
 
-def settled(condition):
-    deadline = time.monotonic() + SECONDS
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.5)
-    return False
+@pytest.fixture
+def one_holder(edges, until):
+    """Return a function that waits until one edge holds the address, and names it."""
 
+    def ask():
+        assert until(lambda: len(holders(edges)) == 1), holders(edges)
+        return holders(edges)[0]
 
-def one_holder(edges):
-    assert settled(lambda: len(holders(edges)) == 1), holders(edges)
-    return holders(edges)[0]
+    return ask
 
 
 def answers(host):
@@ -55,27 +51,27 @@ def answers(host):
     return done.stdout == "308"
 
 
-def test_one_edge_holds_it_and_answers(host, edges):
-    one_holder(edges)
-    assert settled(lambda: answers(host))
+def test_one_edge_holds_it_and_answers(host, edges, one_holder, until):
+    one_holder()
+    assert until(lambda: answers(host))
     for edge in edges.values():
         assert edge.service(UNIT).is_enabled
         assert not edge.service("keepalived").is_running
 
 
-def test_it_leaves_an_edge_without_haproxy_and_stays_away(host, edges):
-    first = one_holder(edges)
+def test_it_leaves_an_edge_without_haproxy_and_stays_away(host, edges, one_holder, until):
+    first = one_holder()
     second = next(name for name in EDGES if name != first)
     edges[first].check_output("systemctl stop haproxy")
-    assert settled(lambda: holders(edges) == [second]), holders(edges)
-    assert settled(lambda: answers(host))
+    assert until(lambda: holders(edges) == [second]), holders(edges)
+    assert until(lambda: answers(host))
     edges[first].check_output("systemctl start haproxy")
     time.sleep(6)
     assert holders(edges) == [second]
 
 
-def test_it_leaves_an_edge_whose_entry_is_unconfirmed(host, edges):
-    first = one_holder(edges)
+def test_it_leaves_an_edge_whose_entry_is_unconfirmed(host, edges, one_holder, until):
+    first = one_holder()
     second = next(name for name in EDGES if name != first)
 
     def say(value):
@@ -84,21 +80,21 @@ def test_it_leaves_an_edge_whose_entry_is_unconfirmed(host, edges):
     stamp = edges[first].check_output(f"/usr/local/bin/ask.py {shlex.quote(f'@current show map {MOVED}')}").split()[2]
     say("unconfirmed:" + stamp)
     try:
-        assert settled(lambda: holders(edges) == [second]), holders(edges)
+        assert until(lambda: holders(edges) == [second]), holders(edges)
     finally:
         say(stamp)
 
 
-def test_it_survives_the_end_of_keepalived_itself(host, edges):
-    first = one_holder(edges)
+def test_it_survives_the_end_of_keepalived_itself(host, edges, one_holder, until):
+    first = one_holder()
     edges[first].check_output(f"systemctl kill --signal KILL {UNIT}")
-    assert settled(lambda: len(holders(edges)) == 1), holders(edges)
-    assert settled(lambda: answers(host))
-    assert settled(lambda: edges[first].service(UNIT).is_running)
+    assert until(lambda: len(holders(edges)) == 1), holders(edges)
+    assert until(lambda: answers(host))
+    assert until(lambda: edges[first].service(UNIT).is_running)
 
 
-def test_where_no_edge_is_well_one_holds_it_all_the_same(edges):
+def test_where_no_edge_is_well_one_holds_it_all_the_same(edges, one_holder):
     for edge in edges.values():
         edge.check_output("systemctl stop haproxy")
     time.sleep(6)
-    one_holder(edges)
+    one_holder()

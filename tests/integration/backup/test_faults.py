@@ -105,9 +105,7 @@ def test_a_missing_role_is_named_by_the_drill(shop: Instance, cluster: Cluster) 
     with Shim(shop, cluster, "pg_dumpall", '"$real" "$@" | grep -v "ROLE shop"'):
         shop.good("backup")
     assert shop.faults("drill") == {("L3", "missing_role")}
-    assert (
-        shop.metrics()['evenkeel_backup_fault{engine="logical",fault="missing_role",instance="shop",stage="L3"}'] == 1
-    )
+    assert shop.metrics()['evenkeel_backup_fault{backup="shop",engine="logical",fault="missing_role",stage="L3"}'] == 1
 
 
 def test_a_missing_extension_is_named_by_the_drill(shop: Instance, cluster: Cluster) -> None:
@@ -214,7 +212,7 @@ def test_a_stale_schedule_is_named(shop: Instance) -> None:
         shop.run("metrics")
         assert (
             shop.metrics()[
-                'evenkeel_backup_fault{engine="logical",fault="stale_schedule",instance="shop",stage="schedule"}'
+                'evenkeel_backup_fault{backup="shop",engine="logical",fault="stale_schedule",stage="schedule"}'
             ]
             == 1
         )
@@ -239,7 +237,7 @@ def test_an_empty_database_is_named_and_the_good_backup_stays(shop: Instance, cl
     assert faults == {("L0", "empty_database"), ("L0", "size_anomaly")}
     assert shop.run("status")[1]["status"]["newest_good"] == good
     figures = shop.metrics()
-    assert figures['evenkeel_backup_fault{engine="logical",fault="empty_database",instance="shop",stage="L0"}'] == 1
+    assert figures['evenkeel_backup_fault{backup="shop",engine="logical",fault="empty_database",stage="L0"}'] == 1
     cluster.sql("insert into orders select i, md5(i::text) from generate_series(1, 20000) i")
 
 

@@ -79,7 +79,7 @@ def test_a_backup_is_proven_to_the_last_row(shop: Instance, cluster: Cluster) ->
     assert "public.orders" in page
     assert "http" not in page
     figures = shop.metrics()
-    assert figures['evenkeel_backup_proof_level{engine="logical",instance="shop",repository="local"}'] == 5
+    assert figures['evenkeel_backup_proof_level{backup="shop",engine="logical",repository="local"}'] == 5
     assert not list(Path(shop.options["work_dir"]).iterdir())
 
 
@@ -252,7 +252,7 @@ def test_a_replica_is_watched_and_backed_up(shop: Instance, cluster: Cluster) ->
         server={"host": str(replica.socket), "user": "postgres", "data_dir": str(replica.data)},
         databases=["shop"],
     )
-    labels = 'engine="logical",instance="shop",replica="data2"'
+    labels = 'backup="shop",engine="logical",replica="data2"'
     try:
         shop.good("metrics")
         assert shop.metrics()[f"evenkeel_backup_replica_connected{{{labels}}}"] == 1

@@ -25,6 +25,7 @@ from ansible_collections.evenkeel.platform.benchmarks.backup_rig import (
     kept,
     missing,
     physical,
+    scratch,
 )
 
 REASON = missing("pgbackrest")
@@ -184,7 +185,7 @@ def test_the_recovery_point_is_measured_from_the_canary(wal: Instance, cluster: 
     cluster.archived()
     wal.good("metrics")
     figures = wal.metrics()
-    labels = 'engine="physical",instance="wal"'
+    labels = 'backup="wal",engine="physical"'
     assert figures[f"evenkeel_backup_recovery_point_seconds{{{labels}}}"] < 60
     assert figures[f"evenkeel_backup_archive_failed{{{labels}}}"] == 0
     assert figures[f"evenkeel_backup_wal_bytes{{{labels}}}"] > 0
@@ -341,3 +342,33 @@ def test_in_place_exchanges_the_data_folder(wal: Instance, cluster: Cluster) -> 
         assert wal.good("drill")["drill"]["level"] == 5
     finally:
         subprocess.run([*pg_ctl, "stop", "-m", "fast"], check=False, capture_output=True)
+
+
+def test_a_server_made_anew_archives_behind_the_old_one_only_when_that_is_said() -> None:
+    with scratch() as folder:
+        old = Cluster(folder, **archiving(folder, "anew"))
+        instance = physical(folder, "anew", old)
+        try:
+            instance.good("prepare")
+            instance.good("escrow-check", "--key-file", "-", given=KEY)
+            instance.good("backup", "--type", "full")
+        finally:
+            old.stop()
+        for path in (old.socket, old.data):
+            shutil.rmtree(path)
+        new = Cluster(folder, **archiving(folder, "anew"))
+        try:
+            code, document = instance.run("prepare")
+            assert code == 1
+            assert "set postgres_backup_new_servers to [anew]" in document["failures"][0]["sentence"]
+            assert instance.good("prepare", "--new-server")["changed"]
+            assert not instance.good("prepare", "--new-server")["changed"]
+            document = instance.good("backup", "--type", "incr")
+            assert (document["backup"]["type"], document["backup"]["level"]) == ("full", 2)
+            instance.good("verify", "--read-data")
+            # The old server's backups stay, and can be restored as before.
+            first = json.loads(min((folder / "state" / "anew" / "backups").glob("*.json")).read_text())["id"]
+            assert instance.good("drill", "--backup", first)["drill"]["level"] == 5
+            assert instance.good("drill")["drill"]["level"] == 5
+        finally:
+            new.stop()

@@ -23,7 +23,7 @@ def echo():
         def serve() -> None:
             while True:
                 try:
-                    one, _ = listener.accept()
+                    one, _address = listener.accept()
                 except OSError:
                     return
                 with contextlib.suppress(OSError):

@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -111,6 +113,7 @@ def test_a_red_stage_stops_no_other_and_the_last_line_is_the_sum(monkeypatch, ca
     monkeypatch.setattr(runner, "STAGES", stages)
     monkeypatch.setattr(runner, "DEFAULT_STAGES", tuple(stages))
     monkeypatch.setattr(runner.Before, "seen", classmethod(lambda cls: cls(frozenset(), True, True)))
+    monkeypatch.setattr(runner, "docker", lambda *_words: [])
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     assert runner.main([]) == 1
     assert capsys.readouterr().out.splitlines()[-1] == "1 passed, 1 failed, 0 skipped"
@@ -125,3 +128,65 @@ def test_only_the_engine_of_the_pidfile_is_ended(tmp_path: Path) -> None:
     finally:
         other.kill()
         other.wait()
+
+
+@pytest.mark.parametrize(
+    ("before", "names", "expected"),
+    [
+        pytest.param([], ["evenkeel-lab-packages"], True, id="left behind"),
+        pytest.param(["cache"], ["evenkeel-lab-packages"], False, id="there before"),
+        pytest.param([], ["evenkeel-lab-packages", "evenkeel-lab1-edge1"], False, id="used by another lab"),
+        pytest.param([], [], False, id="not there"),
+    ],
+)
+def test_the_package_cache_goes_with_the_last_that_used_it(
+    before: list[str], names: list[str], expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, ...]] = []
+
+    def docker(*words: str) -> list[str]:
+        asked.append(words)
+        if words[0] != "ps":
+            return []
+        return names if "{{.Names}}" in words else ["cache"] * ("evenkeel-lab-packages" in names)
+
+    monkeypatch.setattr(runner, "docker", docker)
+    runner.remove_shared(runner.Before(frozenset(before), lab=False, engine=True))
+    assert (("rm", "--force", "evenkeel-lab-packages") in asked) is expected
+
+
+def test_what_needs_no_hosts_runs_beside_the_scenarios_and_the_lab_alone() -> None:
+    assert runner.lanes_of(list(runner.DEFAULT_STAGES)) == [
+        [["setup"]],
+        [["lint", "unit", "contract", "sanity", "integration"], ["molecule"]],
+        [["e2e-short"]],
+    ]
+    assert runner.lanes_of(["lint", "unit"]) == [[["lint"]], [["unit"]]]
+    assert runner.lanes_of(["molecule"]) == [[["molecule"]]]
+
+
+def test_both_lanes_are_counted_and_run_beside_each_other() -> None:
+    met = threading.Barrier(2, timeout=10)
+
+    def lane(names: list[str]) -> runner.Count:
+        met.wait()
+        return runner.Count(passed=len(names))
+
+    assert runner.in_lanes(lane, [["a", "b"], ["c"]]).passed == 3
+
+
+def test_run_that_is_asked_to_end_ends_the_commands_of_every_lane(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "ENDING", threading.Event())
+    monkeypatch.setattr(runner, "PROCESSES", set())
+    old = signal.signal(signal.SIGUSR1, runner.interrupt)
+    sleep = runner.Check("stage", "sleep", ["sleep", "60"], 60, runner.count_one)
+    later = threading.Timer(1, lambda: os.kill(os.getpid(), signal.SIGUSR1))
+    began = time.monotonic()
+    try:
+        later.start()
+        with pytest.raises(runner.Interrupted):
+            runner.in_lanes(lambda _names: runner.run(sleep, 60), [["a"], ["b"]])
+    finally:
+        signal.signal(signal.SIGUSR1, old)
+    assert time.monotonic() - began < 30
+    assert not runner.PROCESSES

@@ -9,7 +9,7 @@ import contextlib
 import secrets
 from functools import partial
 
-from evenkeel_backup import escrow, manifest, retain
+from evenkeel_backup import escrow, identity, manifest, retain
 from evenkeel_backup.engine import Engine
 from evenkeel_backup.engines import engine_of
 from evenkeel_backup.faults import BackupFailure, Failures
@@ -81,6 +81,10 @@ def _take(job: Job, engine: Engine, made: Manifest, kind: str, outcome: Outcome)
     stage = "hooks"
     try:
         try:
+            if made["reason"] != manifest.SAFETY:
+                stage = "server"
+                identity.check(job, engine)
+                stage = "hooks"
             job.hook("before_backup")
             stage = "dump"
             failures = engine.backup(made, kind)

@@ -12,10 +12,17 @@ from pathlib import Path
 
 from evenkeel_backup import command, disk, ladder, manifest, snapshots, target
 from evenkeel_backup.config import Repository
-from evenkeel_backup.database import ROLES, create_statements, described, identifier, property_statements
+from evenkeel_backup.database import (
+    ROLES,
+    Server,
+    create_statements,
+    described,
+    identifier,
+    property_statements,
+)
 from evenkeel_backup.faults import BackupFailure
 from evenkeel_backup.job import Job, remove
-from evenkeel_backup.logical import archive_of, give
+from evenkeel_backup.logical import archive_of, give, grants_of_the_first, roles_of
 from evenkeel_backup.manifest import Manifest
 from evenkeel_backup.physical import Physical
 from evenkeel_backup.scratch import Scratch, place, running
@@ -47,26 +54,37 @@ def logical_beside(
         data = Path(facts["data_dir"])
         if job.config.where["kind"] == "host" and data.exists():
             problems.append(target.space_problem(entry["bytes"], disk.free_bytes(data), str(data)))
-        absent = sorted({role for role in [entry["owner"]] if role not in server.ask(ROLES)})
-        if absent:
+        # A server that was made anew gets the roles back. On the one of the backup, a role is gone because somebody
+        # took it away.
+        absent = sorted(set(made["roles"]) - set(server.ask(ROLES)))
+        anew = facts["system"] != made["server"]["system"]
+        if entry["owner"] in absent and not anew:
             problems.append(
                 BackupFailure(
                     "missing_role",
                     "a role is missing",
                     made["id"],
-                    f"no {', '.join(absent)}",
+                    f"no {entry['owner']}",
                     "the owner of the data",
-                    "Create it, or restore to an empty server by a drill first",
+                    "Create it",
                     "target",
                 )
             )
         ladder.refuse([problem for problem in problems if problem])
-        root = snapshots.fetch(job, made, repository, key, folder, [archive_of(database)])
-        part = {file: value for file, value in made["files"].items() if file.startswith(archive_of(database) + "/")}
+        wanted = (archive_of(database), *(["roles.sql"] if anew and absent else []))
+        root = snapshots.fetch(job, made, repository, key, folder, wanted)
+        part = {
+            file: value
+            for file, value in made["files"].items()
+            if file.startswith(archive_of(database) + "/") or file in wanted
+        }
         ladder.refuse(manifest.file_problems({**made, "files": part}, disk.inventory(root), made["id"]))
         give(job, folder)
-        server.run(create_statements(entry, name))
+        created = absent if anew else []
         try:
+            if created:
+                _create_roles(server, made, root, created)
+            server.run(create_statements(entry, name))
             done = server.at(name).tool(
                 "pg_restore",
                 "--exit-on-error",
@@ -96,9 +114,28 @@ def logical_beside(
         except BaseException:
             with contextlib.suppress(BackupFailure):
                 server.run(f"drop database if exists {identifier(name)}")
+            for role in created:
+                with contextlib.suppress(BackupFailure):
+                    server.run(f"drop role if exists {identifier(role)}")
             raise
     return Beside(
         made["id"], name, f"{sum(entry['rows'].values())} rows as in the manifest", round(time.monotonic() - began, 3)
+    )
+
+
+def _create_roles(server: Server, made: Manifest, root: Path, names: list[str]) -> None:
+    """Roles that the server lacks, with their passwords and settings."""
+    text = grants_of_the_first((root / "roles.sql").read_text(encoding="utf-8"), made["server"].get("bootstrap", ""))
+    command.need(
+        server.tool(
+            *("psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "--single-transaction", "-f", "-"),
+            given=roles_of(text, names),
+            seconds=600,
+        ),
+        "the roles were not restored",
+        made["id"],
+        "no error",
+        "Look at the roles of the live server",
     )
 
 

@@ -47,6 +47,7 @@ def parser() -> argparse.ArgumentParser:
 
     one = verb("prepare", "folders, repositories, stanza; compare the server's settings")
     one.add_argument("--check", action="store_true")
+    one.add_argument("--new-server", action="store_true", help="the archive goes on with this server's other data")
     one = verb("backup", "take a backup and prove it to L2")
     one.add_argument("--type", choices=("full", "diff", "incr"), default="")
     one.add_argument("--reason", default="schedule")
@@ -108,7 +109,7 @@ def act(job: Job, outcome: Outcome, options: argparse.Namespace) -> None:
         return
     job.folders()
     if verb == "prepare":
-        outcome.changed, settings = engine_of(job).prepare(options.check)
+        outcome.changed, settings = engine_of(job).prepare(options.check, options.new_server)
         outcome.more["settings"] = settings
     elif verb == "backup":
         backup.run(job, outcome, options.type, options.reason, options.keep)

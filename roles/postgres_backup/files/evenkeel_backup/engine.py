@@ -32,8 +32,12 @@ class Engine(ABC):
     def __init__(self, job: Job) -> None:
         self.job = job
 
+    def system(self) -> str:
+        """The identifier of the server's data; empty where there is no server."""
+        return ""
+
     @abstractmethod
-    def prepare(self, check: bool) -> tuple[bool, list[dict[str, Any]]]:
+    def prepare(self, check: bool, new_server: bool = False) -> tuple[bool, list[dict[str, Any]]]:
         """Make repositories; whether anything was made, and how the server's settings stand."""
 
     @abstractmethod

@@ -16,7 +16,7 @@ from evenkeel_backup.config import Repository
 from evenkeel_backup.database import Server, identifier, literal
 from evenkeel_backup.faults import BackupFailure, Failures
 from evenkeel_backup.job import Job
-from evenkeel_backup.manifest import Manifest
+from evenkeel_backup.manifest import SAFETY, Manifest
 from evenkeel_backup.outcome import BROUGHT_BACK, FAILED, NEEDS_A_PERSON, Outcome
 from evenkeel_backup.physical import Physical
 from evenkeel_backup.state import level_of
@@ -32,7 +32,7 @@ def _safety(job: Job, outcome: Outcome) -> Manifest:
     Nothing is removed after it: the backup that is about to be restored may be the one that no tier keeps.
     """
     inner = Outcome("backup", job.config.instance)
-    made = backup.run(job, inner, kind="full", reason="safety", keep=True, removing=False)
+    made = backup.run(job, inner, kind="full", reason=SAFETY, keep=True, removing=False)
     if made is None:
         raise Failures(inner.failures)
     bad = [failure for failure in inner.failures if failure.stage in {"L1", "L2", "store"}]

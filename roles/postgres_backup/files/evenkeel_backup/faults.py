@@ -29,6 +29,7 @@ FAULTS = (
     "catalogue_unreadable",
     "server_unreachable",
     "settings_wrong",
+    "other_server",
     "key_not_escrowed",
     "target_live",
     "target_unknown",

@@ -15,19 +15,18 @@ from typing import Any
 
 from evenkeel_backup import disk, ladder, manifest, snapshots, target
 from evenkeel_backup.config import Repository
-from evenkeel_backup.engine import Engine, Restored
+from evenkeel_backup.engine import Restored
 from evenkeel_backup.faults import BackupFailure
-from evenkeel_backup.job import remove
 from evenkeel_backup.ladder import Ladder
 from evenkeel_backup.manifest import Manifest
 from evenkeel_backup.scratch import place
 from evenkeel_backup.state import now
 
 
-class Folders(Engine):
+class Folders(snapshots.SnapshotEngine):
     """Whole folders as they stand."""
 
-    def prepare(self, check: bool) -> tuple[bool, list[dict[str, Any]]]:
+    def prepare(self, check: bool, new_server: bool = False) -> tuple[bool, list[dict[str, Any]]]:  # noqa: ARG002 - the engines have one shape
         settings = [
             {"name": f"path {path}", "found": Path(path).exists(), "need": True, "ok": Path(path).exists()}
             for path in self.job.config["paths"]
@@ -143,16 +142,3 @@ class Folders(Engine):
             )
         ladder.refuse(problems)
         return f"{len(made['files']) - moving} files byte for byte, {moving} were being written"
-
-    def catalogue(self, repository: Repository, key: bytes | None) -> list[Manifest]:
-        return snapshots.catalogue(self.job, repository, key)
-
-    def forget(self, repository: Repository, copies: list[dict[str, Any]]) -> None:
-        snapshots.forget(self.job, repository, [copy["snapshot"] for copy in copies])
-
-    def opens(self, repository: Repository, key: bytes) -> str:
-        restic = snapshots.opened(self.job, repository, key)
-        try:
-            return restic.identity()
-        finally:
-            remove(restic.key_file)

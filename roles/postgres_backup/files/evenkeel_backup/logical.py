@@ -9,17 +9,18 @@ import json
 import os
 import re
 import time
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from evenkeel_backup import command, database, disk, ladder, manifest, snapshots, target
+from evenkeel_backup import command, database, disk, identity, ladder, manifest, snapshots, target
 from evenkeel_backup.config import Repository
 from evenkeel_backup.database import ROLES, Server, describe, described, session, write_canary
-from evenkeel_backup.engine import Engine, Restored
+from evenkeel_backup.engine import Restored
 from evenkeel_backup.faults import BackupFailure, Failures
-from evenkeel_backup.job import Job, remove
+from evenkeel_backup.job import Job
 from evenkeel_backup.ladder import Ladder
 from evenkeel_backup.manifest import Manifest
 from evenkeel_backup.progress import Progress
@@ -49,6 +50,21 @@ def grants_of_the_first(roles: str, bootstrap: str) -> str:
     return re.sub(rf"(?m)^(GRANT .+) GRANTED BY (?:{names});$", r"\1;", roles)
 
 
+def roles_of(roles: str, wanted: Iterable[str]) -> str:
+    """What the dump of the roles says of some of them: made, set, and let into others. Pure.
+
+    pg_dumpall writes one statement a line.
+    """
+    names = "|".join(re.escape(form) for name in wanted for form in {name, database.identifier(name)})
+    if not names:
+        return ""
+    pattern = (
+        rf"(?:CREATE ROLE (?:{names});|ALTER ROLE (?:{names}) .*"
+        rf"|GRANT (?:{names}) TO .+;|GRANT .+ TO (?:{names})(?: .*)?;)"
+    )
+    return "".join(f"{line}\n" for line in roles.splitlines() if re.fullmatch(pattern, line))
+
+
 def cut_files(folder: Path, subject: str) -> list[BackupFailure]:
     """Plain data files that do not end as pg_dump ends one: cut on the way to the disk, whatever its code was."""
     found = []
@@ -67,11 +83,17 @@ def cut_files(folder: Path, subject: str) -> list[BackupFailure]:
     return found
 
 
-class Logical(Engine):
+class Logical(snapshots.SnapshotEngine):
     """Dumps that any later major version can take."""
 
-    def prepare(self, check: bool) -> tuple[bool, list[dict[str, Any]]]:
+    def system(self) -> str:
+        with self.job.server() as server:
+            return str(server.facts()["system"])
+
+    def prepare(self, check: bool, new_server: bool = False) -> tuple[bool, list[dict[str, Any]]]:
         changed = snapshots.prepare(self.job, check)
+        if not check:
+            changed = identity.check(self.job, self, new_server=new_server) or changed
         with self.job.server() as server:
             facts = server.facts()
             superuser = {"name": "superuser", "found": facts["superuser"], "need": True, "ok": bool(facts["superuser"])}
@@ -361,19 +383,6 @@ class Logical(Engine):
         rows = sum(sum(entry["rows"].values()) for entry in made["databases"])
         tables = sum(len(entry["rows"]) for entry in made["databases"])
         return f"{rows} rows in {tables} tables, {len(made['roles'])} roles and the canary as in the manifest"
-
-    def catalogue(self, repository: Repository, key: bytes | None) -> list[Manifest]:
-        return snapshots.catalogue(self.job, repository, key)
-
-    def forget(self, repository: Repository, copies: list[dict[str, Any]]) -> None:
-        snapshots.forget(self.job, repository, [copy["snapshot"] for copy in copies])
-
-    def opens(self, repository: Repository, key: bytes) -> str:
-        restic = snapshots.opened(self.job, repository, key)
-        try:
-            return restic.identity()
-        finally:
-            remove(restic.key_file)
 
 
 def give(job: Job, folder: Path) -> None:

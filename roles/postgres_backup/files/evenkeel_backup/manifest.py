@@ -17,6 +17,8 @@ from evenkeel_backup.faults import BackupFailure
 SCHEMA = 1
 STAGE = "compare"
 SHOWN = 5
+# The reason of a backup that a restore in place takes of whatever is live.
+SAFETY = "safety"
 
 Manifest = dict[str, Any]
 

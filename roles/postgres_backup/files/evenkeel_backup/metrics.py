@@ -76,7 +76,8 @@ def samples(
     at: datetime,
 ) -> list[Sample]:
     """Every figure from what the state says. Pure."""
-    base = {"instance": instance, "engine": engine}
+    # Not instance: that is how Prometheus calls the host it asked.
+    base = {"backup": instance, "engine": engine}
     found: list[Sample] = [
         ("backup_metrics_timestamp_seconds", base, at.timestamp()),
         ("backup_age_limit_seconds", base, options["max_age_seconds"]),

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import time
@@ -14,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from evenkeel_backup import command, disk, ladder, manifest, target, wal
+from evenkeel_backup import command, disk, identity, ladder, manifest, target, wal
 from evenkeel_backup.config import Repository
 from evenkeel_backup.database import DATABASES, ROLES, TABLESPACES, Server, described, write_canary
 from evenkeel_backup.engine import Engine, Restored
@@ -59,7 +60,11 @@ class Physical(Engine):
         """pgBackRest beside the server's data, with the server's own configuration file."""
         return PgBackRest(self.job, Path(self.job.config.pgbackrest["config_file"]), inside=True)
 
-    def prepare(self, check: bool) -> tuple[bool, list[dict[str, Any]]]:
+    def system(self) -> str:
+        with self.job.server() as server:
+            return str(server.facts()["system"])
+
+    def prepare(self, check: bool, new_server: bool = False) -> tuple[bool, list[dict[str, Any]]]:
         job, changed = self.job, False
         inside = self.inside()
         text = render(job.config, keys_of(job.config, None), secrets_of(job.config), inside.version())
@@ -79,18 +84,49 @@ class Physical(Engine):
         settings = self._settings()
         if check or not path.exists():
             return changed, settings
+        return self._stanzas(inside, new_server) or changed, settings
+
+    def _stanzas(self, inside: PgBackRest, new_server: bool) -> bool:
+        """The stanza in each repository, of the server as it is now; false where nothing was to be done."""
+        job, here = self.job, self.system()
+        there = {one.name: inside.info(one) for one in job.config.repositories}
+        others = {
+            name: str(info["db"][-1]["system-id"])
+            for name, info in there.items()
+            if info.get("db") and str(info["db"][-1]["system-id"]) != here
+        }
+        if others and not new_server:
+            raise identity.refusal(job, next(iter(others.values())), here)
+        identity.check(job, self, new_server=new_server)
         for repository in job.config.repositories:
-            if self.inside().info(repository)["status"]["code"] == 1:
-                changed = True
+            if repository.name in others:
+                self._stanza(inside, repository, "stanza-upgrade")
+                job.actions.append(f"let the archive of {repository.name} go on with this server's data")
+            elif there[repository.name]["status"]["code"] == 1:
+                self._stanza(inside, repository, "stanza-create")
                 job.actions.append(f"made stanza {job.config.instance} in {repository.name}")
-                inside.need(
-                    inside.run("stanza-create", seconds=300),
-                    "the stanza was not made",
-                    "it in every repository",
-                    "settings_wrong",
-                )
-                break
-        return changed, settings
+            else:
+                continue
+            there[repository.name] = {}
+        return {} in there.values()
+
+    def _stanza(self, inside: PgBackRest, repository: Repository, verb: str) -> None:
+        """One repository at a time, by a file that names no other: pgBackRest has no option for it."""
+        job = self.job
+        config = dataclasses.replace(job.config, repositories=(dataclasses.replace(repository, number=1),))
+        path = inside.config_file.with_name(f".{job.config.instance}-{repository.name}.conf")
+        disk.write_atomic(path, render(config, keys_of(config, None), secrets_of(config), inside.version()))
+        job.where.give(path)
+        try:
+            one = PgBackRest(job, path, inside=True)
+            one.need(
+                one.run(verb, seconds=300),
+                "the stanza was not made",
+                f"it in {repository.name}",
+                "settings_wrong",
+            )
+        finally:
+            remove(path)
 
     def _settings(self) -> list[dict[str, Any]]:
         file = self.job.config.pgbackrest["config_file"]
@@ -336,12 +372,11 @@ class Physical(Engine):
         """A hole between the oldest backup and now: what lies in it cannot be reached, however sound the newest is."""
         with self.tool() as tool:
             info = tool.info(repository)
-            if not info["backup"]:
-                return []
-            first = info["backup"][0]
-            archive = archive_of(tool, repository, first, info, self._segment_bytes())
-        if not archive.hole:
-            return []
+            # A server that was made anew begins an archive of its own behind the old one.
+            firsts = {entry["database"]["id"]: entry for entry in reversed(info["backup"])}
+            archives = [
+                (entry, archive_of(tool, repository, entry, info, self._segment_bytes())) for entry in firsts.values()
+            ]
         return [
             BackupFailure(
                 "missing_wal",
@@ -352,6 +387,8 @@ class Physical(Engine):
                 "No point in time from there to the end of the next backup can be reached; take a full backup now",
                 "archive",
             )
+            for first, archive in archives
+            if archive.hole
         ]
 
     def _archive(

@@ -15,6 +15,8 @@ from evenkeel_backup.config import Repository
 from evenkeel_backup.faults import BackupFailure, fault_of
 
 TAG = "evenkeel"
+# How long a store may take to say anything.
+ANSWER_SECONDS = 60
 
 
 def credentials(repository: Repository) -> dict[str, str]:
@@ -101,7 +103,10 @@ class Restic:
         watch: Callable[[], None] | None = None,
     ) -> dict[str, Any]:
         """Store folders; the summary. Code 3, a snapshot in which files are missing, is a failure like any other."""
-        self.run("unlock", seconds=120)
+        asked = self.run("unlock", seconds=ANSWER_SECONDS)
+        # Newer versions of restic try a store that is gone for a quarter of an hour, which tells nobody anything.
+        if asked.code == command.LATE or fault_of(asked.err) == "store_unreachable":
+            self.need(asked, "the store does not answer", f"an answer within {ANSWER_SECONDS} s", "store_unreachable")
         words = [
             "backup",
             "--json",

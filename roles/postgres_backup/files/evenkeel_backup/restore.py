@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from evenkeel_backup import exchange, proof, target, wal
+from evenkeel_backup import exchange, identity, proof, target, wal
 from evenkeel_backup.beside import Beside, logical_beside, physical_beside
 from evenkeel_backup.config import Repository
 from evenkeel_backup.engines import engine_of
@@ -148,6 +148,8 @@ def _logical(job: Job, engine: Logical, outcome: Outcome, repository: Repository
         return
     if wish.mode == "in_place":
         exchange.databases(job, outcome, made, repository, database, name, wish.key)
+        # Who types the name of a database of a server made anew has said that this server is the one from now on.
+        identity.check(job, engine, new_server=True)
         return
     brought = logical_beside(job, made, repository, database, name, wish.key)
     _told(outcome, brought)

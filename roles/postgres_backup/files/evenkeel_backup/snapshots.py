@@ -12,6 +12,7 @@ from typing import Any
 
 from evenkeel_backup import disk, manifest
 from evenkeel_backup.config import Repository
+from evenkeel_backup.engine import Engine
 from evenkeel_backup.faults import BackupFailure, Failures
 from evenkeel_backup.job import Job, key_copy, remove
 from evenkeel_backup.manifest import Manifest
@@ -142,3 +143,20 @@ def forget(job: Job, repository: Repository, snapshots: list[str]) -> None:
 def clear(folder: Path) -> None:
     """Remove a staged backup."""
     remove(folder)
+
+
+class SnapshotEngine(Engine):
+    """What an engine does alike whatever its snapshots hold."""
+
+    def catalogue(self, repository: Repository, key: bytes | None) -> list[Manifest]:
+        return catalogue(self.job, repository, key)
+
+    def forget(self, repository: Repository, copies: list[dict[str, Any]]) -> None:
+        forget(self.job, repository, [copy["snapshot"] for copy in copies])
+
+    def opens(self, repository: Repository, key: bytes) -> str:
+        restic = opened(self.job, repository, key)
+        try:
+            return restic.identity()
+        finally:
+            remove(restic.key_file)

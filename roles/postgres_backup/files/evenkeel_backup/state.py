@@ -12,7 +12,7 @@ from typing import Any
 
 from evenkeel_backup import disk
 from evenkeel_backup.faults import BackupFailure
-from evenkeel_backup.manifest import Manifest, stamp
+from evenkeel_backup.manifest import SAFETY, Manifest, stamp
 
 STAGES = (
     "config",
@@ -68,11 +68,15 @@ class State:
         return number
 
     def find(self, name: str, repository: str) -> Manifest:
-        """A backup by its id, or the newest that has a copy in the repository."""
+        """A backup by its id, or the newest that has a copy in the repository.
+
+        What a restore replaced is the newest only where there is nothing else: somebody did not want it any more.
+        """
         having = [
             entry for entry in self.backups() if any(copy["repository"] == repository for copy in entry["copies"])
         ]
-        for entry in reversed(having):
+        wanted = [entry for entry in having if entry["reason"] != SAFETY] or having
+        for entry in reversed(wanted if name == "latest" else having):
             if name in {"latest", entry["id"]}:
                 return entry
         raise BackupFailure(
@@ -127,6 +131,14 @@ class State:
     def write_archive(self, archive: dict[str, Any]) -> None:
         """Replace that."""
         disk.write_json(self.folder / "archive.json", archive)
+
+    def server(self) -> str:
+        """The system identifier of the server that is backed up; empty until one was."""
+        return str((disk.read_json(self.folder / "server.json") or {}).get("system", ""))
+
+    def write_server(self, system: str) -> None:
+        """Replace that."""
+        disk.write_json(self.folder / "server.json", {"system": system})
 
     def escrow(self) -> dict[str, Any]:
         """Which keys were proven from their copy kept elsewhere."""

@@ -37,6 +37,7 @@ from evenkeel_backup import (
 from evenkeel_backup.faults import BackupFailure, Interrupted
 from evenkeel_backup.job import Job
 from evenkeel_backup.outcome import Outcome
+from evenkeel_backup.state import State
 from evenkeel_backup.target import Point
 from evenkeel_backup.where import NONE, STORE, Container, Host
 
@@ -55,21 +56,21 @@ CONFIG = config.complete(
 
 
 def test_a_client_runs_in_a_container_of_the_servers_image() -> None:
-    where = Container("docker", "shop-db", "postgres@sha256:1", "999:999", [Path("/work")])
-    argv = where.argv("pg_dump", "--file=/work/x", env=["PGHOST", "PGPASSFILE"])
+    where = Container("docker", "shop-db", "postgres@sha256:1", "999:999", [Path("/dumps")])
+    argv = where.argv("pg_dump", "--file=/dumps/x", env=["PGHOST", "PGPASSFILE"])
     assert argv[:3] == ["docker", "run", "--rm"]
     text = " ".join(argv)
     assert "--network container:shop-db" in text
-    assert "--volume /work:/work" in text
+    assert "--volume /dumps:/dumps" in text
     assert "--env PGHOST --env PGPASSFILE" in text
-    assert text.endswith("--entrypoint pg_dump postgres@sha256:1 --file=/work/x")
+    assert text.endswith("--entrypoint pg_dump postgres@sha256:1 --file=/dumps/x")
     assert "--network none" in " ".join(where.argv("postgres", network=NONE))
     assert "--network host" in " ".join(where.argv("pgbackrest", network=STORE))
     assert where.inside("pgbackrest", "info")[:5] == ["docker", "exec", "--interactive", "--user", "999:999"]
 
 
 def test_a_host_that_only_restores_needs_no_server() -> None:
-    where = Container("docker", "", "postgres@sha256:1", "999:999", [Path("/work")])
+    where = Container("docker", "", "postgres@sha256:1", "999:999", [Path("/dumps")])
     assert "--network none" in " ".join(where.argv("postgres", network=NONE))
     for asked in (lambda: where.argv("psql"), lambda: where.inside("pgbackrest")):
         with pytest.raises(BackupFailure, match=r"there is no live server on where\.container"):
@@ -90,6 +91,41 @@ def test_what_the_first_superuser_granted_is_left_to_that_of_the_new_server(gran
     assert logical.grants_of_the_first(grant, "") == grant
     quoted = grant.replace(" shop;", ' "Shop one";')
     assert logical.grants_of_the_first(quoted, "Shop one") == expected.replace(" shop;", ' "Shop one";')
+
+
+def test_the_latest_backup_is_not_what_a_restore_replaced(tmp_path: Path) -> None:
+    kept = State(tmp_path)
+    (tmp_path / "backups").mkdir()
+
+    def entry(sequence: int, reason: str) -> dict[str, object]:
+        return {"id": f"{sequence}", "sequence": sequence, "reason": reason, "copies": [{"repository": "local"}]}
+
+    kept.keep(entry(1, "safety"))
+    assert kept.find("latest", "local")["id"] == "1"
+    kept.keep(entry(2, "schedule"))
+    kept.keep(entry(3, "safety"))
+    assert kept.find("latest", "local")["id"] == "2"
+    assert kept.find("3", "local")["id"] == "3"
+
+
+def test_roles_that_are_missing_come_with_all_that_was_said_of_them() -> None:
+    lines = (
+        "CREATE ROLE shop;",
+        "ALTER ROLE shop WITH LOGIN PASSWORD 'SCRAM-SHA-256$4096:x;y';",
+        "ALTER ROLE shop SET work_mem TO '8MB';",
+        "GRANT shop TO reader GRANTED BY postgres;",
+        "GRANT readers TO shop WITH INHERIT TRUE GRANTED BY postgres;",
+        'CREATE ROLE "Shop one";',
+    )
+    others = (
+        "CREATE ROLE shopper;",
+        "ALTER ROLE shopper WITH LOGIN;",
+        "GRANT readers TO shopper;",
+        "-- CREATE ROLE shop;",
+    )
+    text = "\n".join(word for pair in zip(lines, others, strict=False) for word in pair) + "\n" + "\n".join(lines[4:])
+    assert logical.roles_of(text, ["shop", "Shop one"]).splitlines() == list(lines)
+    assert logical.roles_of(text, []) == ""
 
 
 @pytest.mark.parametrize(("said", "calls"), [("OCI runtime create failed: read init-p", 2), ("no such image", 1)])
@@ -121,11 +157,11 @@ def test_a_run_takes_away_its_own_secrets_only(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_was_named_is_mounted_once() -> None:
-    where = Container("docker", "shop-db", "postgres@sha256:1", "999:999", [Path("/work")])
-    for folder in ("/work/restored-3", "/srv/beside", "/srv/beside"):
+    where = Container("docker", "shop-db", "postgres@sha256:1", "999:999", [Path("/dumps")])
+    for folder in ("/dumps/restored-3", "/srv/beside", "/srv/beside"):
         where.reach(Path(folder))
     assert [word for word in where.argv("postgres") if word.startswith("/") and ":" in word] == [
-        "/work:/work",
+        "/dumps:/dumps",
         "/srv/beside:/srv/beside",
     ]
 
@@ -141,7 +177,10 @@ def test_containers_of_runs_at_work_are_left_alone(tmp_path: Path) -> None:
 
 def test_two_writers_of_a_file_do_not_meet(tmp_path: Path) -> None:
     path = tmp_path / "shop.prom"
-    script = "import sys; from pathlib import Path; from evenkeel_backup import disk\nfor _ in range(60): disk.write_atomic(Path(sys.argv[1]), sys.argv[2] * 20000)"
+    script = (
+        "import sys; from pathlib import Path; from evenkeel_backup import disk\n"
+        "for _ in range(60): disk.write_atomic(Path(sys.argv[1]), sys.argv[2] * 20000)"
+    )
     env = {**os.environ, "PYTHONPATH": str(Path(disk.__file__).parents[1])}
     writers = [subprocess.Popen([sys.executable, "-c", script, str(path), letter], env=env) for letter in "ab"]
     seen = set()
@@ -245,7 +284,7 @@ def test_a_replica_is_as_far_behind_as_what_it_has_not_replayed() -> None:
             "shop", "logical", [], {"verbs": {}, "stages": {}, "drill": {}, "archive": gone}, CONFIG.options, [], {}, AT
         )
     )
-    labels = 'engine="logical",instance="shop",replica="data2"'
+    labels = 'backup="shop",engine="logical",replica="data2"'
     assert f"evenkeel_backup_replica_connected{{{labels}}} 0" in text
     assert f"evenkeel_backup_replica_lag_seconds{{{labels}}} 420" in text
 
@@ -361,14 +400,14 @@ def test_metrics_tell_freshness_by_what_was_read_back() -> None:
         {"local": True},
         AT + timedelta(days=2, hours=1),
     )
-    values = {name: value for name, labels, value in found if set(labels) == {"instance", "engine"}}
+    values = {name: value for name, labels, value in found if set(labels) == {"backup", "engine"}}
     assert values["backup_last_success_timestamp_seconds"] == (AT + timedelta(days=1, seconds=60)).timestamp()
     assert values["backup_bytes"] == 2000
     assert values["backup_previous_bytes"] == 1000
     assert values["backup_recovery_point_seconds"] == 90000
     text = metrics.render(found)
-    assert 'evenkeel_backup_fault{engine="logical",fault="flipped_byte",instance="shop",stage="L1"} 1' in text
-    assert 'evenkeel_backup_proof_level{engine="logical",instance="shop",repository="local"} 1' in text
+    assert 'evenkeel_backup_fault{backup="shop",engine="logical",fault="flipped_byte",stage="L1"} 1' in text
+    assert 'evenkeel_backup_proof_level{backup="shop",engine="logical",repository="local"} 1' in text
     assert text.count("# TYPE evenkeel_backup_bytes gauge") == 1
 
 
@@ -377,12 +416,12 @@ def test_metrics_without_a_backup_say_never() -> None:
     found = metrics.samples(
         "shop", "logical", [], last, {"max_age_seconds": 1, "drill_max_age_seconds": 1}, ["local"], {}, AT
     )
-    assert ("backup_last_success_timestamp_seconds", {"instance": "shop", "engine": "logical"}, 0) in found
+    assert ("backup_last_success_timestamp_seconds", {"backup": "shop", "engine": "logical"}, 0) in found
 
 
 def test_labels_are_escaped() -> None:
-    assert metrics.render([("backup_bytes", {"instance": 'a"b\\c'}, 1)]).endswith(
-        'evenkeel_backup_bytes{instance="a\\"b\\\\c"} 1\n'
+    assert metrics.render([("backup_bytes", {"backup": 'a"b\\c'}, 1)]).endswith(
+        'evenkeel_backup_bytes{backup="a\\"b\\\\c"} 1\n'
     )
 
 

@@ -1,0 +1,1 @@
+../../shared/postgres/conftest.py
