@@ -268,33 +268,25 @@ BOARDS = {
                 "Age of the newest good backup",
                 "s",
                 "Time since the newest backup that was read back.",
-                {
-                    "{{exported_instance}}": (
-                        "time() - max by (exported_instance) (evenkeel_backup_last_success_timestamp_seconds)"
-                    )
-                },
+                {"{{backup}}": "time() - max by (backup) (evenkeel_backup_last_success_timestamp_seconds)"},
             ),
             Panel(
                 "Recovery point",
                 "s",
                 "How much would be lost if the server were lost now.",
-                {"{{exported_instance}}": "evenkeel_backup_recovery_point_seconds"},
+                {"{{backup}} {{instance}}": "evenkeel_backup_recovery_point_seconds"},
             ),
             Panel(
                 "Proof",
                 "short",
                 "Step of the ladder, 0 to 5, to which the newest backup is proven.",
-                {
-                    "{{exported_instance}} {{repository}}": (
-                        "max by (exported_instance, repository) (evenkeel_backup_proof_level)"
-                    )
-                },
+                {"{{backup}} {{repository}}": "max by (backup, repository) (evenkeel_backup_proof_level)"},
             ),
             Panel(
                 "Restore of the newest drill",
                 "s",
                 "From the store to a server that answers.",
-                {"{{exported_instance}}": "evenkeel_backup_drill_restore_seconds"},
+                {"{{backup}}": "evenkeel_backup_drill_restore_seconds"},
             ),
         ],
     ),

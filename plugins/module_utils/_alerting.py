@@ -210,7 +210,7 @@ INHIBITIONS: list[dict[str, t.Any]] = [
     {
         "source_matchers": ['severity="critical"'],
         "target_matchers": ['severity="warning"'],
-        "equal": ["pack", "instance", "app", "service", "slo"],
+        "equal": ["pack", "instance", "app", "service", "slo", "backup"],
     },
     # What is measured on a host that is gone is no news.
     {

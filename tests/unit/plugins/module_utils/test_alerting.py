@@ -136,6 +136,21 @@ def test_waits_are_shortened_by_one_factor() -> None:
     assert _alerting.settings([TEAM], "team", [], WAITS, factor=0.1)["route"]["group_wait"] == "3s"
 
 
+@pytest.mark.parametrize(
+    ("target", "hidden"),
+    [
+        pytest.param({"pack": "backup", "backup": "shop"}, True, id="same"),
+        pytest.param({"pack": "backup", "backup": "other"}, False, id="backup"),
+        pytest.param({"pack": "backup", "backup": "shop", "instance": "data1"}, False, id="instance"),
+        pytest.param({"pack": "host", "backup": "shop"}, False, id="pack"),
+    ],
+)
+def test_what_is_worse_hides_only_what_is_of_the_same_thing(target: dict[str, str], hidden: bool) -> None:
+    source = {"pack": "backup", "backup": "shop"}
+    equal = _alerting.INHIBITIONS[0]["equal"]
+    assert all(source.get(label) == target.get(label) for label in equal) is hidden
+
+
 @pytest.mark.skipif(too_old(), reason="amtool is not installed, or older than 0.26: it knows no url_file of a webhook")
 class TestAmtool:
     @pytest.fixture
