@@ -25,7 +25,7 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "docs" / "reference"
 RUNBOOKS = ROOT / "docs" / "runbooks"
-RULES = ROOT / "roles" / "monitoring" / "files" / "rules"
+RULES = "roles/*/files/rules/*.yml"
 COLLECTION = "evenkeel.platform"
 KINDS = ("module", "filter", "lookup", "callback")
 HEAD = "<!-- Written by `make docs` from the specs. Change those, not this page. -->\n"
@@ -175,7 +175,7 @@ def runbooks_index() -> str:
     """The pages of the alerts by pack, each with its severity and its first sentence."""
     lines = [HEAD.replace("specs", "rules and the pages"), "# Runbooks", "", "One page for each alert."]
     listed = {"README"}
-    for path in sorted(RULES.glob("*.yml")):
+    for path in sorted(ROOT.glob(RULES), key=lambda path: path.stem):
         lines += ["", f"## {path.stem.capitalize()}", "", "| alert | severity | owner | means |", "|---|---|---|---|"]
         for group in yaml.safe_load(path.read_text(encoding="utf-8"))["groups"]:
             for rule in group["rules"]:

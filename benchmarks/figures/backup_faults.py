@@ -4,7 +4,7 @@
 """The fault matrix: each planted from outside, once for Evenkeel and once for each plain tool.
 
 A fault counts as named where a run of ours tells its very name, and as alerted where the figures then hold it, which is
-what the alert rule looks at.
+what the alert rules look at.
 """
 
 from __future__ import annotations
@@ -46,7 +46,6 @@ from ansible_collections.evenkeel.platform.benchmarks.figures.backup_peers impor
 from ansible_collections.evenkeel.platform.benchmarks.result import Measured, NotMeasured
 
 NAMES = ("pg_dump | gzip, gzip -t", "restic, restic check", "pgbackrest verify")
-ALERT = "EvenkeelBackupStageFailed"
 NO_DUMP = "takes no dumps"
 NO_WAL = "stores no WAL"
 NO_STORE = "writes to a disk of the host only"
@@ -65,7 +64,8 @@ class Ground:
     peers: Peers
     store: store.Store
     found: list[dict[str, str]] = field(default_factory=list)
-    alerted: set[str] = field(default_factory=set)
+    # The alert by the fault.
+    alerted: dict[str, str] = field(default_factory=dict)
 
     def run(self, instance: Instance, verb: str, *words: str, **more: Any) -> None:
         """One call of the program; what it found, and what the figures then say."""
@@ -75,7 +75,14 @@ class Ground:
             instance.run("metrics")
         for name, value in instance.metrics().items():
             if name.startswith("evenkeel_backup_fault{") and value == 1:
-                self.alerted.add(name.partition('fault="')[2].partition('"')[0])
+                fault, stage = (name.partition(f'{label}="')[2].partition('"')[0] for label in ("fault", "stage"))
+                self.alerted[fault] = alert_of(fault, stage)
+
+
+def alert_of(fault: str, stage: str) -> str:
+    """Which rule tells it, as roles/postgres_backup/files/rules/backup.yml has them."""
+    own = {"key_not_escrowed": "BackupKeyNotEscrowed", "stale_schedule": "BackupStale"}
+    return own.get(fault) or ("BackupDrillFailed" if stage in ("L3", "L4", "L5") else "BackupFailed")
 
 
 # The faults, each for ours and for the three others
@@ -411,7 +418,7 @@ def control(ground: Ground) -> dict[str, Any]:
             ground.run(instance, *words)
     false = [f"{one['verb']} {one['stage']} {one['fault']}" for one in ground.found]
     alarms = sorted(ground.alerted)
-    ground.found, ground.alerted = [], set()
+    ground.found, ground.alerted = [], {}
     return {
         "what": "backup, verify, drill and status with no fault planted, both engines",
         "false_findings": len(false),
@@ -431,7 +438,7 @@ def backup_faults(_folder: Path) -> Measured:
             # Each begins with a newest backup that is proven.
             ground.shop.good("backup")
             good = {one: newest_good(one) for one in (ground.shop, ground.wal)}
-            ground.found, ground.alerted = [], set()
+            ground.found, ground.alerted = [], {}
             others = plant(ground)
             named = [one for one in ground.found if one["fault"] == fault]
             faults[name] = {
@@ -439,7 +446,7 @@ def backup_faults(_folder: Path) -> Measured:
                 "detected": bool(ground.found),
                 "named": bool(named),
                 "detected_by": sorted({f"{one['verb']} {one['stage']}" for one in named or ground.found}),
-                "alert": ALERT if fault in ground.alerted else "",
+                "alert": ground.alerted.get(fault, ""),
                 "good_copy_kept": all(there(one, id_) for one, id_ in good.items()),
                 "sentence": (named or ground.found or [{"sentence": ""}])[0]["sentence"].replace(
                     str(ground.folder), "..."

@@ -13,8 +13,7 @@ from typing import Any, NamedTuple
 
 from ansible_collections.evenkeel.platform.tests.contract.tree import Tree, without_lines
 
-RULES = "roles/monitoring/files/rules/*.yml"
-TESTS = "tests/unit/roles/monitoring/rules"
+RULES = "roles/*/files/rules/*.yml"
 DASHBOARDS = "roles/monitoring/files/dashboards/*.json"
 FAULTS = "tests/faults/alerts.yml"
 RUNBOOKS = "docs/runbooks"
@@ -33,18 +32,23 @@ Gap = Callable[[Tree], Iterator[str]]
 class Alert(NamedTuple):
     """One alert of one pack."""
 
+    role: str
     pack: str
     name: str
     rule: dict[str, Any]
 
+    @property
+    def tests(self) -> str:
+        return f"tests/unit/roles/{self.role}/rules/{self.pack}.yml"
+
 
 def alerts(tree: Tree) -> Iterator[Alert]:
     for path in tree.matching(RULES):
-        pack = path.rpartition("/")[2].removesuffix(".yml")
+        role, pack = path.split("/")[1], path.rpartition("/")[2].removesuffix(".yml")
         for group in (without_lines(tree.load(path)) or {}).get("groups", []):
             for rule in group["rules"]:
                 if "alert" in rule:
-                    yield Alert(pack, rule["alert"], rule)
+                    yield Alert(role, pack, rule["alert"], rule)
 
 
 def names(tree: Tree) -> list[str]:
@@ -93,7 +97,7 @@ def page_missing(tree: Tree) -> Iterator[str]:
 def test_missing(tree: Tree) -> Iterator[str]:
     """Each alert is seen to fire in one test, and to be silent in another."""
     for alert in alerts(tree):
-        path = f"{TESTS}/{alert.pack}.yml"
+        path = alert.tests
         tests = (without_lines(tree.load(path)) or {}).get("tests", []) if path in tree.paths else []
         asked = f'ALERTS{{alertname="{alert.name}",alertstate="firing"}}'
         firing, silent = False, alert.name in ALWAYS

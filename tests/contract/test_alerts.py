@@ -16,8 +16,8 @@ from ansible_collections.evenkeel.platform.tests.contract import alerts as contr
 from ansible_collections.evenkeel.platform.tests.contract.tree import Tree
 
 ROOT = Path(__file__).resolve().parents[2]
-RULES = "roles/monitoring/files/rules/host.yml"
-TESTS = f"{contract.TESTS}/host.yml"
+RULES = "roles/watch/files/rules/host.yml"
+TESTS = "tests/unit/roles/watch/rules/host.yml"
 BOARD = "roles/monitoring/files/dashboards/fleet.json"
 NOTES = f"{{summary: x, description: x, runbook_url: '{contract.LINK}A.md'}}"
 RULE = f"{{alert: A, expr: up, labels: {{severity: critical, owner: platform, pack: host}}, annotations: {NOTES}}}"

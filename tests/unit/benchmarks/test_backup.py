@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -82,3 +83,19 @@ def test_sizes_are_measured_from_the_smallest(monkeypatch: pytest.MonkeyPatch) -
     assert backup_rates.sizes() == [0.1, 1]
     monkeypatch.setenv("EVENKEEL_BENCH_SIZES", "5,0.1")
     assert backup_rates.sizes() == [0.1, 5]
+
+
+@pytest.mark.parametrize(
+    ("fault", "stage", "alert"),
+    [
+        pytest.param("flipped_byte", "L1", "BackupFailed", id="backup"),
+        pytest.param("missing_role", "L3", "BackupDrillFailed", id="drill"),
+        pytest.param("stale_schedule", "schedule", "BackupStale", id="schedule"),
+        pytest.param("key_not_escrowed", "escrow", "BackupKeyNotEscrowed", id="key"),
+        pytest.param("wrong_key", "escrow", "BackupFailed", id="wrong key"),
+    ],
+)
+def test_a_fault_is_told_by_an_alert_that_there_is(fault: str, stage: str, alert: str) -> None:
+    assert backup_faults.alert_of(fault, stage) == alert
+    rules = Path(__file__).parents[3] / "roles" / "postgres_backup" / "files" / "rules" / "backup.yml"
+    assert f"- alert: {alert}\n" in rules.read_text(encoding="utf-8")

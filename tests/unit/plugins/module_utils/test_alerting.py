@@ -182,9 +182,7 @@ class TestAmtool:
         assert asked.stdout.strip() == receivers, asked.stdout + asked.stderr
 
 
-@pytest.mark.parametrize(
-    "path", sorted((ROOT / "roles/monitoring/files/rules").glob("*.yml")), ids=lambda path: path.stem
-)
+@pytest.mark.parametrize("path", sorted(ROOT.glob("roles/*/files/rules/*.yml")), ids=lambda path: path.stem)
 def test_every_wait_of_the_packs_is_understood(path: Path) -> None:
     rules = yaml.safe_load(path.read_text(encoding="utf-8"))
     assert _alerting.scaled(rules, 0.5)["groups"]
