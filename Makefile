@@ -92,7 +92,7 @@ sanity: ## ansible-test sanity
 	@$(RUN) --stage sanity
 
 .PHONY: integration
-integration: ## backups of servers on this machine
+integration: ## backups of servers and lines of logs on this machine
 	@$(RUN) --stage integration
 
 .PHONY: molecule

@@ -222,8 +222,9 @@ def molecule_stage(names: list[str] | None = None) -> Iterator[Check]:
 
 
 def integration_stage() -> Iterator[Check]:
-    """Real servers and stores on this machine itself."""
-    yield from pytest_check("integration", "tests/integration/backup", 1500)
+    """Real servers, stores and programs on this machine itself."""
+    yield from pytest_check("integration", "tests/integration/backup", 1500, name="backup")
+    yield from pytest_check("integration", "tests/integration/monitoring", 600, name="monitoring")
 
 
 def lab_check(stage: str) -> Iterator[Check]:

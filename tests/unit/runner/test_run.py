@@ -165,6 +165,19 @@ def test_what_needs_no_hosts_runs_beside_the_scenarios_and_the_lab_alone() -> No
     assert runner.lanes_of(["molecule"]) == [[["molecule"]]]
 
 
+def test_every_test_has_a_stage() -> None:
+    checks = [check for stage in runner.STAGES if stage != "setup" for check in runner.STAGES[stage]()]
+    named = {runner.ROOT / word for check in checks for word in check.argv if word.startswith("tests/")}
+    found = [path for path in (runner.ROOT / "tests").rglob("test_*.py") if not named & {path, *path.parents}]
+    assert found == []
+
+
+def test_checks_keep_their_logs_apart() -> None:
+    for stage in runner.STAGES:
+        logs = [check.log for check in runner.STAGES[stage]()]
+        assert len(logs) == len(set(logs)), stage
+
+
 def test_both_lanes_are_counted_and_run_beside_each_other() -> None:
     met = threading.Barrier(2, timeout=10)
 

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 URL = os.environ.get("EVENKEEL_GRAFANA_URL", "").rstrip("/")
-BOARDS = sorted((Path(__file__).resolve().parents[2] / "roles" / "monitoring" / "files" / "dashboards").glob("*.json"))
+BOARDS = sorted((Path(__file__).resolve().parents[3] / "roles" / "monitoring" / "files" / "dashboards").glob("*.json"))
 
 pytestmark = pytest.mark.skipif(
     not URL, reason="needs a Grafana: set EVENKEEL_GRAFANA_URL=http://admin:<password>@<host>:3000"
