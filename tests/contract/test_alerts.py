@@ -58,6 +58,11 @@ def files(**changed: str) -> dict[str, str]:
     return {**sound, **{paths[name]: text for name, text in changed.items()}}
 
 
+def driven(by: str) -> dict[str, str]:
+    """A tree whose alert A is driven in another way."""
+    return {**files(), contract.FAULTS: files()[contract.FAULTS].replace("test: to be written", by, 1)}
+
+
 def board(**changed: Any) -> dict[str, str]:
     return {BOARD: json.dumps({"panels": [{**PANEL, **changed}]})}
 
@@ -101,12 +106,11 @@ def test_what_has_everything_is_left_in_peace(gap: contract.Gap, tmp_path: Path)
             "entry B of no alert",
             id="fault of nothing",
         ),
-        pytest.param(
-            contract.fault_missing,
-            {**files(), contract.FAULTS: files()[contract.FAULTS].replace("to be written", "tests/e2e/x.py", 1)},
-            "does not drive it",
-            id="driver",
-        ),
+        pytest.param(contract.fault_missing, driven("test: 'tests/e2e/x.py::test_x'"), "does not drive it", id="test"),
+        pytest.param(contract.fault_missing, driven("batch: one, begin: x, end: x"), "does not drive it", id="hosts"),
+        pytest.param(contract.fault_missing, driven("with: B"), "does not drive it", id="with"),
+        pytest.param(contract.fault_missing, driven("skip: x, with: B"), "driven by with and skip", id="two drivers"),
+        pytest.param(contract.fault_missing, driven("settle_seconds: 3"), "driven by nothing", id="no driver"),
         pytest.param(contract.panel_poor, board(description=""), "without description", id="description"),
         pytest.param(contract.panel_poor, board(datasource=None), "without datasource", id="datasource"),
         pytest.param(contract.panel_poor, board(targets=[]), "without a query", id="query"),

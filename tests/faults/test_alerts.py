@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from ansible_collections.evenkeel.platform.benchmarks import rig
 from ansible_collections.evenkeel.platform.tests import shop
@@ -21,95 +22,114 @@ from ansible_collections.evenkeel.platform.tests import shop
 WATCH = "tests/faults/watch.yml"
 FACTOR = 0.02  # as watch.yml says
 SLACK_SECONDS = 60
-POSTGRES = "docker exec shop-data-postgres-1 psql --username=shop --dbname=shop --quiet --command"
-
-# What the archive command of the lab's database reads.
-ARCHIVE = "/etc/evenkeel/backup/server/shop-wal.conf"
+RULES = "roles/*/files/rules/*.yml"
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+# What the faults of alerts.yml call.
+PRELUDE = r"""
+textfiles=/var/lib/prometheus/node-exporter
+archive=/etc/evenkeel/backup/server/shop-wal.conf
+redis_folder=/var/lib/docker/volumes/shop-data_redis/_data
+psql() { docker exec shop-data-postgres-1 psql --username=shop --dbname=shop --quiet --tuples-only --no-align --command "$1"; }
+replica() { docker exec shop-replica-postgres-1 psql --username=shop --dbname=shop --quiet --command "$1"; }
+redis() {
+    docker exec --interactive shop-data-redis-1 sh -c \
+        'REDISCLI_AUTH=$(cat "$REDIS_PASSWORD_FILE") exec redis-cli --no-auth-warning "$@"' redis "$@"
+}
+python_image() { docker images --quiet --filter reference='registry.lab:5000/shop/*:1.0' | head -n 1; }
+containers_of() { docker ps --all --quiet --filter label=com.docker.compose.project --filter "name=shop.*$1"; }
+certificate() {
+    cp -a /etc/haproxy/certs/default.pem /root/default.pem
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days "$1" -subj /CN=shop.lab.test \
+        -keyout /root/fault.key -out /root/fault.crt
+    cat /root/fault.crt /root/fault.key > /etc/haproxy/certs/default.pem
+    systemctl reload haproxy
+}
+certificate_back() {
+    mv /root/default.pem /etc/haproxy/certs/default.pem
+    rm -f /root/fault.*
+    systemctl reload haproxy
+}
+"""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What is done to which host, how it is undone, and the alert that must say so."""
+    """One entry of alerts.yml that a shell plants: the alert that says so, and how long that may take."""
 
     alert: str
-    wait_seconds: float  # the rule's own, before the factor
-    pattern: str
+    hosts: str
     begin: str
     end: str
-    # What the figures themselves need: a window that must fill, a probe's interval.
-    settle_seconds: float = 30
+    fires_within: float
+    ends_within: float
 
 
-FAULTS = [
-    Fault(
-        "HostDown",
-        120,
-        "app2",
-        "systemctl stop prometheus-node-exporter",
-        "systemctl start prometheus-node-exporter",
-    ),
-    Fault(
-        "HostDiskAlmostFull",
-        300,
-        "app2",
-        "mkdir -p /srv/fault && mount -t tmpfs -o size=20m fault /srv/fault && fallocate -l 19M /srv/fault/full",
-        "umount /srv/fault; rmdir /srv/fault",
-    ),
-    Fault(
-        "ContainerRestarts",
-        0,
-        "app2",
-        "docker run --detach --name fault --restart always --entrypoint /bin/false"
-        " $(docker inspect --format '{% raw %}{{.Config.Image}}{% endraw %}' $(docker ps --quiet | head -n 1))",
-        "docker rm --force fault",
-        60,
-    ),
-    Fault(
-        "DatabaseConnectionFailed",
-        60,
-        "data1",
-        "docker stop shop-data-postgres-1",
-        "docker start shop-data-postgres-1",
-    ),
-    Fault(
-        "BackupArchiveFails",
-        300,
-        "data1",
-        f"mv {ARCHIVE} /root/shop-wal.conf && {POSTGRES} 'create table fault (a int)' && {POSTGRES} 'select pg_switch_wal()'",
-        f"mv /root/shop-wal.conf {ARCHIVE}; {POSTGRES} 'drop table if exists fault'",
-        130,  # the figures are measured each minute, after an attempt
-    ),
-    Fault(
-        "CertificateNearItsEnd",
-        3600,
-        "edge1",
-        "cp -a /etc/haproxy/certs/default.pem /root/default.pem"
-        " && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 10 -subj /CN=shop.lab.test"
-        " -keyout /root/fault.key -out /root/fault.crt"
-        " && cat /root/fault.crt /root/fault.key > /etc/haproxy/certs/default.pem && systemctl reload haproxy",
-        "mv /root/default.pem /etc/haproxy/certs/default.pem; rm -f /root/fault.*; systemctl reload haproxy",
-    ),
-    Fault(
-        "TargetGone",
-        120,
-        "data1",
-        "docker stop monitoring-redis-shop-1",
-        "docker start monitoring-redis-shop-1",
-    ),
-]
+@dataclass
+class Told:
+    """When an alert and its end reached the receiver, in seconds after the fault began and ended; None where not."""
+
+    fired: float | None = None
+    resolved: float | None = None
+
+
+def waits() -> dict[str, float]:
+    """Each alert's `for` in seconds, the longest where it has several."""
+    found: dict[str, float] = {}
+    for path in sorted(rig.ROOT.glob(RULES)):
+        for group in yaml.safe_load(path.read_text(encoding="utf-8"))["groups"]:
+            for rule in group["rules"]:
+                text = str(rule.get("for", "0s"))
+                if "alert" in rule:
+                    found[rule["alert"]] = float(text[:-1]) * UNITS[text[-1]]
+    return found
+
+
+def batches() -> dict[str, list[Fault]]:
+    """The faults that stand at once, by the name of their batch; an alert raised by another's fault has none to plant."""
+    entries = yaml.safe_load((rig.ROOT / "tests/faults/alerts.yml").read_text(encoding="utf-8"))
+    wait, found = waits(), dict[str, list[Fault]]()
+    for alert, entry in entries.items():
+        planted = entries.get(entry.get("with"), entry)
+        if "batch" in planted:
+            within = wait.get(alert, 0) * FACTOR + entry.get("settle_seconds", 30) + SLACK_SECONDS
+            fault = Fault(
+                alert,
+                entry.get("hosts", ""),
+                entry.get("begin", ""),
+                entry.get("end", ""),
+                within,
+                max(entry.get("resolve_seconds", 180), planted.get("resolve_seconds", 180)),
+            )
+            found.setdefault(planted["batch"], []).append(fault)
+    return found
+
+
+BATCHES = batches()
+
+
+def skipped() -> list[Any]:
+    entries = yaml.safe_load((rig.ROOT / "tests/faults/alerts.yml").read_text(encoding="utf-8"))
+    reasons = {alert: entry.get("skip") or entry.get("test") for alert, entry in entries.items()}
+    return [
+        pytest.param(alert, marks=pytest.mark.skip(reason=reason))
+        for alert, reason in reasons.items()
+        if entries[alert].get("skip") or reason == "to be written"
+    ]
+
+
+def received(path: str, since: float) -> list[dict[str, Any]]:
+    """The requests to a path of the receiver after a moment of data1's clock."""
+    (text,) = rig.on_hosts("data1", "cat /var/lib/receiver.jsonl 2>/dev/null || true").values()
+    lines = [json.loads(line) for line in text.splitlines()]
+    return [line for line in lines if line["path"] == path and line["at"] >= since]
+
+
+def about(line: dict[str, Any], alert: str, status: str) -> bool:
+    return any(one["labels"]["alertname"] == alert and one["status"] == status for one in line["body"]["alerts"])
 
 
 def told(alert: str, status: str, since: float) -> list[dict[str, Any]]:
-    """The requests about an alert that reached the receiver after a moment of data1's clock."""
-    (text,) = rig.on_hosts("data1", "cat /var/lib/receiver.jsonl 2>/dev/null || true").values()
-    lines = [json.loads(line) for line in text.splitlines()]
-    return [
-        line
-        for line in lines
-        if line["path"] == "/team"
-        and line["at"] >= since
-        and any(one["labels"]["alertname"] == alert and one["status"] == status for one in line["body"]["alerts"])
-    ]
+    return [line for line in received("/team", since) if about(line, alert, status)]
 
 
 def waits_for(condition: Callable[[], list[dict[str, Any]]], seconds: float) -> list[dict[str, Any]]:
@@ -167,20 +187,66 @@ def test_healthy_lab_is_quiet(watched: rig.Play) -> None:
     assert firing() - {"HostBusy", "HostMemoryLow", "BackupDrillStale"} == {"Watchdog"}
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.alert)
-def test_fault_is_told_and_its_end_too(fault: Fault, seconds: dict[str, dict[str, float]]) -> None:
+def drive(faults: list[Fault]) -> dict[str, Told]:
+    """Plant all of them, wait until each was told, undo all of them, and wait until each end was told."""
+    found = {fault.alert: Told() for fault in faults}
     since = clock()
-    rig.on_hosts(fault.pattern, fault.begin, 120)
-    limit = fault.wait_seconds * FACTOR + fault.settle_seconds + SLACK_SECONDS
     try:
-        found = waits_for(lambda: told(fault.alert, "firing", since), limit)
+        for fault in (one for one in faults if one.begin):
+            rig.on_hosts(fault.hosts, PRELUDE + fault.begin, 240)
+        watch(faults, found, "firing", since, max(fault.fires_within for fault in faults))
     finally:
         ended = clock()
-        rig.on_hosts(fault.pattern, fault.end, 120)
-    assert found, f"{fault.alert}: nothing reached the receiver within {limit:.0f} s; firing: {sorted(firing())}"
-    over = waits_for(lambda: told(fault.alert, "resolved", ended), 1000 if "Archive" in fault.alert else 180)
-    assert over, f"{fault.alert}: its end was not told; firing: {sorted(firing())}"
-    seconds[fault.alert] = {"firing": found[0]["at"] - since, "resolved": over[0]["at"] - ended}
+        for fault in reversed([one for one in faults if one.end]):
+            rig.on_hosts(fault.hosts, PRELUDE + fault.end, 240)
+    fired = [fault for fault in faults if found[fault.alert].fired is not None]
+    watch(fired, found, "resolved", ended, max((fault.ends_within for fault in fired), default=0))
+    return found
+
+
+def watch(faults: list[Fault], found: dict[str, Told], status: str, since: float, seconds: float) -> None:
+    """Note when each alert was told with that status, until all were or the time is over."""
+    field = "fired" if status == "firing" else "resolved"
+    end = time.monotonic() + seconds
+    while True:
+        lines = received("/team", since)
+        for fault in faults:
+            told_of = found[fault.alert]
+            if getattr(told_of, field) is None:
+                first = next((line for line in lines if about(line, fault.alert, status)), None)
+                setattr(told_of, field, first["at"] - since if first else None)
+        if time.monotonic() > end or all(getattr(found[fault.alert], field) is not None for fault in faults):
+            return
+        time.sleep(3)
+
+
+@pytest.fixture(scope="module")
+def driven(seconds: dict[str, dict[str, float]]) -> Callable[[str], dict[str, Told]]:
+    """Return a function that drives a batch once and gives what came of it."""
+    kept: dict[str, dict[str, Told]] = {}
+
+    def outcome(batch: str) -> dict[str, Told]:
+        if batch not in kept:
+            kept[batch] = drive(BATCHES[batch])
+            seconds.update({name: vars(told_of) for name, told_of in kept[batch].items()})
+        return kept[batch]
+
+    return outcome
+
+
+@pytest.mark.parametrize(
+    ("batch", "alert"),
+    [pytest.param(name, fault.alert, id=fault.alert) for name, faults in BATCHES.items() for fault in faults],
+)
+def test_fault_is_told_and_its_end_too(batch: str, alert: str, driven: Callable[[str], dict[str, Told]]) -> None:
+    outcome = driven(batch)[alert]
+    assert outcome.fired is not None, f"{alert}: nothing reached the receiver; firing: {sorted(firing())}"
+    assert outcome.resolved is not None, f"{alert}: its end was not told; firing: {sorted(firing())}"
+
+
+@pytest.mark.parametrize("alert", skipped())
+def test_fault_that_is_not_planted(alert: str) -> None:
+    """Each with its reason, so that it is counted as skipped."""
 
 
 @pytest.mark.parametrize(
@@ -232,17 +298,12 @@ def test_stale_backup_is_told(seconds: dict[str, dict[str, float]]) -> None:
 def test_dead_man_is_told_until_prometheus_dies() -> None:
     """The silence of Watchdog is what somebody outside notices."""
 
-    def calls(since: float) -> list[dict[str, Any]]:
-        (text,) = rig.on_hosts("data1", "cat /var/lib/receiver.jsonl").values()
-        lines = [json.loads(line) for line in text.splitlines()]
-        return [line for line in lines if line["path"] == "/deadman" and line["at"] >= since]
-
-    assert waits_for(lambda: calls(clock() - 30), 60)
+    assert waits_for(lambda: received("/deadman", clock() - 30), 60)
     rig.on_hosts("data1", "docker stop monitoring-prometheus-1")
     try:
         # Alertmanager forgets the alert five minutes after it last heard of it.
         time.sleep(330)
-        assert calls(clock() - 20) == []
+        assert received("/deadman", clock() - 20) == []
     finally:
         rig.on_hosts("data1", "docker start monitoring-prometheus-1")
-    assert waits_for(lambda: calls(clock() - 10), 120)
+    assert waits_for(lambda: received("/deadman", clock() - 10), 120)
