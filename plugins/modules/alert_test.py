@@ -102,6 +102,9 @@ def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     receivers = module.params["receivers"]
     result: dict[str, t.Any] = {"changed": False, "outcomes": [], "taken": []}
+    if not receivers:
+        said = sentence(MODULE, "receivers", module.params["url"], "none", "at least one", "Set monitoring_receivers")
+        module.fail_json(msg=said, **result)
     if module.check_mode:
         module.exit_json(**{**result, "outcomes": [f"{receiver}: would be sent a test" for receiver in receivers]})
     try:

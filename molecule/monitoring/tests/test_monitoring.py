@@ -198,10 +198,26 @@ def test_what_cannot_work_is_refused(options, sentence):
     assert CANARY not in done.output
 
 
-def test_test_alert_arrives(host):
-    argv = ["ansible-playbook", "--inventory", os.environ["MOLECULE_INVENTORY_FILE"]]
+def send_test(**options):
+    argv = [
+        "ansible-playbook",
+        "--inventory",
+        os.environ["MOLECULE_INVENTORY_FILE"],
+        "--extra-vars",
+        json.dumps(options),
+    ]
     argv.append(str(HERE.parent.parent / "playbooks" / "test_alert.yml"))
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    return subprocess.run(argv, capture_output=True, text=True, check=False)
+
+
+def test_test_alert_arrives(host):
+    done = send_test(monitoring_receivers=[{"name": "team", "kind": "webhook"}])
     assert done.returncode == 0, done.stdout + done.stderr
     assert "team: took the test" in done.stdout
     assert [one for one in received(host) if one["labels"].get("evenkeel_test") == "team"]
+
+
+def test_test_of_no_receiver_is_refused():
+    done = send_test(monitoring_receivers=[])
+    assert done.returncode != 0
+    assert "found none, need at least one. Set monitoring_receivers." in " ".join(done.stdout.split())

@@ -128,3 +128,9 @@ def test_check_mode_sends_nothing(run):
 
 def test_alertmanager_that_is_not_there_is_named(run):
     assert run(receivers=["team"], url="http://127.0.0.1:1")["msg"].startswith("alert_test: the answer on ")
+
+
+def test_no_receiver_is_refused(run):
+    said = run(receivers=[])
+    assert said["failed"]
+    assert said["msg"].endswith("found none, need at least one. Set monitoring_receivers.")
