@@ -37,6 +37,15 @@ redis() {
 }
 python_image() { docker images --quiet --filter reference='registry.lab:5000/shop/*:1.0' | head -n 1; }
 containers_of() { docker ps --all --quiet --filter label=com.docker.compose.project --filter "name=shop.*$1"; }
+spoil() {
+    cp -a /opt/evenkeel/monitoring/$1/current/$1.yml /root/fault-$1.yml
+    echo "broken: [" > /opt/evenkeel/monitoring/$1/current/$1.yml
+    docker kill --signal HUP monitoring-$1-1
+}
+mend() {
+    cat /root/fault-$1.yml > /opt/evenkeel/monitoring/$1/current/$1.yml
+    docker kill --signal HUP monitoring-$1-1
+}
 certificate() {
     cp -a /etc/haproxy/certs/default.pem /root/default.pem
     openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days "$1" -subj /CN=shop.lab.test \
