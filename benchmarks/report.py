@@ -66,13 +66,37 @@ def value_of(value: Any) -> str | None:
     return value if isinstance(value, str) else number(value)
 
 
+def rows_of(values: Any) -> list[dict[str, str]]:
+    """The rows of a value that is a table of its own: a list of records, or records by name; empty for all else."""
+    if isinstance(values, dict):
+        values = [{"": name, **record} for name, record in values.items() if isinstance(record, dict)]
+    if not isinstance(values, list) or not all(isinstance(record, dict) for record in values):
+        return []
+    cells = [{key: value_of(value) for key, value in record.items()} for record in values]
+    whole = [{key: cell for key, cell in row.items() if cell is not None} for row in cells]
+    return whole if all(row.keys() == record.keys() for row, record in zip(whole, values, strict=True)) else []
+
+
+def grid(rows: list[dict[str, str]]) -> Iterator[str]:
+    yield f"| {' | '.join(words(key) for key in rows[0])} |"
+    yield "|" + "---|" * len(rows[0])
+    for row in rows:
+        yield f"| {' | '.join(row.get(key, '-') for key in rows[0])} |"
+
+
 def table(values: dict[str, Any]) -> Iterator[str]:
-    yield "| | |"
-    yield "|---|---|"
+    cells = {key: value_of(value) for key, value in values.items()}
+    if any(cell is not None for cell in cells.values()):
+        yield "| | |"
+        yield "|---|---|"
+        yield from (f"| {words(key)} | {cell} |" for key, cell in cells.items() if cell is not None)
+    elif rows := rows_of(values):
+        yield from grid(rows)
+        return
     for key, value in values.items():
-        cell = value_of(value)
-        if cell is not None:
-            yield f"| {words(key)} | {cell} |"
+        if cells[key] is None and (rows := rows_of(value)):
+            yield f"\n{words(key)}:\n"
+            yield from grid(rows)
 
 
 def condition(found: Document, one: dict[str, Any]) -> str:

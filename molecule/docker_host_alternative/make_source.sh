@@ -23,12 +23,12 @@ repack() {
     rm -f "$work/$2/DEBIAN/md5sums"
 }
 repack docker.io docker-ce "$4"
-sed -i -E '/^Depends:/s/containerd[^,]*/containerd.io/; /^Depends:/s/, runc[^,]*//' docker-ce/DEBIAN/control
+sed -i -E '/^Depends:/s/containerd[^,]*/containerd.io/; /^Depends:/s/(, runc[^,]*| runc[^,]*,)//' docker-ce/DEBIAN/control
 repack docker-cli docker-ce-cli "$4"
 repack docker-compose docker-compose-plugin "$5"
 sed -i -E '/^Depends:/s/docker-cli[^,]*/docker-ce-cli/' docker-compose-plugin/DEBIAN/control
 repack containerd containerd.io "$3"
-sed -i -E '/^Depends:/s/, runc[^,]*//' containerd.io/DEBIAN/control
+sed -i -E '/^Depends:/s/(, runc[^,]*| runc[^,]*,)//' containerd.io/DEBIAN/control
 dpkg-deb --extract runc_*.deb containerd.io
 for package in docker-ce docker-ce-cli docker-compose-plugin containerd.io; do
     dpkg-deb --root-owner-group --build "$package" "$pool" >/dev/null

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Filters on files that a role keeps on a host."""
+"""Filters on files and folders that a role keeps on a host."""
 
 from __future__ import annotations
 
@@ -31,9 +31,24 @@ def differing_files(files: list[dict[str, Any]], listing: list[str], mode: str) 
     return [file for file in files if not same(file)]
 
 
+def differing_folders(folders: list[dict[str, str]], listing: list[str]) -> list[dict[str, str]]:
+    """Return those of the folders that a host does not have as they have to be: of root, with that mode."""
+    stats = {match["path"]: match for line in listing if (match := STAT.fullmatch(line))}
+
+    def same(folder: dict[str, str]) -> bool:
+        stat = stats.get(folder["path"])
+        return (
+            stat is not None
+            and int(stat["mode"], 8) == int(folder["mode"], 8)
+            and (stat["owner"], stat["group"]) == ("root", "root")
+        )
+
+    return [folder for folder in folders if not same(folder)]
+
+
 class FilterModule:
-    """Filters on files that a role keeps on a host."""
+    """Filters on files and folders that a role keeps on a host."""
 
     def filters(self) -> dict[str, Any]:
         """Return the filters by name."""
-        return {"differing_files": differing_files}
+        return {"differing_files": differing_files, "differing_folders": differing_folders}

@@ -75,7 +75,7 @@ def backed_up(content: str, folder: Path) -> rig.Play:
 
 def test_both_engines_take_a_backup_and_read_it_back(backed_up: rig.Play) -> None:
     assert backed_up.code == 0, backed_up.tail()
-    for instance in ("shop", "shop-wal"):
+    for instance in ("shop", "shop-wal", "shop-redis"):
         shop.assert_says(backed_up, rf"{instance}: backup \S+ proven to L2")
 
 
@@ -83,7 +83,7 @@ def test_drill_on_a_host_that_never_held_the_data_reaches_the_last_step(backed_u
     assert backed_up.code == 0
     run = rig.play(DRILL, folder=folder)
     assert run.code == 0, run.tail()
-    for instance in ("shop", "shop-wal"):
+    for instance in ("shop", "shop-wal", "shop-redis"):
         shop.assert_says(run, rf"{instance}: backup \S+ of repository offsite proven to L5")
 
 
@@ -283,7 +283,7 @@ def test_data_lost_for_good_comes_back_row_for_row(backed_up: rig.Play, content:
     # The way a user goes: the platform again, which refuses to back the empty database up; the data; all of it again.
     run = rig.play("site.yml", "--limit", "data1", folder=folder)
     assert run.code != 0
-    for instance in ("shop", "shop-wal"):
+    for instance in ("shop", "shop-wal", "shop-redis"):
         shop.assert_says(run, rf"other data on {instance}: .* set postgres_backup_new_servers to \[{instance}\]")
     assert sql("select to_regclass('orders') is null") == "t"
     run = restore(

@@ -14,6 +14,12 @@ import pytest
 from ansible_collections.evenkeel.platform.benchmarks import rig
 from ansible_collections.evenkeel.platform.tests import shop
 
+# The units of the jobs, whether their timers run, and the release whose containers they start.
+JOBS = (
+    "cd /etc/systemd/system; cat evenkeel-job-shop-*; systemctl is-active evenkeel-job-shop-*.timer;"
+    " readlink /opt/evenkeel/stacks/shop-background/current; true"
+)
+
 
 @dataclass
 class Moved:
@@ -133,9 +139,11 @@ def test_broken_release_is_refused_with_its_reason(release: str, reason: str, si
     assert site.code == 0
     live, entry = rig.live_release(), rig.live_entry()
     colour = entry.split(":")[0]
-    before = rig.containers(colour)
+    before, jobs = rig.containers(colour), rig.on_hosts("app", JOBS)
+    assert any("OnCalendar" in units for units in jobs.values()), jobs
     with shop.traffic(folder) as traffic:
-        run = shop.deploy(release, folder, app_deploy_retry=release)
+        options = {"app_deploy_retry": release, "shop_report_schedule": "*-*-* 04:00:00"}
+        run = shop.deploy(release, folder, **options)
     assert run.code != 0
     shop.assert_says(run, r"release 1\.2-\S+ of app shop was refused")
     shop.assert_says(run, reason)
@@ -145,6 +153,7 @@ def test_broken_release_is_refused_with_its_reason(release: str, reason: str, si
     assert rig.live_release() == live
     assert rig.live_entry().split(":")[:2] == entry.split(":")[:2]
     assert rig.containers(colour) == before
+    assert rig.on_hosts("app", JOBS) == jobs
     shop.assert_sealed(folder)
 
 

@@ -6,8 +6,10 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
 from pathlib import Path
+
+import pytest
+import testinfra
 
 testinfra_hosts = ["ansible://edge"]
 HERE = Path(__file__).resolve().parent.parent
@@ -24,29 +26,44 @@ PLACES = [
 ]
 
 
-def uninstall(**options):
-    argv = ["ansible-playbook", "--inventory", os.environ["MOLECULE_INVENTORY_FILE"], str(HERE / "uninstall.yml")]
-    plain = {**os.environ, "ANSIBLE_FORCE_COLOR": "0", "NO_COLOR": "1"}
-    done = subprocess.run(
-        [*argv, "--extra-vars", json.dumps(options)], capture_output=True, text=True, check=False, env=plain
-    )
-    return done.returncode, " ".join((done.stdout + done.stderr).split())
+@pytest.fixture(scope="session")
+def uninstall(ansible):
+    """Return a function that takes the role from both edges."""
+
+    def run(**options):
+        inventory = os.environ["MOLECULE_INVENTORY_FILE"]
+        extra = json.dumps(options)
+        return ansible("ansible-playbook", "--inventory", inventory, str(HERE / "uninstall.yml"), "--extra-vars", extra)
+
+    return run
 
 
-def test_edge_with_an_app_stays(host):
-    if not host.file("/usr/sbin/haproxy").exists:
-        return  # the test of the other edge has taken both away
-    code, said = uninstall()
-    assert code != 0
-    assert "found apps shop, need none. Run playbooks/uninstall.yml for them first." in said
-    assert host.service("haproxy").is_running
+@pytest.fixture(scope="session")
+def refused(uninstall):
+    """What an uninstall said while an app is there, and whether each edge ran on."""
+    run = uninstall()
+    inventory = os.environ["MOLECULE_INVENTORY_FILE"]
+    edges = testinfra.get_hosts(["ansible://edge"], ansible_inventory=inventory)
+    return run, {edge.backend.hostname: edge.service("haproxy").is_running for edge in edges}
 
 
-def test_nothing_is_left_and_a_second_run_changes_nothing(host):
-    code, said = uninstall(apps_first=host.file("/usr/sbin/haproxy").exists)
-    assert code == 0, said
+@pytest.fixture(scope="session")
+def removed(refused, uninstall):
+    """What an uninstall of both edges said once the app was taken away, and a second one."""
+    return uninstall(apps_first=True), uninstall()
+
+
+def test_edge_with_an_app_stays(host, refused):
+    run, running = refused
+    assert run.rc != 0
+    assert "found apps shop, need none. Run playbooks/uninstall.yml for them first." in run.output
+    assert running[host.backend.hostname]
+
+
+def test_nothing_is_left_and_a_second_run_changes_nothing(host, removed):
+    first, second = removed
+    assert first.rc == 0, first.raw
     assert [place for place in PLACES if host.file(place).exists] == []
     assert host.run("pgrep -x haproxy").rc == 1
-    code, said = uninstall()
-    assert code == 0, said
-    assert len(re.findall(r"edge1\d : ok=\d+ changed=0 ", said)) == 2, said
+    assert second.rc == 0, second.raw
+    assert re.search(rf"{host.backend.hostname} : ok=\d+ changed=0 ", second.output), second.raw

@@ -2,17 +2,22 @@
 """Say in JSON what preflight has to know of a host. Reads only.
 
 Arguments: the engine's data folder, the folder with what the engine has read,
-the unit's drop-in, daemon.json, the folder with the role's records.
+the unit's drop-in, daemon.json, the folder with the role's records, and then
+paths of which it tells those that are there.
 """
 
 from __future__ import annotations
 
+import grp
 import json
 import os
+import pwd
 import socket
+import stat
 import struct
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -73,9 +78,32 @@ def free_bytes(path: Path) -> int:
     return usage.f_bavail * usage.f_frsize
 
 
-def packages() -> list[str]:
-    found = output(["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n"]).splitlines()
-    return sorted(line.split()[0] for line in found if line.endswith(" installed"))
+def packages() -> tuple[list[str], list[str]]:
+    """Name the packages that are installed, and those of them that are held."""
+    found = output(["dpkg-query", "-W", "-f", "${Package} ${db:Status-Want} ${db:Status-Status}\n"]).splitlines()
+    installed = sorted(line.split() for line in found if line.endswith(" installed"))
+    return [row[0] for row in installed], [row[0] for row in installed if row[1] == "hold"]
+
+
+def named(entry: Callable[[int], tuple[Any, ...]], number: int) -> str:
+    try:
+        return str(entry(number)[0])
+    except KeyError:
+        return str(number)
+
+
+def folders(paths: list[Path]) -> list[str]:
+    """Tell mode, owner, group and path of each of them that is a folder."""
+    found = []
+    for path in paths:
+        try:
+            seen = path.lstat()
+        except OSError:
+            continue
+        if stat.S_ISDIR(seen.st_mode):
+            owner, group = named(pwd.getpwuid, seen.st_uid), named(grp.getgrgid, seen.st_gid)
+            found.append(f"{stat.S_IMODE(seen.st_mode):o} {owner} {group} {path}")
+    return found
 
 
 def snaps() -> list[str]:
@@ -113,14 +141,18 @@ def networks() -> list[str]:
 
 def main() -> None:
     """Print what was found."""
-    data_root, kept, dropin, daemon, records = map(Path, sys.argv[1:6])
+    data_root, kept, dropin, daemon, records, *asked = map(Path, sys.argv[1:])
+    installed, held = packages()
     print(
         json.dumps(
             {
                 "controllers_missing": missing_controllers(),
                 "overlay": overlay(),
                 "free_bytes": free_bytes(data_root),
-                "packages": packages(),
+                "packages": installed,
+                "held": held,
+                "there": [str(path) for path in asked if os.path.lexists(path)],
+                "folders": folders(asked),
                 "group": any(row[0].startswith("docker:") for row in rows("/etc/group") if row),
                 "before": parsed(records / "before.json"),
                 "installed": parsed(records / "installed.json"),

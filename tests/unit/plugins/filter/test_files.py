@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.evenkeel.platform.plugins.filter.files import differing_files
+from ansible_collections.evenkeel.platform.plugins.filter.files import differing_files, differing_folders
 
 KEY = {"path": "/etc/x/a key", "content": "schlüssel\n"}
 
@@ -43,3 +43,28 @@ def test_file_with_other_content_or_none_is_written(tmp_path: Path) -> None:
     assert differing_files([KEY, other], lines, "0400") == [other]
     assert differing_files([KEY], [], "0400") == [KEY]
     assert differing_files([KEY], lines[:1], "0400") == [KEY]
+
+
+FOLDER = {"path": "/etc/x y", "mode": "0755"}
+
+
+def folder_lines(path: Path, owner: str = "root") -> list[str]:
+    """What a host prints of the paths that are folders, with the tests' own path and owner replaced."""
+    argv = ["find", str(path), "-maxdepth", "0", "-type", "d", "-printf", "%m %u %g %p\n"]
+    lines = subprocess.run(argv, capture_output=True, text=True, check=False).stdout.splitlines()
+    return [f"{line.split()[0]} {owner} root {FOLDER['path']}" for line in lines]
+
+
+def test_folder_that_is_as_it_has_to_be_is_left_out(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    assert differing_folders([FOLDER], folder_lines(tmp_path)) == []
+    assert differing_folders([FOLDER], folder_lines(tmp_path, owner="nobody")) == [FOLDER]
+    tmp_path.chmod(0o1755)
+    assert differing_folders([FOLDER], folder_lines(tmp_path)) == [FOLDER]
+
+
+def test_folder_that_is_missing_or_no_folder_is_made(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to(tmp_path)
+    for name in ("missing", "file", "link"):
+        assert differing_folders([FOLDER], folder_lines(tmp_path / name)) == [FOLDER]

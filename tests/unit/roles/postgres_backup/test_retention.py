@@ -85,7 +85,7 @@ def schedule(rows: list[tuple[int, int, bool]]) -> list[Copy]:
     ]
 
 
-@settings(max_examples=10_000, deadline=None)
+@settings(max_examples=10_000)
 @given(COPIES, COUNTS)
 def test_no_schedule_loses_its_last_proven_copy(rows: list[tuple[int, int, bool]], tiers: dict[str, int]) -> None:
     copies = schedule(rows)
@@ -106,7 +106,7 @@ def test_no_schedule_loses_its_last_proven_copy(rows: list[tuple[int, int, bool]
         assert not decide(left, tiers, LATER).remove
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.tuples(st.integers(1, 72), st.sampled_from((0, 2, 5))), min_size=5, max_size=80), COUNTS)
 def test_a_life_of_backups_always_has_a_proven_one(life: list[tuple[int, int]], tiers: dict[str, int]) -> None:
     here: list[Copy] = []
