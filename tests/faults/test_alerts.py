@@ -192,7 +192,7 @@ def test_second_run_changes_nothing(watched: rig.Play, folder: Path) -> None:
 
 def test_healthy_lab_is_quiet(watched: rig.Play) -> None:
     time.sleep(90)
-    # The cores are the machine's own, which the tests keep busy; nobody drills two of the lab's three backups.
+    # The cores are the machine's own, which the tests keep busy.
     assert firing() - {"HostBusy", "HostMemoryLow"} == {"Watchdog"}
 
 
