@@ -449,7 +449,7 @@ def backup_faults(_folder: Path) -> Measured:
                 "alert": ground.alerted.get(fault, ""),
                 "good_copy_kept": all(there(one, id_) for one, id_ in good.items()),
                 "sentence": (named or ground.found or [{"sentence": ""}])[0]["sentence"].replace(
-                    str(ground.folder), "..."
+                    f"{ground.folder}/", "scratch:"
                 ),
                 "peers": dict(zip(NAMES, others, strict=True)),
             }

@@ -24,7 +24,7 @@ from ansible_collections.evenkeel.platform.benchmarks.figures.backup import need
 from ansible_collections.evenkeel.platform.benchmarks.load import quantiles
 from ansible_collections.evenkeel.platform.benchmarks.result import Measured
 
-SIZES = "0.1,1"
+SIZES = "0.1,1,5"
 LIMIT_SECONDS = 7200.0
 # As the timers run a backup.
 UNIT = ("nice", "-n", "10", "ionice", "-c", "3")

@@ -8,12 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from ansible_collections.evenkeel.platform.benchmarks import rig
 from ansible_collections.evenkeel.platform.tests import shop
-
-pytestmark = pytest.mark.long
 
 TIMERS = "systemctl list-timers --all --plain --no-legend evenkeel-job-shop-report.timer | wc -l"
 BOTS = "docker ps --quiet --filter name=^/shop-bot$ | wc -l"

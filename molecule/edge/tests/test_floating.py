@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import shlex
 import time
 
@@ -13,6 +14,12 @@ ADDRESS = "10.232.0.90"
 EDGES = ("edge12", "edge13")
 UNIT = "evenkeel-floating.service"
 MOVED = "/var/lib/evenkeel/shop/moved.map"
+
+
+@pytest.fixture
+def until(until):
+    """The address has moved within these seconds."""
+    return functools.partial(until, seconds=20)
 
 
 @pytest.fixture

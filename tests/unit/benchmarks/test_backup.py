@@ -80,7 +80,7 @@ def test_a_fault_that_a_tool_cannot_meet_is_not_counted() -> None:
 
 
 def test_sizes_are_measured_from_the_smallest(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert backup_rates.sizes() == [0.1, 1]
+    assert backup_rates.sizes() == [0.1, 1, 5]
     monkeypatch.setenv("EVENKEEL_BENCH_SIZES", "5,0.1")
     assert backup_rates.sizes() == [0.1, 5]
 
