@@ -17,9 +17,12 @@ def key(name: str) -> str:
     return f"{AUTHOR}:{name}:"
 
 
-def matchers(labels: t.Mapping[str, str]) -> list[dict[str, t.Any]]:
+def matchers(labels: t.Mapping[str, str], apart: t.Mapping[str, str]) -> list[dict[str, t.Any]]:
+    """What an alert must have, and what it must not have."""
     return [
-        {"name": name, "value": str(value), "isRegex": False, "isEqual": True} for name, value in sorted(labels.items())
+        {"name": name, "value": str(value), "isRegex": False, "isEqual": equal}
+        for equal, wanted in ((True, labels), (False, apart))
+        for name, value in sorted(wanted.items())
     ]
 
 
@@ -35,11 +38,17 @@ def ours(silences: t.Iterable[dict[str, t.Any]], name: str) -> list[dict[str, t.
 
 
 def body(
-    name: str, labels: t.Mapping[str, str], reason: str, now: datetime.datetime, seconds: int, identity: str = ""
+    name: str,
+    labels: t.Mapping[str, str],
+    apart: t.Mapping[str, str],
+    reason: str,
+    now: datetime.datetime,
+    seconds: int,
+    identity: str = "",
 ) -> dict[str, t.Any]:
     """What is sent to open a silence, or to move the end of one that is there."""
     made: dict[str, t.Any] = {
-        "matchers": matchers(labels),
+        "matchers": matchers(labels, apart),
         "startsAt": stamp(now),
         "endsAt": stamp(now + datetime.timedelta(seconds=seconds)),
         "createdBy": AUTHOR,

@@ -30,6 +30,10 @@ options:
     description: Labels with their values that an alert must have to be hidden. Needed for V(open).
     type: dict
     default: {}
+  except_labels:
+    description: Labels with their values; an alert that has one of them is told all the same.
+    type: dict
+    default: {}
   seconds:
     description: How long it lasts at most.
     type: int
@@ -95,6 +99,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "name": {"type": "str", "required": True},
     "state": {"type": "str", "choices": ["open", "closed"], "default": "open"},
     "labels": {"type": "dict", "default": {}},
+    "except_labels": {"type": "dict", "default": {}},
     "seconds": {"type": "int", "default": 1800},
     "reason": {"type": "str", "default": ""},
     "url": {"type": "str", "default": "http://127.0.0.1:9093"},
@@ -120,7 +125,9 @@ def change(module: AnsibleModule, result: dict[str, t.Any]) -> None:
         return
     identity = found[0]["id"] if found else ""
     now = datetime.datetime.now(datetime.UTC)
-    wanted = _silence.body(params["name"], params["labels"], params["reason"], now, params["seconds"], identity)
+    wanted = _silence.body(
+        params["name"], params["labels"], params["except_labels"], params["reason"], now, params["seconds"], identity
+    )
     result["silences"] = [alertmanager.open_silence(wanted)]
     for silence in found[1:]:
         alertmanager.close_silence(silence["id"])

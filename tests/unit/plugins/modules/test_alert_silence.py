@@ -80,6 +80,20 @@ def test_silence_is_opened_moved_and_closed(run, alertmanager):
     assert not run(name="deploy-shop", state="closed", url=alertmanager)["changed"]
 
 
+def test_what_is_excepted_is_told_all_the_same(run, alertmanager):
+    run(name="maintenance", labels={"app": "shop"}, except_labels={"alertname": "A"}, url=alertmanager)
+    alerts = [{"labels": {"alertname": name, "app": "shop"}} for name in ("A", "B")]
+    asked = urllib.request.Request(
+        f"{alertmanager}/api/v2/alerts", json.dumps(alerts).encode(), {"Content-Type": "application/json"}
+    )
+    urllib.request.urlopen(asked, timeout=5).close()
+    with urllib.request.urlopen(f"{alertmanager}/api/v2/alerts", timeout=5) as answer:
+        states = {one["labels"]["alertname"]: one["status"]["state"] for one in json.load(answer)}
+    assert states["B"] == "suppressed"
+    assert states["A"] != "suppressed"
+    run(name="maintenance", state="closed", url=alertmanager)
+
+
 def test_check_mode_opens_and_closes_nothing(run, alertmanager):
     assert run(_check=True, name="deploy-a", labels=LABELS, url=alertmanager)["changed"]
     assert silences(alertmanager) == []
