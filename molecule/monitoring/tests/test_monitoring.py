@@ -220,4 +220,4 @@ def test_test_alert_arrives(host):
 def test_test_of_no_receiver_is_refused():
     done = send_test(monitoring_receivers=[])
     assert done.returncode != 0
-    assert "found none, need at least one. Set monitoring_receivers." in " ".join(done.stdout.split())
+    assert "found none, need at least one. Set monitoring_receivers." in " ".join((done.stdout + done.stderr).split())
