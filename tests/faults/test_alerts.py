@@ -20,6 +20,7 @@ from ansible_collections.evenkeel.platform.benchmarks import rig
 from ansible_collections.evenkeel.platform.tests import shop
 
 WATCH = "tests/faults/watch.yml"
+MAINTENANCE = "playbooks/maintenance.yml"
 FACTOR = 0.02  # as watch.yml says
 SLACK_SECONDS = 60
 RULES = "roles/*/files/rules/*.yml"
@@ -27,6 +28,9 @@ UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 # What the faults of alerts.yml call.
 PRELUDE = r"""
 textfiles=/var/lib/prometheus/node-exporter
+backups=/var/lib/evenkeel/backup
+rules=/opt/evenkeel/monitoring/prometheus/current/rules
+evenkeel-backup() { /usr/local/lib/evenkeel/evenkeel-backup "$@"; }
 archive=/etc/evenkeel/backup/server/shop-wal.conf
 redis_folder=/var/lib/docker/volumes/shop-data_redis/_data
 psql() { docker exec shop-data-postgres-1 psql --username=shop --dbname=shop --quiet --tuples-only --no-align --command "$1"; }
@@ -184,6 +188,23 @@ def seconds(folder: Path) -> Iterator[dict[str, dict[str, float]]]:
     (folder / "alert-seconds.json").write_text(json.dumps(found, indent=2), encoding="utf-8")
 
 
+# Two thirds are used at once, then four kilobytes every five seconds.
+FILL = """
+mkdir -p /srv/filling && mount -t tmpfs -o size=20m filling /srv/filling && fallocate -l 13M /srv/filling/first
+systemd-run --unit=fault-filling sh -c \
+    'for one in $(seq 720); do head -c 4096 /dev/zero >> /srv/filling/second; sleep 5; done'
+"""
+FILLED = "systemctl stop fault-filling; umount /srv/filling; rmdir /srv/filling"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def filling(watched: rig.Play) -> Iterator[float]:
+    """A file system that fills from the first test on, since its alert looks back over half an hour; when it began."""
+    rig.on_hosts("app2", FILL)
+    yield clock()
+    rig.on_hosts("app2", FILLED)
+
+
 def test_second_run_changes_nothing(watched: rig.Play, folder: Path) -> None:
     again = rig.play(WATCH, folder=folder)
     assert again.code == 0, again.tail()
@@ -259,28 +280,54 @@ def test_fault_that_is_not_planted(alert: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("alert", "release"),
-    [pytest.param("HighErrorRate", "1.2-errors", id="errors"), pytest.param("HighResponseTime", "1.2-slow", id="slow")],
+    ("alerts", "release"),
+    [
+        pytest.param(["HighErrorRate", "SLOBurnsFast", "SLOBurnsSlowly", "SLOBudgetSpent"], "1.2-errors", id="errors"),
+        pytest.param(["HighResponseTime"], "1.2-slow", id="slow"),
+    ],
 )
 def test_bad_release_is_told_with_its_name(
-    alert: str, release: str, folder: Path, seconds: dict[str, dict[str, float]]
+    alerts: list[str], release: str, folder: Path, seconds: dict[str, dict[str, float]]
 ) -> None:
+    """Under load, so that the ends of the slow windows are told as soon as good answers outweigh the bad ones."""
     shop.put_live(shop.OLD, folder)
+    faults = [Fault(alert, "", "", "", 0, 0) for alert in alerts]
+    found = {alert: Told() for alert in alerts}
     with shop.traffic(folder):
         since = clock()
         run = shop.deploy(release, folder, app_deploy_retry=release)
         assert run.code == 0, run.tail()
-        found = waits_for(lambda: told(alert, "firing", since), 240)
+        watch(faults, found, "firing", since, 480)
         ended = clock()
         back = rig.play(shop.ROLLBACK, folder=folder)
         assert back.code == 0, back.tail()
-        assert found, f"{alert}: nothing reached the receiver; firing: {sorted(firing())}"
-        assert release in {
-            one["labels"].get("release", "").partition("+")[0] for line in found for one in line["body"]["alerts"]
-        }
-        over = waits_for(lambda: told(alert, "resolved", ended), 240)
-    assert over, f"{alert}: its end was not told; firing: {sorted(firing())}"
-    seconds[alert] = {"firing": found[0]["at"] - since, "resolved": over[0]["at"] - ended}
+        watch([fault for fault in faults if found[fault.alert].fired], found, "resolved", ended, 840)
+    seconds.update({name: vars(told_of) for name, told_of in found.items()})
+    assert not [name for name, told_of in found.items() if told_of.fired is None], f"firing: {sorted(firing())}"
+    assert not [name for name, told_of in found.items() if told_of.resolved is None], f"firing: {sorted(firing())}"
+    named = {
+        one["labels"].get("release", "").partition("+")[0]
+        for line in told(alerts[0], "firing", since)
+        for one in line["body"]["alerts"]
+    }
+    assert release in named
+
+
+def test_maintenance_page_that_is_left_up_is_told(folder: Path, seconds: dict[str, dict[str, float]]) -> None:
+    """Although everything else of the app is hidden as long as the page is up."""
+    since = clock()
+    up = rig.play(MAINTENANCE, folder=folder)
+    assert up.code == 0, up.tail()
+    try:
+        found = waits_for(lambda: told("AppInMaintenance", "firing", since), waits()["AppInMaintenance"] * FACTOR + 120)
+    finally:
+        ended = clock()
+        down = rig.play(MAINTENANCE, "-e", "app_deploy_maintenance_enabled=false", folder=folder)
+    assert down.code == 0, down.tail()
+    assert found, f"AppInMaintenance: nothing reached the receiver; firing: {sorted(firing())}"
+    over = waits_for(lambda: told("AppInMaintenance", "resolved", ended), 240)
+    assert over, f"AppInMaintenance: its end was not told; firing: {sorted(firing())}"
+    seconds["AppInMaintenance"] = {"fired": found[0]["at"] - since, "resolved": over[0]["at"] - ended}
 
 
 def test_stale_backup_is_told(seconds: dict[str, dict[str, float]]) -> None:
@@ -301,7 +348,7 @@ def test_stale_backup_is_told(seconds: dict[str, dict[str, float]]) -> None:
     assert found, f"BackupStale: nothing reached the receiver; firing: {sorted(firing())}"
     over = waits_for(lambda: told("BackupStale", "resolved", ended), 180)
     assert over, f"BackupStale: its end was not told; firing: {sorted(firing())}"
-    seconds["BackupStale"] = {"firing": found[0]["at"] - since - 61, "resolved": over[0]["at"] - ended}
+    seconds["BackupStale"] = {"fired": found[0]["at"] - since - 61, "resolved": over[0]["at"] - ended}
 
 
 def test_dead_man_is_told_until_prometheus_dies() -> None:
@@ -316,3 +363,14 @@ def test_dead_man_is_told_until_prometheus_dies() -> None:
     finally:
         rig.on_hosts("data1", "docker start monitoring-prometheus-1")
     assert waits_for(lambda: received("/deadman", clock() - 10), 120)
+
+
+def test_disk_that_fills_is_told(filling: float, seconds: dict[str, dict[str, float]]) -> None:
+    """Runs last: by now the file system has filled for as long as the rule looks back."""
+    found = waits_for(lambda: told("HostDiskFills", "firing", filling), filling + 2100 - clock())
+    ended = clock()
+    rig.on_hosts("app2", FILLED)
+    assert found, f"HostDiskFills: nothing reached the receiver; firing: {sorted(firing())}"
+    over = waits_for(lambda: told("HostDiskFills", "resolved", ended), 180)
+    assert over, f"HostDiskFills: its end was not told; firing: {sorted(firing())}"
+    seconds["HostDiskFills"] = {"fired": found[0]["at"] - filling, "resolved": over[0]["at"] - ended}

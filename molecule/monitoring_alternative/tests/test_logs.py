@@ -92,17 +92,61 @@ def test_agent_has_few_rights_and_listens_on_private_addresses(name):
     assert "127.0.0.1" in here.check_output("ss -Hltn 'sport = :13133'")
 
 
-def test_nothing_is_lost_while_loki_is_away_and_that_is_told(host):
-    plain = on("plain-a")
-    host.check_output("docker stop monitoring-loki-1")
+# A megabyte in a request, as fast as they are answered, for longer than a few scrapes.
+FLOOD = r"""
+import json, sys, time, urllib.error, urllib.request
+until, refused = time.time() + 45, 0
+while time.time() < until:
+    now = time.time_ns()
+    values = [[str(now + number), "x" * 1000] for number in range(1000)]
+    body = json.dumps({"streams": [{"stream": {"service_name": "flood"}, "values": values}]}).encode()
+    try:
+        asked = urllib.request.Request(sys.argv[1], body, {"Content-Type": "application/json"})
+        urllib.request.urlopen(asked, timeout=10).close()
+    except urllib.error.HTTPError as answer:
+        refused += answer.code == 429
+print(refused)
+"""
+# Twice what the buffer of 20 MB holds, within half a minute.
+MUCH = "for one in $(seq 27); do head -c 1500000 /dev/zero | tr '\\0' x | fold -w 1000; echo; sleep 1; done"
+
+
+def test_more_lines_than_loki_takes_are_told(host):
+    refused = host.check_output("python3 -c %s %s", FLOOD, f"http://{address(host)}:3100/loki/api/v1/push")
+    assert int(refused) > 0
+    assert waits_for(lambda: told(host, "LokiDropsLogs", "firing"), 90)
+    # Five minutes without a refused line.
+    assert waits_for(lambda: told(host, "LokiDropsLogs", "resolved"), 420)
+
+
+@pytest.fixture(scope="module")
+def outage():
+    """What was told while Loki was away: one agent has little to send, the other more than its buffer holds."""
+    ops, plain = on("ops-a"), on("plain-a")
+    ops.check_output("docker stop monitoring-loki-1")
     try:
         plain.check_output("for n in $(seq 1 50); do logger -t counted line $n; done")
         plain.check_output("systemctl kill --signal KILL otelcol")
         plain.check_output("for n in $(seq 51 100); do logger -t counted line $n; done")
-        # Five minutes of a queue that is not empty, and the wait of the rule.
-        assert waits_for(lambda: told(host, "LogAgentCannotSend", "firing"), 480)
+        image = ops.check_output("docker inspect -f '{{.Config.Image}}' monitoring-prometheus-1")
+        ops.check_output(f"docker run --rm --network none --entrypoint sh {image} -c %s >/dev/null", MUCH)
+        # A queue is one that stands after five minutes, and the wait of the rule.
+        return {
+            name: waits_for(lambda name=name: told(ops, name, "firing"), 480)
+            for name in ("LogAgentLosesLogs", "LogAgentCannotSend")
+        }
     finally:
-        host.check_output("docker start monitoring-loki-1")
+        ops.check_output("docker start monitoring-loki-1")
+
+
+def test_lines_that_the_buffer_cannot_hold_are_told(outage):
+    assert outage["LogAgentLosesLogs"]
+    assert {one["labels"]["instance"] for one in outage["LogAgentLosesLogs"]} == {"ops-a"}
+
+
+def test_nothing_is_lost_while_loki_is_away_and_that_is_told(host, outage):
+    assert outage["LogAgentCannotSend"]
     found = waits_for(lambda: len(read := lines(host, '{service_name="counted"}')) >= 100 and read, 120)
     assert sorted(int(line.split()[1]) for _names, line in found) == list(range(1, 101))
-    assert waits_for(lambda: told(host, "LogAgentCannotSend", "resolved"), 420)
+    for name in ("LogAgentCannotSend", "LogAgentLosesLogs"):
+        assert waits_for(lambda name=name: told(host, name, "resolved"), 420), name
