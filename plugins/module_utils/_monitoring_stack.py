@@ -148,7 +148,7 @@ def definition(options: Options) -> dict[str, t.Any]:
             environment={
                 "DATA_SOURCE_URI": (
                     f"{one['host']}:{one.get('port') or 5432}/{one.get('database') or 'postgres'}"
-                    f"?sslmode={one.get('sslmode') or 'prefer'}"
+                    f"?sslmode={one.get('sslmode') or 'require'}"
                 ),
                 "DATA_SOURCE_USER": one["user"],
                 "DATA_SOURCE_PASS_FILE": "/run/secrets/password",
