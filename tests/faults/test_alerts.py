@@ -30,7 +30,7 @@ PRELUDE = r"""
 textfiles=/var/lib/prometheus/node-exporter
 backups=/var/lib/evenkeel/backup
 rules=/opt/evenkeel/monitoring/prometheus/current/rules
-evenkeel-backup() { /usr/local/lib/evenkeel/evenkeel-backup "$@"; }
+backup() { /usr/local/lib/evenkeel/evenkeel-backup "$@"; }
 archive=/etc/evenkeel/backup/server/shop-wal.conf
 redis_folder=/var/lib/docker/volumes/shop-data_redis/_data
 psql() { docker exec shop-data-postgres-1 psql --username=shop --dbname=shop --quiet --tuples-only --no-align --command "$1"; }
@@ -190,7 +190,7 @@ def seconds(folder: Path) -> Iterator[dict[str, dict[str, float]]]:
 
 # Two thirds are used at once, then four kilobytes every five seconds.
 FILL = """
-mkdir -p /srv/filling && mount -t tmpfs -o size=20m filling /srv/filling && fallocate -l 13M /srv/filling/first
+mkdir -p /srv/filling; mount -t tmpfs -o size=20m filling /srv/filling; fallocate -l 13M /srv/filling/first
 systemd-run --unit=fault-filling sh -c \
     'for one in $(seq 720); do head -c 4096 /dev/zero >> /srv/filling/second; sleep 5; done'
 """
@@ -217,13 +217,21 @@ def test_healthy_lab_is_quiet(watched: rig.Play) -> None:
     assert firing() - {"HostBusy", "HostMemoryLow"} == {"Watchdog"}
 
 
+def plant(fault: Fault) -> None:
+    """Every command of it goes well, or it is no fault: it would be waited for in vain."""
+    answers = rig.on_hosts(fault.hosts, f"set -e\n{PRELUDE}{fault.begin}\necho planted", 240)
+    unplanted = sorted(host for host, text in answers.items() if not text.endswith("planted"))
+    assert answers, f"{fault.alert}: no host answers to {fault.hosts}"
+    assert not unplanted, f"{fault.alert}: its fault could not be planted on {', '.join(unplanted)}"
+
+
 def drive(faults: list[Fault]) -> dict[str, Told]:
     """Plant all of them, wait until each was told, undo all of them, and wait until each end was told."""
     found = {fault.alert: Told() for fault in faults}
     since = clock()
     try:
         for fault in (one for one in faults if one.begin):
-            rig.on_hosts(fault.hosts, PRELUDE + fault.begin, 240)
+            plant(fault)
         watch(faults, found, "firing", since, max(fault.fires_within for fault in faults))
     finally:
         ended = clock()
