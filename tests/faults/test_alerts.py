@@ -39,6 +39,20 @@ redis() {
     docker exec --interactive shop-data-redis-1 sh -c \
         'REDISCLI_AUTH=$(cat "$REDIS_PASSWORD_FILE") exec redis-cli --no-auth-warning "$@"' redis "$@"
 }
+# An option of a backup that the inventory leaves alone.
+set_option() {
+    cp -a /etc/evenkeel/backup/$1.json /root/$1.json
+    sed --in-place "1s/{/{ \"$2\": $3,/" /etc/evenkeel/backup/$1.json
+    grep --quiet "$2" /etc/evenkeel/backup/$1.json
+}
+unset_option() { mv /root/$1.json /etc/evenkeel/backup/$1.json; }
+# As one does whose data was meant to shrink.
+accept_smaller_backup() {
+    set_option shop-redis shrink_ratio 0
+    systemctl start evenkeel-backup-shop-redis-backup.service
+    unset_option shop-redis
+    systemctl start evenkeel-backup-shop-redis-backup.service
+}
 python_image() { docker images --quiet --filter reference='registry.lab:5000/shop/*:1.0' | head -n 1; }
 containers_of() { docker ps --all --quiet --filter label=com.docker.compose.project --filter "name=shop.*$1"; }
 spoil() {
@@ -340,19 +354,14 @@ def test_maintenance_page_that_is_left_up_is_told(folder: Path, seconds: dict[st
 
 def test_stale_backup_is_told(seconds: dict[str, dict[str, float]]) -> None:
     """No backup for longer than its instance allows, which is a minute here; then one is taken."""
-    config = "/etc/evenkeel/backup/shop.json"
-    figures = "/usr/local/lib/evenkeel/evenkeel-backup metrics shop >/dev/null"
+    aged = "set_option shop max_age_seconds 60\nsleep 61\nbackup metrics shop"
     since = clock()
-    rig.on_hosts(
-        "data1",
-        f"cp -a {config} /root/shop.json && sed -Ei 's/(\"max_age_seconds\": ?)[0-9]+/\\160/' {config} && sleep 61 && {figures}",
-        180,
-    )
+    plant(Fault("BackupStale", "data1", aged, "", 0, 0))
     try:
         found = waits_for(lambda: told("BackupStale", "firing", since), 300 * FACTOR + 30 + SLACK_SECONDS)
     finally:
         ended = clock()
-        rig.on_hosts("data1", f"mv /root/shop.json {config} && {figures}", 120)
+        rig.on_hosts("data1", f"{PRELUDE}unset_option shop\nbackup metrics shop", 120)
     assert found, f"BackupStale: nothing reached the receiver; firing: {sorted(firing())}"
     over = waits_for(lambda: told("BackupStale", "resolved", ended), 180)
     assert over, f"BackupStale: its end was not told; firing: {sorted(firing())}"
