@@ -24,7 +24,7 @@ RULE = f"{{alert: A, expr: up, labels: {{severity: critical, owner: platform, pa
 PAGE = "\n".join(contract.SECTIONS)
 FIRES = '{name: fires, promql_expr_test: [{expr: \'ALERTS{alertname="A",alertstate="firing"}\', exp_samples: [1]}]}'
 SILENT = FIRES.replace("fires", "silent").replace("[1]", "[]")
-ENTRY = "{fault: x, receiver: team, test: to be written}"
+ENTRY = "{fault: x, receiver: team, skip: not here}"
 PANEL = {
     "title": "t",
     "type": "timeseries",
@@ -60,7 +60,7 @@ def files(**changed: str) -> dict[str, str]:
 
 def driven(by: str) -> dict[str, str]:
     """A tree whose alert A is driven in another way."""
-    return {**files(), contract.FAULTS: files()[contract.FAULTS].replace("test: to be written", by, 1)}
+    return {**files(), contract.FAULTS: files()[contract.FAULTS].replace("skip: not here", by, 1)}
 
 
 def board(**changed: Any) -> dict[str, str]:
