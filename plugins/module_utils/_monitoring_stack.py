@@ -230,6 +230,10 @@ def problems(options: Options, apps: t.Collection[str], disk_gigabytes: float = 
         if apps and one["name"] not in apps:
             where = "an item of monitoring_apps"
             found.append(_sentence("name", where, one["name"], " or ".join(sorted(apps)), "Name an app"))
+    for one in options.get("probes") or []:
+        if apps and one.get("app") and one["app"] not in apps:
+            where = f"{one['name']} of monitoring_probes"
+            found.append(_sentence("app", where, one["app"], " or ".join(sorted(apps)), "Name an app, or leave it out"))
     return found + _retention(options, disk_gigabytes)
 
 

@@ -53,9 +53,10 @@ def probes(asked: list[dict[str, t.Any]]) -> list[Target]:
             target = urllib.parse.urlunsplit(parts._replace(netloc=one["connect_to"]))
             params["hostname"] = [parts.hostname or ""]
         params["target"] = [target]
-        found.append(
-            {"job": "probe", "instance": one["url"], "address": "blackbox:9115", "path": "/probe", "params": params}
-        )
+        # A silence of the app, as its maintenance opens one, then hides the alert as well.
+        labels = {"app": one["app"]} if one.get("app") else {}
+        made = {"job": "probe", "instance": one["url"], "address": "blackbox:9115", "path": "/probe"}
+        found.append({**made, "params": params, "labels": labels})
     return found
 
 

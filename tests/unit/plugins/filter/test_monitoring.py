@@ -126,6 +126,18 @@ def test_probe_goes_to_the_edge_and_asks_for_the_name() -> None:
     }
 
 
+@pytest.mark.parametrize(("named", "labels"), [({}, {}), ({"app": "shop"}, {"app": "shop"})])
+def test_probe_of_an_app_is_hidden_with_the_app(named: dict[str, str], labels: dict[str, str]) -> None:
+    [probe] = [
+        one
+        for one in monitoring.monitoring_targets(
+            {"probes": [{"name": "a", "url": "https://a.example/", **named}]}, "s", [], [], []
+        )
+        if one["job"] == "probe"
+    ]
+    assert probe["labels"] == labels
+
+
 def test_what_should_be_there_is_said() -> None:
     made = monitoring.monitoring_expected(OPTIONS, DESCRIBED, targets())
     rules = made["groups"][0]["rules"]
@@ -207,6 +219,7 @@ def test_nothing_listens_on_every_address() -> None:
         pytest.param({"redis": OPTIONS["redis"] * 2}, ["shop of monitoring_redis: found it 2 times"], id="twice"),
         pytest.param({"grafana_password": ""}, ["monitoring_grafana_password on Grafana"], id="Grafana"),
         pytest.param({"apps": [{"name": "other"}]}, ["found other, need shop"], id="app"),
+        pytest.param({"probes": [{**OPTIONS["probes"][0], "app": "other"}]}, ["app on shop of monitoring_probes"], id="probe"),
         pytest.param({"loki_retention": {"days": 0}}, ["nothing is kept for ever"], id="for ever"),
         pytest.param({"prometheus_retention": {"days": 1, "gigabytes": 200}}, ["found 210 GB", ], id="disk"),
         pytest.param({"slos": [{"name": "a", "app": "shop", "kind": "x"}]}, ["kind on SLO a"], id="SLO"),
