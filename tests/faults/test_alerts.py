@@ -313,14 +313,14 @@ def test_fault_that_is_not_planted(alert: str) -> None:
 def test_bad_release_is_told_with_its_name(
     alerts: list[str], release: str, folder: Path, seconds: dict[str, dict[str, float]]
 ) -> None:
-    """Under load, so that the ends of the slow windows are told as soon as good answers outweigh the bad ones."""
+    """The load begins after the deploy, so that a fifth of all answers are bad until the rollback outweighs them."""
     shop.put_live(shop.OLD, folder)
     faults = [Fault(alert, "", "", "", 0, 0) for alert in alerts]
     found = {alert: Told() for alert in alerts}
+    run = shop.deploy(release, folder, app_deploy_retry=release)
+    assert run.code == 0, run.tail()
     with shop.traffic(folder):
         since = clock()
-        run = shop.deploy(release, folder, app_deploy_retry=release)
-        assert run.code == 0, run.tail()
         watch(faults, found, "firing", since, 480)
         ended = clock()
         back = rig.play(shop.ROLLBACK, folder=folder)
