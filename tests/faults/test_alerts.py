@@ -319,7 +319,7 @@ def test_bad_release_is_told_with_its_name(
     found = {alert: Told() for alert in alerts}
     run = shop.deploy(release, folder, app_deploy_retry=release)
     assert run.code == 0, run.tail()
-    with shop.traffic(folder):
+    with rig.Traffic(folder, shop.RATE, seconds=1800, timeout_seconds=shop.TIMEOUT_SECONDS):
         since = clock()
         watch(faults, found, "firing", since, 480)
         ended = clock()
