@@ -223,6 +223,7 @@ def molecule_stage(names: list[str] | None = None) -> Iterator[Check]:
 
 def integration_stage() -> Iterator[Check]:
     """Real servers and stores on this machine itself."""
+    yield Check("integration", "store", [tool("ansible-playbook"), "lab/store.yml"], 600, count_one)
     yield from pytest_check("integration", "tests/integration/backup", 1500)
 
 
