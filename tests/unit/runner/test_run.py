@@ -158,11 +158,33 @@ def test_the_package_cache_goes_with_the_last_that_used_it(
 def test_what_needs_no_hosts_runs_beside_the_scenarios_and_the_lab_alone() -> None:
     assert runner.lanes_of(list(runner.DEFAULT_STAGES)) == [
         [["setup"]],
-        [["lint", "unit", "contract", "sanity", "integration"], ["molecule"]],
+        [["lint", "unit", "contract", "sanity", "integration", "molecule"], ["molecule"]],
         [["e2e-short"]],
     ]
     assert runner.lanes_of(["lint", "unit"]) == [[["lint"]], [["unit"]]]
-    assert runner.lanes_of(["molecule"]) == [[["molecule"]]]
+    assert runner.lanes_of(["molecule"]) == [[["molecule"], ["molecule"]]]
+
+
+def test_each_scenario_runs_in_one_lane_alone(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    ran: list[str] = []
+
+    def run(check: runner.Check, _limit: float) -> runner.Count:
+        ran.append(check.name)
+        time.sleep(0.02)
+        return runner.Count(passed=1)
+
+    monkeypatch.setattr(runner, "run", run)
+    monkeypatch.setattr(runner, "docker", lambda *_words: [])
+    monkeypatch.setattr(runner, "clean", lambda *_words: None)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        names = [f"scenario{number}" for number in range(9)]
+        assert runner.main([f"--scenario={name}" for name in names]) == 0
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    assert sorted(ran) == names
+    assert capsys.readouterr().out.splitlines()[-1] == "9 passed, 0 failed, 0 skipped"
 
 
 def test_both_lanes_are_counted_and_run_beside_each_other() -> None:
