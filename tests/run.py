@@ -486,7 +486,7 @@ def main(arguments: list[str]) -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, interrupt)
     total, seconds, began, before = Count(), dict[str, float](), time.monotonic(), Before.seen()
-    waiting = {stage: deque(checks_of(stage, options.scenario)) for stage in stages}
+    waiting: dict[str, deque[Check]] = {}
     started: dict[str, float] = {}
     done: list[Check] = []
 
@@ -503,6 +503,8 @@ def main(arguments: list[str]) -> int:
 
     try:
         for lanes in lanes_of(stages):
+            # Not before: the tools of later stages are there once the set-up was.
+            waiting |= {stage: deque(checks_of(stage, options.scenario)) for names in lanes for stage in names}
             total += in_lanes(lane, lanes)
     except Interrupted as exc:
         total.failures.append(f"the run was ended by {exc}")
