@@ -132,7 +132,7 @@ def main() -> None:
     write_login(lab / "docker", published, "lab", password(lab / "registry" / "password"))
     certificate(lab / "ca", lab / "store", [*options.store.split(","), "localhost"])
     keep(lab / "store" / "ca.crt", (lab / "ca" / "ca.crt").read_text(encoding="utf-8"))
-    for name in ("root_password", "backup_password"):
+    for name in ("root_password", "backup_password", "shop_password"):
         password(lab / "store" / name)
     keep(lab / "docker" / "ca.crt", (lab / "ca" / "ca.crt").read_text(encoding="utf-8"))
 

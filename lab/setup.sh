@@ -35,7 +35,7 @@ packages() {
     local pair missing=() wanted=(git:git make:make openssl:openssl curl:curl ssh:openssh-client
         haproxy:haproxy mmdebstrap:mmdebstrap go:golang-go)
     if [[ ${1:-} == tests ]]; then
-        wanted+=(pg_createcluster:postgresql pgbackrest:pgbackrest restic:restic faketime:faketime
+        wanted+=(pg_createcluster:postgresql pgbackrest:pgbackrest restic:restic rclone:rclone faketime:faketime
             promtool:prometheus)
     fi
     for pair in "${wanted[@]}"; do

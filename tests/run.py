@@ -19,6 +19,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -223,6 +224,7 @@ def molecule_stage(names: list[str] | None = None) -> Iterator[Check]:
 
 def integration_stage() -> Iterator[Check]:
     """Real servers, stores and programs on this machine itself."""
+    yield Check("integration", "store", [tool("ansible-playbook"), "lab/store.yml"], 600, count_one)
     yield from pytest_check("integration", "tests/integration/backup", 1500, name="backup")
     yield from pytest_check("integration", "tests/integration/monitoring", 600, name="monitoring")
 
@@ -265,8 +267,8 @@ STAGES: dict[str, Callable[[], Iterator[Check]]] = {
     "matrix": matrix_stage,
 }
 DEFAULT_STAGES = ("setup", "lint", "unit", "contract", "sanity", "integration", "molecule", "e2e-short")
-# A scenario waits for its hosts a third of its time, so what needs no hosts runs beside the scenarios. The lab's tests
-# count lost requests and have the machine to themselves.
+# A scenario waits for its hosts a third of its time, so there are two lanes of them, of which one first runs what needs
+# no hosts. The lab's tests count lost requests and have the machine to themselves.
 BESIDE_MOLECULE = ("lint", "unit", "contract", "sanity", "integration")
 
 
@@ -439,13 +441,23 @@ def checks_of(stage: str, scenario: list[str] | None) -> list[Check]:
 
 
 def lanes_of(stages: list[str]) -> list[list[list[str]]]:
-    """The stages in order, each with the lanes that run beside each other."""
-    beside = [stage for stage in stages if stage in BESIDE_MOLECULE]
-    if "molecule" not in stages or not beside:
+    """The stages in order, each with the lanes that run beside each other; lanes of one stage share its checks."""
+    if "molecule" not in stages:
         return [[[stage]] for stage in stages]
+    beside = [stage for stage in stages if stage in BESIDE_MOLECULE]
     return [
-        [beside, ["molecule"]] if stage == "molecule" else [[stage]] for stage in stages if stage not in BESIDE_MOLECULE
+        [[*beside, "molecule"], ["molecule"]] if stage == "molecule" else [[stage]]
+        for stage in stages
+        if stage not in BESIDE_MOLECULE
     ]
+
+
+def taken(waiting: deque[Check]) -> Check | None:
+    """The next check, for one lane alone; none where all are taken."""
+    try:
+        return waiting.popleft()
+    except IndexError:
+        return None
 
 
 def in_lanes(lane: Callable[[list[str]], Count], lanes: list[list[str]]) -> Count:
@@ -475,21 +487,25 @@ def main(arguments: list[str]) -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, interrupt)
     total, seconds, began, before = Count(), dict[str, float](), time.monotonic(), Before.seen()
+    waiting: dict[str, deque[Check]] = {}
+    started: dict[str, float] = {}
     done: list[Check] = []
 
     def lane(names: list[str]) -> Count:
         count = Count()
         for stage in names:
-            started = time.monotonic()
-            for check in checks_of(stage, options.scenario):
+            started.setdefault(stage, time.monotonic())
+            while check := taken(waiting[stage]):
                 left = options.budget_seconds - (time.monotonic() - began)
                 done.append(check)
                 count += run(check, min(check.limit_seconds, left))
-            seconds[stage] = time.monotonic() - started
+            seconds[stage] = time.monotonic() - started[stage]
         return count
 
     try:
         for lanes in lanes_of(stages):
+            # Not before: the tools of later stages are there once the set-up was.
+            waiting |= {stage: deque(checks_of(stage, options.scenario)) for names in lanes for stage in names}
             total += in_lanes(lane, lanes)
     except Interrupted as exc:
         total.failures.append(f"the run was ended by {exc}")

@@ -61,12 +61,37 @@ def postgres_backup_config(
     if engine == "physical":
         config["pgbackrest"] = {"config_file": f"{SERVER_DIR}/{name}.conf", **(instance.get("pgbackrest") or {})}
     config |= _given(instance, PASSED)
+    config |= {"buckets": [_bucket(name, entry, drill) for entry in instance["buckets"]]} if _buckets(instance) else {}
     if drill:
         # These act on the live host.
         config.pop("hooks", None)
     config["repositories"] = [_repository(name, entry) for entry in _repositories(instance, drill)]
     config["metrics_file"] = f"{metrics_dir}/evenkeel_backup_{name}.prom"
     return config
+
+
+def _buckets(instance: dict[str, Any]) -> list[dict[str, Any]]:
+    """The buckets that an instance backs up."""
+    return instance.get("buckets") or []
+
+
+def _bucket(name: str, entry: dict[str, Any], drill: bool) -> dict[str, Any]:
+    """One of them; a host that drills reads copies alone, so it gets no credentials."""
+    config = _given(entry, ("name", "location", "region"))
+    if not drill:
+        config["credentials_file"] = f"{CONFIG_DIR}/{name}-bucket-{entry['name']}.s3"
+        if entry.get("ca"):
+            config["ca_file"] = f"{SERVER_DIR}/{name}-bucket-{entry['name']}.crt"
+    return config
+
+
+def _credentials(path: str, entry: dict[str, Any]) -> dict[str, str]:
+    """A store's user and secret as the file they stand in."""
+    text = (
+        f"AWS_ACCESS_KEY_ID={entry.get('access_key_id', '')}\n"
+        f"AWS_SECRET_ACCESS_KEY={entry.get('secret_access_key', '')}\n"
+    )
+    return {"path": path, "content": text}
 
 
 def _given(options: dict[str, Any] | None, keys: Iterable[str]) -> dict[str, Any]:
@@ -99,20 +124,19 @@ def postgres_backup_secrets(instances: list[dict[str, Any]], drill: bool = False
             files.append({"path": f"{CONFIG_DIR}/{name}.pgpass", "content": f"*:*:*:*:{password}\n"})
         for entry in _repositories(instance, drill):
             if entry.get("kind") == "s3":
-                text = (
-                    f"AWS_ACCESS_KEY_ID={entry.get('access_key_id', '')}\n"
-                    f"AWS_SECRET_ACCESS_KEY={entry.get('secret_access_key', '')}\n"
-                )
-                files.append({"path": f"{CONFIG_DIR}/{name}-{entry['name']}.s3", "content": text})
+                files.append(_credentials(f"{CONFIG_DIR}/{name}-{entry['name']}.s3", entry))
+        for entry in [] if drill else _buckets(instance):
+            files.append(_credentials(f"{CONFIG_DIR}/{name}-bucket-{entry['name']}.s3", entry))
     return files
 
 
 def postgres_backup_certificates(instances: list[dict[str, Any]], drill: bool = False) -> list[dict[str, str]]:
     """Return each certificate authority of a store as the file it stands in."""
     return [
-        {"path": f"{SERVER_DIR}/{instance['name']}-{entry['name']}.crt", "content": entry["ca"].strip() + "\n"}
+        {"path": f"{SERVER_DIR}/{instance['name']}-{part}{entry['name']}.crt", "content": entry["ca"].strip() + "\n"}
         for instance in instances
-        for entry in _repositories(instance, drill)
+        for part, entries in (("", _repositories(instance, drill)), ("bucket-", [] if drill else _buckets(instance)))
+        for entry in entries
         if entry.get("ca")
     ]
 
@@ -156,6 +180,8 @@ def postgres_backup_packages(instances: list[dict[str, Any]], drills: list[dict[
         engine = instance["engine"]
         if engine in {"logical", "files"}:
             packages.add("restic")
+        if _buckets(instance) and not drill:
+            packages.add("rclone")
         if engine == "files" or where.get("kind", "host") == "container":
             continue
         if engine == "physical":
@@ -208,10 +234,11 @@ def _problems_of(instance: dict[str, Any], drill: bool) -> Iterator[Problem]:
             "Put the key in use where the copy is kept",
         )
     if engine == "files":
-        if not instance.get("paths"):
-            yield "paths", "none", "the folders to back up", "Set paths"
+        if not instance.get("paths") and not _buckets(instance):
+            yield "paths", "none", "the folders to back up, or buckets", "Set paths or buckets"
     else:
         yield from _server_problems(engine, where, server, container, drill)
+    yield from _bucket_problems(instance, engine, drill)
     yield from _repository_problems(instance, engine, drill)
     for schedule in instance.get("schedules") or []:
         kind = schedule.get("type") or ""
@@ -255,6 +282,33 @@ def _server_problems(
         yield "server.password", "none", "one for the role that is made", "Set server.password, or leave admin_user out"
     if server.get("admin_user") and server.get("admin_user") == server.get("user", "postgres"):
         yield "server.user", server["admin_user"], "a role other than admin_user", "Set server.user"
+
+
+def _bucket_problems(instance: dict[str, Any], engine: str, drill: bool) -> Iterator[Problem]:
+    buckets = _buckets(instance)
+    if buckets and engine != "files":
+        yield "buckets", f"some with engine {engine}", "engine files", "Make an instance of their own for them"
+    names = [entry["name"] for entry in buckets]
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        yield "buckets", f"{name} {names.count(name)} times", "a name of its own for each", "Rename one"
+    # A copy within what is copied would grow without end, and be lost with it.
+    places = {str(entry.get("location") or "").rstrip("/") for entry in _repositories(instance, False)}
+    for entry in buckets:
+        at, location = f"bucket {entry['name']}", str(entry.get("location") or "")
+        if not NAME.fullmatch(entry["name"]):
+            yield f"{at}, name", entry["name"], "a-z, 0-9 and -, from a letter", "Rename it"
+        if not S3_LOCATION.fullmatch(location):
+            yield f"{at}, location", location or "none", "s3:https://<host>[:<port>]/<bucket>[/<path>]", "Set location"
+        for place in sorted(place for place in places if f"{place}/".startswith(location.rstrip("/") + "/")):
+            yield (
+                f"{at}, location",
+                f"repository {place} within it",
+                "copies elsewhere",
+                "Use another bucket for copies",
+            )
+        for key in ("access_key_id", "secret_access_key"):
+            if not entry.get(key) and not drill:
+                yield f"{at}, {key}", "none", "the credentials that reach it", f"Set {key}"
 
 
 def _repository_problems(instance: dict[str, Any], engine: str, drill: bool) -> Iterator[Problem]:

@@ -75,7 +75,7 @@ def backed_up(content: str, folder: Path) -> rig.Play:
 
 def test_both_engines_take_a_backup_and_read_it_back(backed_up: rig.Play) -> None:
     assert backed_up.code == 0, backed_up.tail()
-    for instance in ("shop", "shop-wal", "shop-redis"):
+    for instance in ("shop", "shop-wal", "shop-redis", "shop-uploads"):
         shop.assert_says(backed_up, rf"{instance}: backup \S+ proven to L2")
 
 
@@ -83,7 +83,7 @@ def test_drill_on_a_host_that_never_held_the_data_reaches_the_last_step(backed_u
     assert backed_up.code == 0
     run = rig.play(DRILL, folder=folder)
     assert run.code == 0, run.tail()
-    for instance in ("shop", "shop-wal", "shop-redis"):
+    for instance in ("shop", "shop-wal", "shop-redis", "shop-uploads"):
         shop.assert_says(run, rf"{instance}: backup \S+ of repository offsite proven to L5")
 
 
@@ -266,6 +266,39 @@ def test_folder_of_another_service_comes_back(backed_up: rig.Play, folder: Path)
         rig.on_hosts("data1", f"rm -rf {place}; {client.format('del kept-word')}")
 
 
+# The store as the app reaches it, from the host that backs it up.
+UPLOADS = (
+    ". /etc/evenkeel/backup/shop-uploads-bucket-uploads.s3; export RCLONE_CONFIG= RCLONE_CONFIG_APP_TYPE=s3"
+    " RCLONE_CONFIG_APP_PROVIDER=Other RCLONE_CONFIG_APP_ENDPOINT=https://store.lab:7070"
+    " RCLONE_CONFIG_APP_REGION=us-east-1 RCLONE_CONFIG_APP_NO_CHECK_BUCKET=true"
+    " RCLONE_CONFIG_APP_ACCESS_KEY_ID=$AWS_ACCESS_KEY_ID RCLONE_CONFIG_APP_SECRET_ACCESS_KEY=$AWS_SECRET_ACCESS_KEY"
+    " RCLONE_CA_CERT=/etc/evenkeel/backup/server/shop-uploads-bucket-uploads.crt;"
+)
+# Name, type and content of every object.
+OBJECTS = (
+    f"{UPLOADS} rclone lsjson -R --files-only --no-modtime app:uploads | grep -o '\"Path.*MimeType[^,]*'; "
+    "rclone hashsum sha256 --download app:uploads | sort"
+)
+
+
+def test_objects_of_the_store_come_back_in_their_bucket(backed_up: rig.Play, folder: Path) -> None:
+    assert backed_up.code == 0
+    put = "head -c 20000 /dev/urandom | rclone rcat --header-upload 'Content-Type: image/x-own' app:uploads/2026/{}"
+    rig.on_hosts("data1", f"{UPLOADS} " + "; ".join(put.format(number) for number in range(5)))
+    (before,) = rig.on_hosts("data1", OBJECTS).values()
+    assert before.count("image/x-own") == 5
+    run = rig.play(BACKUP, "-e", "postgres_backup_only=shop-uploads", folder=folder)
+    assert run.code == 0, run.tail()
+    rig.on_hosts("data1", f"{UPLOADS} rclone delete app:uploads/2026; {put.format('planted')}")
+    options = {"restore_instance": "shop-uploads", "restore_mode": "in_place", "restore_repository": "local"}
+    run = restore(folder, **options, restore_confirm="shop-uploads")
+    assert run.code != 0
+    shop.assert_says(run, r"'uploads' typed out")
+    run = restore(folder, **options, restore_confirm="uploads")
+    assert run.code == 0, run.tail()
+    assert rig.on_hosts("data1", OBJECTS)["data1"] == before
+
+
 # Everything of the database and of its backups on the host, and the replica's copy.
 LOSS = (
     "docker rm -f shop-data-postgres-1 && docker volume rm shop-data_postgres &&"
@@ -283,7 +316,7 @@ def test_data_lost_for_good_comes_back_row_for_row(backed_up: rig.Play, content:
     # The way a user goes: the platform again, which refuses to back the empty database up; the data; all of it again.
     run = rig.play("site.yml", "--limit", "data1", folder=folder)
     assert run.code != 0
-    for instance in ("shop", "shop-wal", "shop-redis"):
+    for instance in ("shop", "shop-wal"):
         shop.assert_says(run, rf"other data on {instance}: .* set postgres_backup_new_servers to \[{instance}\]")
     assert sql("select to_regclass('orders') is null") == "t"
     run = restore(

@@ -1,13 +1,14 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
-# Serves S3 over a folder by TLS: a user `backup`, and its bucket `backups` with versions and object lock.
+# Serves S3 over a folder by TLS: a user `backup`, and its bucket `backups` with versions and object lock; a user `shop`
+# and its bucket `uploads`, for what an app keeps in a store.
 set -euo pipefail
 umask 077
 lab=/etc/evenkeel-lab
 store=/var/lib/store
 mkdir -p $store/data $store/versions $store/iam
-printf '{"accessAccounts":{"backup":{"access":"backup","secret":"%s","role":"user","userID":0,"groupID":0}}}\n' \
-    "$(<$lab/backup_password)" >$store/iam/users.json
+user() { printf '"%s":{"access":"%s","secret":"%s","role":"user","userID":0,"groupID":0}' "$1" "$1" "$(<"$lab/$1_password")"; }
+printf '{"accessAccounts":{%s,%s}}\n' "$(user backup)" "$(user shop)" >$store/iam/users.json
 
 export ROOT_ACCESS_KEY=root SSL_CERT_FILE=$lab/ca.crt
 ROOT_SECRET_KEY=$(<$lab/root_password)
@@ -27,5 +28,8 @@ for ((tried = 0; tried < 50; tried++)); do
 done
 if ! grep -q '^backups ' <<<"${buckets-}"; then
     admin create-bucket --owner backup --bucket backups --object-lock-enabled-for-bucket
+fi
+if ! grep -q '^uploads ' <<<"${buckets-}"; then
+    admin create-bucket --owner shop --bucket uploads
 fi
 wait $server

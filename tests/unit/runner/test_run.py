@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -158,11 +159,57 @@ def test_the_package_cache_goes_with_the_last_that_used_it(
 def test_what_needs_no_hosts_runs_beside_the_scenarios_and_the_lab_alone() -> None:
     assert runner.lanes_of(list(runner.DEFAULT_STAGES)) == [
         [["setup"]],
-        [["lint", "unit", "contract", "sanity", "integration"], ["molecule"]],
+        [["lint", "unit", "contract", "sanity", "integration", "molecule"], ["molecule"]],
         [["e2e-short"]],
     ]
     assert runner.lanes_of(["lint", "unit"]) == [[["lint"]], [["unit"]]]
-    assert runner.lanes_of(["molecule"]) == [[["molecule"]]]
+    assert runner.lanes_of(["molecule"]) == [[["molecule"], ["molecule"]]]
+
+
+@pytest.fixture
+def no_engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A run that asks no engine, cleans nothing and leaves the tests their signals."""
+    monkeypatch.setattr(runner, "docker", lambda *_words: [])
+    monkeypatch.setattr(runner, "clean", lambda *_words: None)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("no_engine")
+def test_tools_that_the_set_up_brings_are_those_of_the_stages_after_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ran: list[list[str]] = []
+
+    def run(check: runner.Check, _limit: float) -> runner.Count:
+        ran.append(check.argv)
+        if check.stage == "setup":
+            for name in ("python", "molecule"):
+                (tmp_path / name).touch(mode=0o755)
+        return runner.Count(passed=1)
+
+    monkeypatch.setattr(runner, "BIN", tmp_path)
+    monkeypatch.setattr(runner, "run", run)
+    assert runner.main(["--stage=setup", "--stage=contract", "--stage=molecule"]) == 0
+    assert {argv[0] for argv in ran[1:]} == {str(tmp_path / "python"), str(tmp_path / "molecule")}
+
+
+@pytest.mark.usefixtures("no_engine")
+def test_each_scenario_runs_in_one_lane_alone(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    ran: list[str] = []
+
+    def run(check: runner.Check, _limit: float) -> runner.Count:
+        ran.append(check.name)
+        time.sleep(0.02)
+        return runner.Count(passed=1)
+
+    monkeypatch.setattr(runner, "run", run)
+    names = [f"scenario{number}" for number in range(9)]
+    assert runner.main([f"--scenario={name}" for name in names]) == 0
+    assert sorted(ran) == names
+    assert capsys.readouterr().out.splitlines()[-1] == "9 passed, 0 failed, 0 skipped"
 
 
 def test_every_test_has_a_stage() -> None:

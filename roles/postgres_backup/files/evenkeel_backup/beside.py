@@ -21,6 +21,7 @@ from evenkeel_backup.database import (
     property_statements,
 )
 from evenkeel_backup.faults import BackupFailure
+from evenkeel_backup.folders import Folders
 from evenkeel_backup.job import Job, remove
 from evenkeel_backup.logical import archive_of, give, grants_of_the_first, roles_of
 from evenkeel_backup.manifest import Manifest
@@ -193,3 +194,15 @@ def _announce_timeline(job: Job, data: Path) -> None:
 
 def _opened(found: dict[str, int]) -> str:
     return f"it takes queries and holds {found['size']} bytes"
+
+
+def files_beside(
+    job: Job, engine: Folders, made: Manifest, repository: Repository, folder: Path, key: bytes | None
+) -> Beside:
+    """All files of a backup below a folder, under the paths that they had."""
+    began = time.monotonic()
+    problem = target.space_problem(made["bytes"], disk.free_bytes(folder), str(folder))
+    if problem:
+        raise problem
+    snapshots.fetch(job, made, repository, key, folder)
+    return Beside(made["id"], str(folder), engine.compare(made, folder), time.monotonic() - began)

@@ -46,6 +46,14 @@ REPOSITORY: dict[str, Any] = {
     "append_only": False,
     "retention": {"last": 3, "daily": 7, "weekly": 4, "monthly": 6},
 }
+BUCKET: dict[str, Any] = {
+    "name": None,
+    "location": None,
+    # None on a host that only restores: it reads copies, not the bucket.
+    "credentials_file": "",
+    "ca_file": "",
+    "region": "us-east-1",
+}
 PGBACKREST: dict[str, Any] = {
     "config_file": "",
     "log_path": "",
@@ -62,6 +70,7 @@ TOP: dict[str, Any] = {
     "pgbackrest": PGBACKREST,
     "databases": [],
     "paths": [],
+    "buckets": [],
     "exclude": [],
     "jobs": 2,
     "compress": 0,
@@ -101,6 +110,17 @@ class Repository:
 
 
 @dataclass(frozen=True)
+class Bucket:
+    """Objects of a store that are backed up, with the user that may read them."""
+
+    name: str
+    location: str
+    credentials_file: Path | None
+    ca_file: str
+    region: str
+
+
+@dataclass(frozen=True)
 class Config:
     """One instance, complete."""
 
@@ -110,6 +130,7 @@ class Config:
     server: dict[str, Any]
     pgbackrest: dict[str, Any]
     repositories: tuple[Repository, ...]
+    buckets: tuple[Bucket, ...]
     options: dict[str, Any] = field(repr=False)
     state_dir: Path
     work_dir: Path
@@ -158,16 +179,19 @@ def problems(data: Any, instance: str) -> list[str]:
             found.append(f"where.user: found {where['user']!r}, need the numeric user of the server in its container")
     if engine == "physical" and not (data.get("server") or {}).get("data_dir"):
         found.append("server.data_dir: found nothing, need the server's data folder")
-    if engine == "files" and not data.get("paths"):
-        found.append("paths: found none, need the folders to back up")
+    if engine == "files" and not data.get("paths") and not data.get("buckets"):
+        found.append("paths: found none, need the folders to back up, or buckets")
     for path in data.get("paths", []):
         if not str(path).startswith("/"):
             found.append(f"paths: found {path!r}, need absolute paths")
+    found += _buckets(data.get("buckets", []), engine)
     found += _hooks(data.get("hooks", {}))
     for key in ("jobs", "minimum_bytes", "max_age_seconds", "drill_max_age_seconds", "timeout_seconds"):
         value = data.get(key, TOP[key])
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            found.append(f"{key}: found {value!r}, need a whole number from 1")
+        # A bucket that is new has no object in it.
+        least = 0 if key == "minimum_bytes" else 1
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            found.append(f"{key}: found {value!r}, need a whole number from {least}")
     return found + _repositories(data.get("repositories"), engine)
 
 
@@ -177,6 +201,29 @@ def _unknown(prefix: str, data: Any, shape: dict[str, Any]) -> list[str]:
     return [
         f"{prefix}{key}: found an unknown option, need one of {', '.join(shape)}" for key in data if key not in shape
     ]
+
+
+def _buckets(data: Any, engine: Any) -> list[str]:
+    if not isinstance(data, list):
+        return [f"buckets: found {type(data).__name__}, need a list"]
+    if data and engine != "files":
+        return [f"buckets: found some with engine {engine}, need engine files"]
+    found: list[str] = []
+    names: set[str] = set()
+    for index, entry in enumerate(data):
+        at = f"buckets[{index}]"
+        found += _unknown(f"{at}.", entry, BUCKET)
+        if not isinstance(entry, dict):
+            continue
+        name, location = str(entry.get("name") or ""), str(entry.get("location") or "")
+        if not NAME.fullmatch(name):
+            found.append(f"{at}.name: found {name!r}, need lower case letters, digits and dashes")
+        if name in names:
+            found.append(f"{at}.name: found {name!r} a second time, need a name of its own")
+        names.add(name)
+        if not s3_parts(location):
+            found.append(f"{at}.location: found {location!r}, need s3:https://host:port/bucket/path")
+    return found
 
 
 def _hooks(hooks: Any) -> list[str]:
@@ -261,6 +308,11 @@ def complete(data: dict[str, Any]) -> Config:
                 }
             )
         )
+    buckets = []
+    for entry in options["buckets"]:
+        full = {**BUCKET, **entry}
+        credentials = Path(full["credentials_file"]) if full["credentials_file"] else None
+        buckets.append(Bucket(**{**full, "credentials_file": credentials}))
     options["hooks"] = {name: options["hooks"].get(name, []) for name in HOOKS}
     pgbackrest = {**PGBACKREST, **options["pgbackrest"]}
     pgbackrest["config_file"] = pgbackrest["config_file"] or f"/etc/evenkeel/backup/{instance}.pgbackrest.conf"
@@ -271,6 +323,7 @@ def complete(data: dict[str, Any]) -> Config:
         server={**SERVER, **options["server"]},
         pgbackrest=pgbackrest,
         repositories=tuple(repositories),
+        buckets=tuple(buckets),
         options=options,
         state_dir=Path(options["state_dir"] or f"/var/lib/evenkeel/backup/{instance}"),
         work_dir=Path(options["work_dir"] or f"/var/backups/evenkeel/{instance}"),

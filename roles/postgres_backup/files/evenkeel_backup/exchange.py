@@ -10,15 +10,17 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from evenkeel_backup import backup, target
-from evenkeel_backup.beside import logical_beside, physical_beside
-from evenkeel_backup.config import Repository
+from evenkeel_backup import backup, buckets, target
+from evenkeel_backup.beside import files_beside, logical_beside, physical_beside
+from evenkeel_backup.config import Bucket, Repository
 from evenkeel_backup.database import Server, identifier, literal
 from evenkeel_backup.faults import BackupFailure, Failures
+from evenkeel_backup.folders import Folders
 from evenkeel_backup.job import Job
 from evenkeel_backup.manifest import SAFETY, Manifest
 from evenkeel_backup.outcome import BROUGHT_BACK, FAILED, NEEDS_A_PERSON, Outcome
 from evenkeel_backup.physical import Physical
+from evenkeel_backup.scratch import place
 from evenkeel_backup.state import level_of
 from evenkeel_backup.target import Point
 
@@ -256,6 +258,51 @@ def folders(
         "at": str(live),
         "before": str(before),
         "compared": brought.compared,
+        "seconds": brought.seconds,
+    }
+
+
+def bucket(
+    job: Job,
+    engine: Folders,
+    outcome: Outcome,
+    made: Manifest,
+    repository: Repository,
+    one: Bucket,
+    key: bytes | None,
+) -> None:
+    """Put the objects of a backup in the place of a bucket's. The way back is the safety backup's mirror."""
+    store = buckets.ObjectStore(one, job.config["timeout_seconds"])
+    safe = _safety(job, outcome)
+    before = Path(safe["buckets"][one.name])
+    pushing = False
+    with place(job, f"part-{made['sequence']:06d}") as folder:
+        brought = files_beside(job, engine, made, repository, folder, key)
+        objects = folder / made.get("buckets", {}).get(one.name, one.name).lstrip("/")
+        try:
+            job.hook("stop_app")
+            pushing = True
+            compared = store.push(objects)
+            outcome.changed = True
+            job.hook("start_app")
+        except Exception as failure:  # noqa: BLE001 - the app must not stay stopped, whatever it was
+
+            def undo() -> None:
+                if pushing:
+                    store.push(before)
+                job.hook("start_app")
+
+            if pushing:
+                _back(job, outcome, failure, undo, f"what {before} holds")
+            else:
+                _unchanged(job, outcome, failure, undo)
+            return
+    job.actions.append(f"bucket {one.name} is {made['id']}; what was live is in backup {safe['id']}")
+    outcome.more["restored"] = {
+        "backup": made["id"],
+        "at": one.location,
+        "before": safe["id"],
+        "compared": f"{brought.compared}; in the bucket {compared}",
         "seconds": brought.seconds,
     }
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The Evenkeel authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The engine for files: volumes, uploads and configuration by restic, between two hooks.
+"""The engine for files: volumes, uploads, configuration and buckets by restic, between two hooks.
 
 A file that was written while it was read has another time of change than the manifest says; such files are
 counted within the tolerance, all others are compared byte for byte.
@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from evenkeel_backup import disk, ladder, manifest, snapshots, target
+from evenkeel_backup import buckets, disk, ladder, manifest, snapshots, target
 from evenkeel_backup.config import Repository
 from evenkeel_backup.engine import Restored
 from evenkeel_backup.faults import BackupFailure
@@ -24,19 +24,28 @@ from evenkeel_backup.state import now
 
 
 class Folders(snapshots.SnapshotEngine):
-    """Whole folders as they stand."""
+    """Whole folders as they stand, and buckets as folders that follow them."""
 
     def prepare(self, check: bool, new_server: bool = False) -> tuple[bool, list[dict[str, Any]]]:  # noqa: ARG002 - the engines have one shape
         settings = [
             {"name": f"path {path}", "found": Path(path).exists(), "need": True, "ok": Path(path).exists()}
             for path in self.job.config["paths"]
         ]
+        for bucket in self.job.config.buckets:
+            # One that cannot be listed is a failure that names itself.
+            buckets.ObjectStore(bucket, self.job.config["timeout_seconds"]).size()
         return snapshots.prepare(self.job, check), settings
 
     def backup(self, made: Manifest, kind: str) -> list[BackupFailure]:  # noqa: ARG002 - the engines have one shape
         job = self.job
         files: dict[str, Any] = {}
-        for path in job.config["paths"]:
+        made["buckets"] = {}
+        for bucket in job.config.buckets:
+            folder = buckets.mirror_of(job.config.work_dir, bucket.name)
+            buckets.ObjectStore(bucket, job.config["timeout_seconds"]).pull(folder)
+            made["buckets"][bucket.name] = str(folder)
+        paths = [*job.config["paths"], *made["buckets"].values()]
+        for path in paths:
             if not Path(path).exists():
                 raise BackupFailure(
                     "empty_database",
@@ -69,7 +78,7 @@ class Folders(snapshots.SnapshotEngine):
         disk.write_json(
             staged / "manifest.json", {key: value for key, value in made.items() if key not in {"copies", "proofs"}}
         )
-        made["copies"], failures = snapshots.store(job, made, staged, job.config["paths"])
+        made["copies"], failures = snapshots.store(job, made, staged, paths)
         snapshots.clear(staged)
         return failures
 

@@ -22,11 +22,16 @@ ANSWER_SECONDS = 60
 def credentials(repository: Repository) -> dict[str, str]:
     """The store's credentials, from their file."""
     found = {"AWS_DEFAULT_REGION": repository.region} if repository.kind == "s3" else {}
-    if repository.credentials_file:
-        for line in repository.credentials_file.read_text(encoding="utf-8").splitlines():
-            name, equals, value = line.strip().partition("=")
-            if equals and name in {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"}:
-                found[name] = value.strip("\"'")
+    return found | (read_credentials(repository.credentials_file) if repository.credentials_file else {})
+
+
+def read_credentials(path: Path) -> dict[str, str]:
+    """What a file of a store's credentials holds, by the names that S3 clients give it."""
+    found = {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        name, equals, value = line.strip().partition("=")
+        if equals and name in {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"}:
+            found[name] = value.strip("\"'")
     return found
 
 

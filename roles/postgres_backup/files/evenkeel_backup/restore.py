@@ -8,11 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from evenkeel_backup import exchange, identity, proof, target, wal
-from evenkeel_backup.beside import Beside, logical_beside, physical_beside
+from evenkeel_backup import buckets, exchange, identity, proof, target, wal
+from evenkeel_backup.beside import Beside, files_beside, logical_beside, physical_beside
 from evenkeel_backup.config import Repository
 from evenkeel_backup.engines import engine_of
 from evenkeel_backup.faults import BackupFailure
+from evenkeel_backup.folders import Folders
 from evenkeel_backup.job import Job
 from evenkeel_backup.logical import Logical
 from evenkeel_backup.manifest import Manifest
@@ -251,12 +252,24 @@ def choose(job: Job, engine: Physical, repository: Repository, wish: Wish) -> tu
 
 
 def _files(job: Job, engine: object, outcome: Outcome, repository: Repository, wish: Wish) -> None:
-    from evenkeel_backup import disk, snapshots
-    from evenkeel_backup.folders import Folders
-
     if not isinstance(engine, Folders):
         raise AssertionError("the third engine is that of files")
     if wish.mode == "in_place":
+        _bucket(job, engine, outcome, repository, wish)
+        return
+    made = proof.find(job, engine, repository, wish.backup, wish.key)
+    folder = _folder(job, wish, made)
+    for path in [*job.config["paths"], *made.get("buckets", {}).values()]:
+        target.refuse_live(target.Live(frozenset(), path, "", 0), job.config.instance, data_dir=str(folder))
+    if _plan(outcome, wish, made, [f"restore {made['id']} below {folder}", "compare it with the manifest"]):
+        return
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _told(outcome, files_beside(job, engine, made, repository, folder, wish.key))
+
+
+def _bucket(job: Job, engine: Folders, outcome: Outcome, repository: Repository, wish: Wish) -> None:
+    """Only a bucket is replaced: what else writes to a folder is not known here."""
+    if not job.config.buckets:
         raise BackupFailure(
             "target_live",
             "files are not replaced",
@@ -266,18 +279,17 @@ def _files(job: Job, engine: object, outcome: Outcome, repository: Repository, w
             "Restore beside with --into and move the files yourself",
             "target",
         )
+    bucket = buckets.chosen(job.config.buckets, wish.confirm)
     made = proof.find(job, engine, repository, wish.backup, wish.key)
-    folder = _folder(job, wish, made)
-    for path in job.config["paths"]:
-        target.refuse_live(target.Live(frozenset(), path, "", 0), job.config.instance, data_dir=str(folder))
-    if _plan(outcome, wish, made, [f"restore {made['id']} below {folder}", "compare it with the manifest"]):
-        return
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    problem = target.space_problem(made["bytes"], disk.free_bytes(folder), str(folder))
-    if problem:
-        raise problem
-    snapshots.fetch(job, made, repository, wish.key, folder)
-    _told(outcome, Beside(made["id"], str(folder), engine.compare(made, folder)))
+    steps = [
+        "take a safety backup",
+        f"restore {made['id']} beside, and compare it with the manifest",
+        "stop_app",
+        f"make bucket {bucket.name} at {bucket.location} hold its objects and no others, and read them back",
+        "start_app",
+    ]
+    if not _plan(outcome, wish, made, steps):
+        exchange.bucket(job, engine, outcome, made, repository, bucket, wish.key)
 
 
 def _told(outcome: Outcome, brought: Beside) -> None:

@@ -56,8 +56,23 @@ FOLDERS: dict[str, Any] = {
     "repositories": [LOCAL],
     "hooks": {"before_backup": [["true"]]},
 }
+BUCKETS: dict[str, Any] = {
+    "name": "objects",
+    "engine": "files",
+    "buckets": [
+        {
+            "name": "pictures",
+            "location": "s3:https://store.example:7070/pictures",
+            "access_key_id": "shop",
+            "secret_access_key": "canary-bucket",
+            "ca": "-----BEGIN CERTIFICATE-----",
+        }
+    ],
+    "encryption_key": KEY,
+    "repositories": [LOCAL, STORE],
+}
 HOST = {"kind": "host", "bin_dir": "/usr/lib/postgresql/17/bin"}
-ALL = [LOGICAL, PHYSICAL, FOLDERS]
+ALL = [LOGICAL, PHYSICAL, FOLDERS, BUCKETS]
 
 # In a process of its own: the program's package is no part of this one.
 ASK = (
@@ -90,10 +105,28 @@ def test_the_program_takes_the_configuration_of_folders() -> None:
     assert "server" not in config
 
 
-@pytest.mark.parametrize("instance", ALL, ids=["logical", "physical", "files"])
+@pytest.mark.parametrize("instance", ALL, ids=["logical", "physical", "files", "buckets"])
 def test_a_configuration_holds_no_secret(instance: dict[str, Any]) -> None:
     text = json.dumps(made.postgres_backup_config(instance, METRICS))
     assert "canary" not in text.replace('"canary":', "")
+
+
+@pytest.mark.parametrize("drill", [False, True])
+def test_the_program_takes_the_configuration_of_buckets_and_a_drill_has_none_of_their_secrets(drill: bool) -> None:
+    config = made.postgres_backup_config(BUCKETS, METRICS, drill=drill)
+    assert the_program_says(config) == []
+    files = made.postgres_backup_secrets([BUCKETS], drill) + made.postgres_backup_certificates([BUCKETS], drill)
+    named = [config["buckets"][0].get("credentials_file"), config["buckets"][0].get("ca_file")]
+    assert named == (
+        [None, None]
+        if drill
+        else [
+            "/etc/evenkeel/backup/objects-bucket-pictures.s3",
+            "/etc/evenkeel/backup/server/objects-bucket-pictures.crt",
+        ]
+    )
+    assert {name for name in named if name} <= {file["path"] for file in files}
+    assert any("canary-bucket" in file["content"] for file in files) is not drill
 
 
 def test_a_drill_reads_the_store_alone_and_knows_no_password() -> None:
@@ -153,6 +186,8 @@ def test_a_drill_has_a_timer_and_hands_the_key_over_by_file() -> None:
         pytest.param([], [PHYSICAL | {"where": HOST}], ["pgbackrest", "postgresql-17"], id="drill on the host"),
         pytest.param([LOGICAL | {"where": {}}], [], ["restic"], id="programs of somebody else"),
         pytest.param([FOLDERS], [], ["restic"], id="folders"),
+        pytest.param([BUCKETS], [], ["rclone", "restic"], id="buckets"),
+        pytest.param([], [BUCKETS], ["restic"], id="drill of buckets"),
     ],
 )
 def test_packages(instances: list[dict[str, Any]], drills: list[dict[str, Any]], packages: list[str]) -> None:
@@ -168,6 +203,10 @@ def changed(instance: dict[str, Any], **options: Any) -> dict[str, Any]:
     return deepcopy(instance) | options
 
 
+def bucket(**options: Any) -> dict[str, Any]:
+    return changed(BUCKETS, buckets=[BUCKETS["buckets"][0] | options])
+
+
 @pytest.mark.parametrize(
     ("instances", "drills", "sentence"),
     [
@@ -179,6 +218,19 @@ def changed(instance: dict[str, Any], **options: Any) -> dict[str, Any]:
         ),
         pytest.param([changed(LOGICAL, escrow_key="other")], [], "found another key than encryption_key", id="escrow"),
         pytest.param([changed(FOLDERS, paths=[])], [], "paths of instance uploads", id="no paths"),
+        pytest.param([changed(BUCKETS, engine="logical", where=CONTAINER)], [], "buckets of instance", id="engine"),
+        pytest.param(
+            [changed(BUCKETS, buckets=BUCKETS["buckets"] * 2)], [], "found pictures 2 times", id="bucket twice"
+        ),
+        pytest.param([bucket(name="Pictures")], [], "bucket Pictures, name", id="bucket's name"),
+        pytest.param([bucket(location="pictures")], [], "bucket pictures, location", id="bucket's place"),
+        pytest.param([bucket(secret_access_key="")], [], "pictures, secret_access_key", id="bucket's secret"),
+        pytest.param(
+            [bucket(location=STORE["location"].rsplit("/", 1)[0])],
+            [],
+            "within it, need copies elsewhere",
+            id="in itself",
+        ),
         pytest.param([changed(LOGICAL, where={**CONTAINER, "user": "postgres"})], [], "where.user", id="user by name"),
         pytest.param([changed(LOGICAL, where={**CONTAINER, "container": ""})], [], "where.container", id="container"),
         pytest.param([], [changed(LOGICAL, where={**CONTAINER, "image": ""})], "where.image", id="image of a drill"),

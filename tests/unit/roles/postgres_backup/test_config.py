@@ -17,6 +17,8 @@ LOCAL = {"name": "local", "location": "/srv/backup/shop", "key_file": "/etc/key"
 S3 = {
     "name": "offsite", "kind": "s3", "location": "s3:https://store.lab:7070/backup/shop", "key_file": "/etc/key", "credentials_file": "/etc/s3",
 }  # fmt: skip
+BUCKET = {"name": "pictures", "location": "s3:https://store.lab:7070/pictures", "credentials_file": "/etc/b"}
+FILES = {"engine": "files", "buckets": [BUCKET]}
 GOOD = {"schema": 1, "instance": "shop", "engine": "logical", "repositories": [LOCAL, S3]}
 
 
@@ -50,6 +52,13 @@ def test_a_good_one_is_completed() -> None:
         pytest.param({"engine": "physical"}, "server.data_dir", id="no data folder"),
         pytest.param({"engine": "files"}, "paths", id="no paths"),
         pytest.param({"engine": "files", "paths": ["srv"]}, "paths", id="a relative path"),
+        pytest.param({"buckets": [BUCKET]}, "buckets", id="buckets of a server"),
+        pytest.param({**FILES, "buckets": "pictures"}, "buckets", id="buckets as a text"),
+        pytest.param({**FILES, "buckets": [BUCKET, BUCKET]}, "buckets[1].name", id="a bucket twice"),
+        pytest.param({**FILES, "buckets": [{**BUCKET, "name": "../x"}]}, "buckets[0].name", id="a path as a name"),
+        pytest.param({**FILES, "buckets": [{**BUCKET, "location": "/srv"}]}, "buckets[0].location", id="no bucket"),
+        pytest.param({**FILES, "buckets": [{**BUCKET, "user": "x"}]}, "buckets[0].user", id="a misspelt word of it"),
+        pytest.param({"minimum_bytes": -1}, "minimum_bytes", id="less than nothing"),
         pytest.param({"jobs": 0}, "jobs", id="no jobs"),
         pytest.param({"hooks": {"stop_app": ["systemctl stop x"]}}, "hooks.stop_app", id="a hook as a text"),
         pytest.param({"hooks": {"before": []}}, "hooks.before", id="an unknown hook"),
