@@ -1,0 +1,129 @@
+# Copyright (c) 2026, The Evenkeel authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the panels of the dashboards show, asked of the lab's own Prometheus and Loki."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ansible_collections.evenkeel.platform.benchmarks import rig
+from ansible_collections.evenkeel.platform.docs import dashboards
+
+HOST = "data1"
+# Runs on the host that watches: its ports are open there alone. Reads [base, path, parameters] lists, answers in order;
+# a query that is refused or a server that is not there is an answer with an error.
+ASK = r"""
+import base64, gzip, json, sys, urllib.error, urllib.parse, urllib.request
+answers = []
+for base, path, words in json.loads(gzip.decompress(base64.b64decode(sys.argv[1]))):
+    try:
+        with urllib.request.urlopen(base + path + "?" + urllib.parse.urlencode(words), timeout=30) as answer:
+            answers.append(json.load(answer)["data"]["result"])
+    except urllib.error.HTTPError as refused:
+        answers.append({"error": refused.read().decode()})
+    except OSError as gone:
+        answers.append({"error": str(gone)})
+print(base64.b64encode(gzip.compress(json.dumps(answers).encode())).decode())
+"""
+PROMETHEUS, LOKI = "http://127.0.0.1:9090/api/v1/", "http://127.0.0.1:3100/loki/api/v1/"
+
+
+@dataclass(frozen=True)
+class Series:
+    """One line of a panel: its legend, and its values by time in seconds."""
+
+    legend: str
+    points: tuple[tuple[float, float], ...]
+
+    @property
+    def moves(self) -> bool:
+        """Whether its value is not the same all the time."""
+        return len({value for _, value in self.points}) > 1
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A panel and what it shows."""
+
+    board: str
+    panel: dashboards.Panel
+    series: tuple[Series, ...]
+    step: float
+    error: str = ""
+
+
+def plain(expr: str) -> str:
+    """A query as it is asked where everything is chosen."""
+    return re.sub(r"\$\w+", ".+", expr)
+
+
+def legend_of(form: str, labels: dict[str, str]) -> str:
+    """What stands beside a line."""
+    return " ".join(re.sub(r"{{(\w+)}}", lambda match: labels.get(match[1], ""), form).split())
+
+
+def ask(questions: list[tuple[str, str, dict[str, str]]]) -> list[list[dict] | dict[str, str]]:
+    """The answers of the lab's servers, in order."""
+    asked = base64.b64encode(gzip.compress(json.dumps(questions).encode())).decode()
+    script = f"python3 - {asked} <<'EOF'\n{ASK}\nEOF"
+    (text,) = rig.on_hosts(HOST, script, 180).values()
+    found: list[list[dict] | dict[str, str]] = json.loads(gzip.decompress(base64.b64decode(text)))
+    return found
+
+
+def clock() -> float:
+    """The time of the host that watches, in seconds."""
+    (text,) = rig.on_hosts(HOST, "date +%s.%N").values()
+    return float(text)
+
+
+def shown(begin: float, end: float, points: int = 120) -> list[Shown]:
+    """Every panel of every dashboard over a time, in seconds of the lab's clock."""
+    every = [(board, panel) for board, one in dashboards.BOARDS.items() for panel in one.panels]
+    step = max(5, round((end - begin) / points))
+    questions, places = [], []
+    for place, (_, panel) in enumerate(every):
+        for form, expr in panel.queries.items():
+            words = {"query": plain(expr), "start": f"{begin:.3f}", "end": f"{end:.3f}", "step": str(step)}
+            base = PROMETHEUS if panel.kind == "timeseries" else LOKI
+            questions.append((base, "query_range", words))
+            places.append((place, form))
+    series: dict[int, list[Series]] = {}
+    errors: dict[int, str] = {}
+    for (place, form), answer in zip(places, ask(questions), strict=True):
+        if isinstance(answer, dict):
+            errors[place] = answer["error"]
+        else:
+            series.setdefault(place, []).extend(_series(form, answer))
+    return [
+        Shown(board, panel, tuple(series.get(place, ())), step, errors.get(place, ""))
+        for place, (board, panel) in enumerate(every)
+    ]
+
+
+def _series(form: str, answer: list[dict]) -> Iterator[Series]:
+    for one in answer:
+        labels = one.get("metric") or one.get("stream") or {}
+        yield Series(legend_of(form, labels), tuple((float(at), _number(value)) for at, value in one["values"]))
+
+
+def _number(value: str) -> float:
+    """A figure; a line of a log stands for itself as its length."""
+    try:
+        return float(value)
+    except ValueError:
+        return float(len(value))
+
+
+def switches(begin: float, end: float) -> list[float]:
+    """When the live side moved, as the dashboards mark it."""
+    words = {"query": str(dashboards.SWITCHES["expr"]), "start": f"{begin:.3f}", "end": f"{end:.3f}", "step": "15"}
+    (answer,) = ask([(PROMETHEUS, "query_range", words)])
+    return sorted(float(one["values"][0][0]) for one in answer) if isinstance(answer, list) else []
