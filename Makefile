@@ -119,6 +119,14 @@ mutants: ## plant each known defect and see its scenario turn red (SCENARIO= for
 bench: ## measure FIGURE, or every figure
 	@python3 benchmarks/run.py $(FIGURE)
 
+.PHONY: watch-lab
+watch-lab: ## have the lab that is up watched, with a receiver on data1
+	@$(PLAY) tests/faults/watch.yml
+
+.PHONY: pictures
+pictures: ## draw the dashboards from what the watched lab shows
+	@python3 docs/pictures.py
+
 .PHONY: docs
 docs: ## write docs/reference and the dashboards
 	@python3 docs/dashboards.py

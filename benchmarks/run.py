@@ -17,7 +17,15 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / ".collection"))
 
 from ansible_collections.evenkeel.platform.benchmarks import backup_rig, report, result, rig
-from ansible_collections.evenkeel.platform.benchmarks.figures import backup, backup_faults, backup_rates, deploy, lab
+from ansible_collections.evenkeel.platform.benchmarks.figures import (
+    backup,
+    backup_faults,
+    backup_rates,
+    deploy,
+    lab,
+    logs,
+    monitoring,
+)
 
 FIGURES: dict[str, Callable[[Path], result.Measured]] = {
     "lab_time": lab.lab_time,
@@ -29,6 +37,8 @@ FIGURES: dict[str, Callable[[Path], result.Measured]] = {
     "backup_pitr": backup.backup_pitr,
     "backup_rates": backup_rates.backup_rates,
     "backup_retention": backup.backup_retention,
+    "loki_ingest": logs.loki_ingest,
+    "monitoring_cost": monitoring.monitoring_cost,
 }
 
 
