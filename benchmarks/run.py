@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / ".collection"))
 
 from ansible_collections.evenkeel.platform.benchmarks import backup_rig, report, result, rig
 from ansible_collections.evenkeel.platform.benchmarks.figures import (
+    alerts,
     backup,
     backup_faults,
     backup_rates,
@@ -37,6 +38,8 @@ FIGURES: dict[str, Callable[[Path], result.Measured]] = {
     "backup_pitr": backup.backup_pitr,
     "backup_rates": backup_rates.backup_rates,
     "backup_retention": backup.backup_retention,
+    "alerts_told": alerts.alerts_told,
+    "alerts_quiet": alerts.alerts_quiet,
     "loki_ingest": logs.loki_ingest,
     "monitoring_cost": monitoring.monitoring_cost,
 }

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,119 +16,29 @@ import pytest
 import yaml
 
 from ansible_collections.evenkeel.platform.benchmarks import rig
+from ansible_collections.evenkeel.platform.benchmarks.alert_rig import (
+    FACTOR,
+    FILL,
+    FILLED,
+    PRELUDE,
+    SLACK_SECONDS,
+    WATCH,
+    Fault,
+    Told,
+    batches,
+    clock,
+    drive,
+    firing,
+    plant,
+    received,
+    told,
+    waits,
+    waits_for,
+    watch,
+)
 from ansible_collections.evenkeel.platform.tests import shop
 
-WATCH = "tests/faults/watch.yml"
 MAINTENANCE = "playbooks/maintenance.yml"
-FACTOR = 0.02  # as watch.yml says
-SLACK_SECONDS = 60
-RULES = "roles/*/files/rules/*.yml"
-UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-# What the faults of alerts.yml call.
-PRELUDE = r"""
-textfiles=/var/lib/prometheus/node-exporter
-backups=/var/lib/evenkeel/backup
-rules=/opt/evenkeel/monitoring/prometheus/current/rules
-backup() { /usr/local/lib/evenkeel/evenkeel-backup "$@"; }
-archive=/etc/evenkeel/backup/server/shop-wal.conf
-redis_folder=/var/lib/docker/volumes/shop-data_redis/_data
-psql() { docker exec shop-data-postgres-1 psql --username=shop --dbname=shop --quiet --tuples-only --no-align --command "$1"; }
-replica() { docker exec shop-replica-postgres-1 psql --host=/var/run/postgresql --username=shop --dbname=shop --quiet --command "$1"; }
-redis() {
-    docker exec --interactive shop-data-redis-1 sh -c \
-        'REDISCLI_AUTH=$(cat "$REDIS_PASSWORD_FILE") exec redis-cli --no-auth-warning "$@"' redis "$@"
-}
-# An option of a backup that the inventory leaves alone.
-set_option() {
-    cp -a /etc/evenkeel/backup/$1.json /root/$1.json
-    sed --in-place "1s/{/{ \"$2\": $3,/" /etc/evenkeel/backup/$1.json
-    grep --quiet "$2" /etc/evenkeel/backup/$1.json
-}
-unset_option() { mv /root/$1.json /etc/evenkeel/backup/$1.json; }
-# As one does whose data was meant to shrink.
-accept_smaller_backup() {
-    set_option shop-redis shrink_ratio 0
-    systemctl start evenkeel-backup-shop-redis-backup.service
-    unset_option shop-redis
-    systemctl start evenkeel-backup-shop-redis-backup.service
-}
-python_image() { docker images --quiet --filter reference='registry.lab:5000/shop/*:1.0' | head -n 1; }
-containers_of() { docker ps --all --quiet --filter label=com.docker.compose.project --filter "name=shop.*$1"; }
-spoil() {
-    cp -a /opt/evenkeel/monitoring/$1/current/$1.yml /root/fault-$1.yml
-    echo "broken: [" > /opt/evenkeel/monitoring/$1/current/$1.yml
-    docker kill --signal HUP monitoring-$1-1
-}
-mend() {
-    cat /root/fault-$1.yml > /opt/evenkeel/monitoring/$1/current/$1.yml
-    rm /root/fault-$1.yml
-    docker kill --signal HUP monitoring-$1-1
-}
-certificate() {
-    cp -a /etc/haproxy/certs/default.pem /root/default.pem
-    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days "$1" -subj /CN=shop.lab.test \
-        -keyout /root/fault.key -out /root/fault.crt
-    cat /root/fault.crt /root/fault.key > /etc/haproxy/certs/default.pem
-    systemctl reload haproxy
-}
-certificate_back() {
-    mv /root/default.pem /etc/haproxy/certs/default.pem
-    rm -f /root/fault.*
-    systemctl reload haproxy
-}
-"""
-
-
-@dataclass(frozen=True)
-class Fault:
-    """One entry of alerts.yml that a shell plants: the alert that says so, and how long that may take."""
-
-    alert: str
-    hosts: str
-    begin: str
-    end: str
-    fires_within: float
-    ends_within: float
-
-
-@dataclass
-class Told:
-    """When an alert and its end reached the receiver, in seconds after the fault began and ended; None where not."""
-
-    fired: float | None = None
-    resolved: float | None = None
-
-
-def waits() -> dict[str, float]:
-    """Each alert's `for` in seconds, the longest where it has several."""
-    found: dict[str, float] = {}
-    for path in sorted(rig.ROOT.glob(RULES)):
-        for group in yaml.safe_load(path.read_text(encoding="utf-8"))["groups"]:
-            for rule in group["rules"]:
-                text = str(rule.get("for", "0s"))
-                if "alert" in rule:
-                    found[rule["alert"]] = float(text[:-1]) * UNITS[text[-1]]
-    return found
-
-
-def batches() -> dict[str, list[Fault]]:
-    """The faults that stand at once, by the name of their batch; an alert raised by another's fault has none to plant."""
-    entries = yaml.safe_load((rig.ROOT / "tests/faults/alerts.yml").read_text(encoding="utf-8"))
-    wait, found = waits(), dict[str, list[Fault]]()
-    for alert, entry in entries.items():
-        planted = entries.get(entry.get("with"), entry)
-        if "batch" in planted:
-            within = wait.get(alert, 0) * FACTOR + entry.get("settle_seconds", 30) + SLACK_SECONDS
-            fault = Fault(
-                alert,
-                entry.get("hosts", ""),
-                entry.get("begin", ""),
-                entry.get("end", ""),
-                within,
-                max(entry.get("resolve_seconds", 180), planted.get("resolve_seconds", 180)),
-            )
-            found.setdefault(planted["batch"], []).append(fault)
-    return found
 
 
 BATCHES = batches()
@@ -142,43 +51,6 @@ def skipped() -> list[Any]:
         for alert, entry in entries.items()
         if "skip" in entry
     ]
-
-
-def received(path: str, since: float) -> list[dict[str, Any]]:
-    """The requests to a path of the receiver after a moment of data1's clock."""
-    (text,) = rig.on_hosts("data1", "cat /var/lib/receiver.jsonl 2>/dev/null || true").values()
-    lines = [json.loads(line) for line in text.splitlines()]
-    return [line for line in lines if line["path"] == path and line["at"] >= since]
-
-
-def about(line: dict[str, Any], alert: str, status: str) -> bool:
-    return any(one["labels"]["alertname"] == alert and one["status"] == status for one in line["body"]["alerts"])
-
-
-def told(alert: str, status: str, since: float) -> list[dict[str, Any]]:
-    return [line for line in received("/team", since) if about(line, alert, status)]
-
-
-def waits_for(condition: Callable[[], list[dict[str, Any]]], seconds: float) -> list[dict[str, Any]]:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        found = condition()
-        if found:
-            return found
-        time.sleep(2)
-    return condition()
-
-
-def clock() -> float:
-    (text,) = rig.on_hosts("data1", "date +%s.%N").values()
-    return float(text)
-
-
-def firing() -> set[str]:
-    """What fires now, by Prometheus itself."""
-    query = "query=ALERTS%7Balertstate%3D%22firing%22%7D"
-    (text,) = rig.on_hosts("data1", f"curl -sf 'http://127.0.0.1:9090/api/v1/query?{query}'").values()
-    return {one["metric"]["alertname"] for one in json.loads(text)["data"]["result"]}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -202,15 +74,6 @@ def seconds(folder: Path) -> Iterator[dict[str, dict[str, float]]]:
     (folder / "alert-seconds.json").write_text(json.dumps(found, indent=2), encoding="utf-8")
 
 
-# Two thirds are used at once, then four kilobytes every five seconds.
-FILL = """
-mkdir -p /srv/filling; mount -t tmpfs -o size=20m filling /srv/filling; fallocate -l 13M /srv/filling/first
-systemd-run --unit=fault-filling sh -c \
-    'for one in $(seq 720); do head -c 4096 /dev/zero >> /srv/filling/second; sleep 5; done'
-"""
-FILLED = "systemctl stop fault-filling; umount /srv/filling; rmdir /srv/filling"
-
-
 @pytest.fixture(scope="module", autouse=True)
 def filling(watched: rig.Play) -> Iterator[float]:
     """A file system that fills from the first test on, since its alert looks back over half an hour; when it began."""
@@ -229,49 +92,6 @@ def test_healthy_lab_is_quiet(watched: rig.Play) -> None:
     time.sleep(90)
     # The cores are the machine's own, which the tests keep busy.
     assert firing() - {"HostBusy", "HostMemoryLow"} == {"Watchdog"}
-
-
-def plant(fault: Fault) -> None:
-    """Every command of it goes well, or it is no fault: it would be waited for in vain."""
-    answers = rig.on_hosts(fault.hosts, f"set -e\n{PRELUDE}{fault.begin}\necho planted", 240)
-    unplanted = sorted(host for host, text in answers.items() if not text.endswith("planted"))
-    assert answers, f"{fault.alert}: no host answers to {fault.hosts}"
-    assert not unplanted, f"{fault.alert}: its fault could not be planted on {', '.join(unplanted)}"
-
-
-def drive(faults: list[Fault]) -> dict[str, Told]:
-    """Plant all of them, wait until each was told, undo what was planted, and wait until each end was told."""
-    found = {fault.alert: Told() for fault in faults}
-    begun: list[Fault] = []
-    since = clock()
-    try:
-        for fault in (one for one in faults if one.begin):
-            begun.append(fault)
-            plant(fault)
-        watch(faults, found, "firing", since, max(fault.fires_within for fault in faults))
-    finally:
-        ended = clock()
-        for fault in reversed(begun):
-            rig.on_hosts(fault.hosts, PRELUDE + fault.end, 240)
-    fired = [fault for fault in faults if found[fault.alert].fired is not None]
-    watch(fired, found, "resolved", ended, max((fault.ends_within for fault in fired), default=0))
-    return found
-
-
-def watch(faults: list[Fault], found: dict[str, Told], status: str, since: float, seconds: float) -> None:
-    """Note when each alert was told with that status, until all were or the time is over."""
-    field = "fired" if status == "firing" else "resolved"
-    end = time.monotonic() + seconds
-    while True:
-        lines = received("/team", since)
-        for fault in faults:
-            told_of = found[fault.alert]
-            if getattr(told_of, field) is None:
-                first = next((line for line in lines if about(line, fault.alert, status)), None)
-                setattr(told_of, field, first["at"] - since if first else None)
-        if time.monotonic() > end or all(getattr(found[fault.alert], field) is not None for fault in faults):
-            return
-        time.sleep(3)
 
 
 @pytest.fixture(scope="module")

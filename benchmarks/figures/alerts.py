@@ -1,0 +1,147 @@
+# Copyright (c) 2026, The Evenkeel authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Ten faults of the watched lab, each told to a webhook and its end too; an hour without a fault, and nothing told.
+
+The lab shortens every rule's wait by one factor, so what is published is the time beyond that wait.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.evenkeel.platform.benchmarks import alert_rig, rig
+from ansible_collections.evenkeel.platform.benchmarks.alert_rig import Fault, Told
+from ansible_collections.evenkeel.platform.benchmarks.figures.deploy import NEW, OLD, deploy, need_lab, number, put_live
+from ansible_collections.evenkeel.platform.benchmarks.figures.lab import checked
+from ansible_collections.evenkeel.platform.benchmarks.result import Measured
+
+# By what is planted. Those without an entry in a batch of alerts.yml are driven below.
+TEN = {
+    "host down": "HostDown",
+    "disk filling": "HostDiskAlmostFull",
+    "container that ends again and again": "ContainerRestarts",
+    "burst of 5xx": "HighErrorRate",
+    "slow answers": "HighResponseTime",
+    "PostgreSQL down": "DatabaseConnectionFailed",
+    "replica behind": "DatabaseReplicaBehind",
+    "backup stale": "BackupStale",
+    "certificate near its end": "CertificateNearItsEnd",
+    "target gone": "TargetGone",
+}
+ROLLBACK, RATE = "playbooks/rollback.yml", 50.0
+RELEASES = {"HighErrorRate": "1.2-errors", "HighResponseTime": "1.2-slow"}
+BAR_SECONDS = 60
+STALE = (
+    "cp -a /etc/evenkeel/backup/shop.json /root/shop.json &&"
+    " sed -Ei 's/(\"max_age_seconds\": ?)[0-9]+/\\11/' /etc/evenkeel/backup/shop.json &&"
+    " /usr/local/lib/evenkeel/evenkeel-backup metrics shop >/dev/null"
+)
+FRESH = (
+    "mv /root/shop.json /etc/evenkeel/backup/shop.json &&"
+    " /usr/local/lib/evenkeel/evenkeel-backup metrics shop >/dev/null"
+)
+# The lab's cores are those of the machine, which its own load fills.
+OF_THE_MACHINE = {"HostBusy", "HostMemoryLow"}
+
+
+def watched(folder: Path) -> None:
+    """The lab with everything live, backed up, tried, and watched."""
+    need_lab()
+    for words in (("site.yml",), ("playbooks/backup.yml",), ("playbooks/drill.yml",), (alert_rig.WATCH,)):
+        checked(rig.play(*words, folder=folder))
+
+
+def planted(alert: str) -> Told:
+    """A fault of alerts.yml, alone."""
+    fault = next((one for batch in alert_rig.batches().values() for one in batch if one.alert == alert), None)
+    if fault is None:
+        within = alert_rig.waits()[alert] * alert_rig.FACTOR + 180
+        fault = Fault(alert, "data1", STALE, FRESH, within, 240)
+    return alert_rig.drive([fault])[alert]
+
+
+def released(alert: str, folder: Path) -> Told:
+    """A bad release under load, and the rollback."""
+    fault = Fault(alert, "", "", "", 0, 0)
+    found = {alert: Told()}
+    put_live(OLD, folder)
+    deploy(RELEASES[alert], folder)
+    with rig.Traffic(folder, RATE, seconds=1200, timeout_seconds=30):
+        since = alert_rig.clock()
+        alert_rig.watch([fault], found, "firing", since, 480)
+        checked(rig.play(ROLLBACK, folder=folder))
+        ended = alert_rig.clock()
+        alert_rig.watch([fault], found, "resolved", ended, 600)
+    return found[alert]
+
+
+def alerts_told(folder: Path) -> Measured:
+    watched(folder)
+    wait, found = alert_rig.waits(), dict[str, dict[str, Any]]()
+    for what, alert in TEN.items():
+        told = released(alert, folder) if alert in RELEASES else planted(alert)
+        waited = wait[alert] * alert_rig.FACTOR
+        found[what] = {
+            "alert": alert,
+            "wait_seconds": round(waited, 1),
+            "beyond_wait_seconds": None if told.fired is None else round(max(0.0, told.fired - waited), 1),
+            "end_told_after_seconds": None if told.resolved is None else round(told.resolved, 1),
+        }
+    beyond = sorted(one["beyond_wait_seconds"] for one in found.values() if one["beyond_wait_seconds"] is not None)
+    return Measured(
+        results={
+            "faults": len(found),
+            "told": len(beyond),
+            "ends_told": sum(one["end_told_after_seconds"] is not None for one in found.values()),
+            # Of ten the 95th in a hundred is the slowest.
+            "p95_beyond_wait_seconds": beyond[-1] if beyond else None,
+            "median_beyond_wait_seconds": beyond[len(beyond) // 2] if beyond else None,
+            "wait_factor": alert_rig.FACTOR,
+            "by_fault": found,
+        },
+        bar=[
+            {"of": "results.told", "at_least": len(TEN)},
+            {"of": "results.ends_told", "at_least": len(TEN)},
+            {"of": "results.p95_beyond_wait_seconds", "at_most": BAR_SECONDS},
+        ],
+    )
+
+
+def alerts_quiet(folder: Path) -> Measured:
+    watched(folder)
+    time.sleep(120)
+    put_live(OLD, folder)
+    began, length = alert_rig.clock(), number("QUIET_SECONDS", 3600)
+    moves = 0
+    while alert_rig.clock() - began < length:
+        if not moves and alert_rig.clock() - began > length / 3:
+            deploy(NEW, folder)
+            checked(rig.play(ROLLBACK, folder=folder))
+            moves = 2
+        time.sleep(15)
+    named = [
+        one["labels"]["alertname"]
+        for line in alert_rig.received("/team", began)
+        for one in line["body"]["alerts"]
+        if one["status"] == "firing"
+    ]
+    false = sorted(set(named) - OF_THE_MACHINE)
+    return Measured(
+        results={
+            "seconds": round(alert_rig.clock() - began),
+            "releases_moved": moves,
+            "false_alerts": len(false),
+            "named": false,
+            "of_the_machine": sorted(set(named) & OF_THE_MACHINE),
+            "wait_factor": alert_rig.FACTOR,
+        },
+        bar=[
+            {"of": "results.false_alerts", "at_most": 0},
+            {"of": "results.releases_moved", "at_least": 2},
+            {"of": "results.seconds", "at_least": 3600},
+        ],
+    )
