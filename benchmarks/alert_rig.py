@@ -43,7 +43,8 @@ psql() {
     docker exec shop-data-postgres-1 psql --username=shop --dbname=shop --quiet --tuples-only --no-align --command "$1"
 }
 replica() {
-    docker exec shop-replica-postgres-1 psql --host=/var/run/postgresql --username=shop --dbname=shop --quiet --command "$1"
+    docker exec shop-replica-postgres-1 \
+        psql --host=/var/run/postgresql --username=shop --dbname=shop --quiet --command "$1"
 }
 redis() {
     docker exec --interactive shop-data-redis-1 sh -c \
