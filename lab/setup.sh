@@ -108,10 +108,11 @@ tools() {
     if [[ -f $stamp && $(<"$stamp") == "$wanted" && -x $cache/venv/bin/ansible-playbook ]]; then
         return
     fi
+    # The old one goes first: make has it on PATH, and it would be found as the Python to make the new one with.
+    rm -rf "$cache/venv"
     python=$(newest_python)
     [[ -n $python ]] || die "no Python 3.11, 3.12 or 3.13 with venv was found. Install one of them."
     say "making .cache/venv with $("$python" --version) (this takes some minutes once)"
-    rm -rf "$cache/venv"
     "$python" -m venv "$cache/venv"
     "$cache/venv/bin/pip" install --quiet --require-hashes --requirement requirements.txt
     printf '%s\n' "$wanted" >"$stamp"
