@@ -45,7 +45,7 @@ class Series:
     @property
     def moves(self) -> bool:
         """Whether its value is not the same all the time."""
-        return len({value for _, value in self.points}) > 1
+        return len({value for _at, value in self.points}) > 1
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def shown(begin: float, end: float, points: int = 120) -> list[Shown]:
     every = [(board, panel) for board, one in dashboards.BOARDS.items() for panel in one.panels]
     step = max(5, round((end - begin) / points))
     questions, places = [], []
-    for place, (_, panel) in enumerate(every):
+    for place, (_board, panel) in enumerate(every):
         for form, expr in panel.queries.items():
             words = {"query": plain(expr), "start": f"{begin:.3f}", "end": f"{end:.3f}", "step": str(step)}
             base = PROMETHEUS if panel.kind == "timeseries" else LOKI

@@ -92,7 +92,7 @@ def drawn(one: panels.Shown, begin: float, end: float, switches: Sequence[float]
     yield plot.text(12, 20, one.panel.title, "title")
     # The sentence of a panel is cut by its frame, as Grafana shows it on demand alone.
     yield plot.text(12, 36, one.panel.text, "faint small")
-    values = [value for line in one.series for _, value in line.points]
+    values = [value for line in one.series for _at, value in line.points]
     if not values:
         yield plot.text(wide / 2, HIGH / 2, "nothing in this time", "faint", "middle")
         return

@@ -66,10 +66,10 @@ def of_the_set() -> dict[str, tuple[int, float]]:
 def measured_set() -> dict[str, Any]:
     """The whole set on one host, over a minute."""
     first, began, most = of_the_set(), panels.clock(), dict[str, int]()
-    for _ in range(SAMPLES):
+    for _sample in range(SAMPLES):
         time.sleep(PAUSE_SECONDS)
         last = of_the_set()
-        for name, (size, _) in last.items():
+        for name, (size, _ticks) in last.items():
             most[name] = max(most.get(name, 0), size)
     seconds = panels.clock() - began
     used = {name: (last[name][1] - first[name][1]) / seconds for name in last if name in first}
