@@ -184,7 +184,7 @@ def lint_stage() -> Iterator[Check]:
         "antsibull-docs": ["antsibull-docs", "lint-collection-docs", "--plugin-docs", "--skip-rstcheck", "."],
         "galaxy-build": ["ansible-galaxy", *build],
     }.items():
-        yield Check("lint", name, [tool(argv[0]), *argv[1:]], 600, count_one)
+        yield Check("lint", name, [tool(argv[0]), *argv[1:]], 900, count_one)
 
 
 def pytest_check(stage: str, folder: str, limit_seconds: int, *options: str, name: str = "") -> Iterator[Check]:
@@ -198,7 +198,7 @@ def unit_stage() -> Iterator[Check]:
     modules = "tests/unit/plugins/modules"
     coverage = ["--cov=plugins", "--cov-append", "--cov-report"]
     yield from pytest_check("unit", modules, 600, *coverage, "", name="modules")
-    yield from pytest_check("unit", "tests/unit", 600, f"--ignore={modules}", *coverage, "term:skip-covered")
+    yield from pytest_check("unit", "tests/unit", 1200, f"--ignore={modules}", *coverage, "term:skip-covered")
 
 
 def contract_stage() -> Iterator[Check]:
@@ -207,7 +207,7 @@ def contract_stage() -> Iterator[Check]:
 
 def sanity_stage() -> Iterator[Check]:
     check = Check("sanity", "sanity", [python(), "tests/sanity.py"], 600, count_junit)
-    yield Check(check.stage, check.name, [*check.argv, "--junit", str(check.junit)], 900, count_junit)
+    yield Check(check.stage, check.name, [*check.argv, "--junit", str(check.junit)], 1200, count_junit)
 
 
 def scenarios() -> list[str]:
