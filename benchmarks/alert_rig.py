@@ -33,6 +33,9 @@ UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 # What the faults of alerts.yml call.
 PRELUDE = r"""
+# Where a fault keeps what it takes the place of.
+aside=/var/lib/faults
+mkdir -p -m 0700 $aside
 textfiles=/var/lib/prometheus/node-exporter
 backups=/var/lib/evenkeel/backup
 rules=/opt/evenkeel/monitoring/prometheus/current/rules
@@ -52,11 +55,11 @@ redis() {
 }
 # An option of a backup that the inventory leaves alone.
 set_option() {
-    cp -a /etc/evenkeel/backup/$1.json /root/$1.json
+    cp -a /etc/evenkeel/backup/$1.json $aside/$1.json
     sed --in-place "1s/{/{ \"$2\": $3,/" /etc/evenkeel/backup/$1.json
     grep --quiet "$2" /etc/evenkeel/backup/$1.json
 }
-unset_option() { mv /root/$1.json /etc/evenkeel/backup/$1.json; }
+unset_option() { mv $aside/$1.json /etc/evenkeel/backup/$1.json; }
 # As one does whose data was meant to shrink.
 accept_smaller_backup() {
     set_option shop-redis shrink_ratio 0
@@ -67,25 +70,25 @@ accept_smaller_backup() {
 python_image() { docker images --quiet --filter reference='registry.lab:5000/shop/*:1.0' | head -n 1; }
 containers_of() { docker ps --all --quiet --filter label=com.docker.compose.project --filter "name=shop.*$1"; }
 spoil() {
-    cp -a /opt/evenkeel/monitoring/$1/current/$1.yml /root/fault-$1.yml
+    cp -a /opt/evenkeel/monitoring/$1/current/$1.yml $aside/fault-$1.yml
     echo "broken: [" > /opt/evenkeel/monitoring/$1/current/$1.yml
     docker kill --signal HUP monitoring-$1-1
 }
 mend() {
-    cat /root/fault-$1.yml > /opt/evenkeel/monitoring/$1/current/$1.yml
-    rm /root/fault-$1.yml
+    cat $aside/fault-$1.yml > /opt/evenkeel/monitoring/$1/current/$1.yml
+    rm $aside/fault-$1.yml
     docker kill --signal HUP monitoring-$1-1
 }
 certificate() {
-    cp -a /etc/haproxy/certs/default.pem /root/default.pem
+    cp -a /etc/haproxy/certs/default.pem $aside/default.pem
     openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days "$1" -subj /CN=shop.lab.test \
-        -keyout /root/fault.key -out /root/fault.crt
-    cat /root/fault.crt /root/fault.key > /etc/haproxy/certs/default.pem
+        -keyout $aside/fault.key -out $aside/fault.crt
+    cat $aside/fault.crt $aside/fault.key > /etc/haproxy/certs/default.pem
     systemctl reload haproxy
 }
 certificate_back() {
-    mv /root/default.pem /etc/haproxy/certs/default.pem
-    rm -f /root/fault.*
+    mv $aside/default.pem /etc/haproxy/certs/default.pem
+    rm -f $aside/fault.*
     systemctl reload haproxy
 }
 """

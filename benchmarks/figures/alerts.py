@@ -36,12 +36,12 @@ ROLLBACK, RATE = "playbooks/rollback.yml", 50.0
 RELEASES = {"HighErrorRate": "1.2-errors", "HighResponseTime": "1.2-slow"}
 BAR_SECONDS = 60
 STALE = (
-    "cp -a /etc/evenkeel/backup/shop.json /root/shop.json &&"
+    "cp -a /etc/evenkeel/backup/shop.json $aside/shop.json &&"
     " sed -Ei 's/(\"max_age_seconds\": ?)[0-9]+/\\11/' /etc/evenkeel/backup/shop.json &&"
     " /usr/local/lib/evenkeel/evenkeel-backup metrics shop >/dev/null"
 )
 FRESH = (
-    "mv /root/shop.json /etc/evenkeel/backup/shop.json &&"
+    "mv $aside/shop.json /etc/evenkeel/backup/shop.json &&"
     " /usr/local/lib/evenkeel/evenkeel-backup metrics shop >/dev/null"
 )
 # The lab's cores are those of the machine, which its own load fills.
