@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import yaml
 
 from ansible_collections.evenkeel.platform.benchmarks import rig
+from ansible_collections.evenkeel.platform.benchmarks.panels import clock
 
 WATCH = "tests/faults/watch.yml"
 
@@ -159,21 +159,6 @@ def about(line: dict[str, Any], alert: str, status: str) -> bool:
 
 def told(alert: str, status: str, since: float) -> list[dict[str, Any]]:
     return [line for line in received("/team", since) if about(line, alert, status)]
-
-
-def waits_for(condition: Callable[[], list[dict[str, Any]]], seconds: float) -> list[dict[str, Any]]:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        found = condition()
-        if found:
-            return found
-        time.sleep(2)
-    return condition()
-
-
-def clock() -> float:
-    (text,) = rig.on_hosts("data1", "date +%s.%N").values()
-    return float(text)
 
 
 def firing() -> set[str]:

@@ -17,13 +17,13 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import yaml
 
+from ansible_collections.evenkeel.platform.benchmarks import rig
 from ansible_collections.evenkeel.platform.plugins.module_utils import _compose_policy, _log_agent
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -54,16 +54,6 @@ def get(url: str) -> tuple[int, str]:
         return 0, str(error)
 
 
-def waits_for(condition: Callable[[], Any], seconds: float) -> Any:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        found = condition()
-        if found:
-            return found
-        time.sleep(0.2)
-    return condition()
-
-
 class Program:
     """A process that can be started again."""
 
@@ -76,7 +66,7 @@ class Program:
         began = time.monotonic()
         with self.log.open("ab") as out:
             self.process = subprocess.Popen([*self.argv, *more], stdout=out, stderr=out)
-        assert waits_for(lambda: get(self.ready)[0] == 200, 60), self.log.read_text(encoding="utf-8")[-2000:]
+        assert rig.until(lambda: get(self.ready)[0] == 200, 60, 0.2), self.log.read_text(encoding="utf-8")[-2000:]
         return time.monotonic() - began
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:

@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 from ansible_collections.evenkeel.platform.benchmarks import oracle, request
 from ansible_collections.evenkeel.platform.benchmarks.load import Target
@@ -41,6 +41,9 @@ PLAYBOOK_SECONDS = 600
 ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 BANNER = re.compile(r"^TASK \[(?:[\w.]+ : )?(?P<name>.+?)\] \**$", re.MULTILINE)
 RECAP = re.compile(r"^(?P<host>\S+)\s+: (?P<counts>ok=\d+.*)$", re.MULTILINE)
+
+
+Answer = TypeVar("Answer")
 
 
 class Silent(Exception):
@@ -243,14 +246,14 @@ SNAPSHOT = (
 )
 
 
-def until(seen: Callable[[], bool], limit_seconds: float = 60) -> bool:
-    """Ask again until it is so; false where it was not in time."""
+def until(seen: Callable[[], Answer], limit_seconds: float = 60, pause_seconds: float = 1) -> Answer:
+    """Ask again until there is an answer that is not empty or false; the last one where it did not come in time."""
     last = time.monotonic() + limit_seconds
-    while not seen():
+    while not (answer := seen()):
         if time.monotonic() > last:
-            return False
-        time.sleep(1)
-    return True
+            break
+        time.sleep(pause_seconds)
+    return answer
 
 
 def snapshot(pattern: str = "edge:app") -> dict[str, str]:

@@ -17,6 +17,7 @@ from ansible_collections.evenkeel.platform.benchmarks import alert_rig, rig
 from ansible_collections.evenkeel.platform.benchmarks.alert_rig import Fault, Told
 from ansible_collections.evenkeel.platform.benchmarks.figures.deploy import NEW, OLD, deploy, need_lab, number, put_live
 from ansible_collections.evenkeel.platform.benchmarks.figures.lab import checked
+from ansible_collections.evenkeel.platform.benchmarks.panels import clock
 from ansible_collections.evenkeel.platform.benchmarks.result import Measured
 
 # By what is planted. Those without an entry in a batch of alerts.yml are driven below.
@@ -71,10 +72,10 @@ def released(alert: str, folder: Path) -> Told:
     put_live(OLD, folder)
     deploy(RELEASES[alert], folder)
     with rig.Traffic(folder, RATE, seconds=1200, timeout_seconds=30):
-        since = alert_rig.clock()
+        since = clock()
         alert_rig.watch([fault], found, "firing", since, 480)
         checked(rig.play(ROLLBACK, folder=folder))
-        ended = alert_rig.clock()
+        ended = clock()
         alert_rig.watch([fault], found, "resolved", ended, 600)
     return found[alert]
 
@@ -115,10 +116,10 @@ def alerts_quiet(folder: Path) -> Measured:
     watched(folder)
     time.sleep(120)
     put_live(OLD, folder)
-    began, length = alert_rig.clock(), number("QUIET_SECONDS", 3600)
+    began, length = clock(), number("QUIET_SECONDS", 3600)
     moves = 0
-    while alert_rig.clock() - began < length:
-        if not moves and alert_rig.clock() - began > length / 3:
+    while clock() - began < length:
+        if not moves and clock() - began > length / 3:
             deploy(NEW, folder)
             checked(rig.play(ROLLBACK, folder=folder))
             moves = 2
@@ -132,7 +133,7 @@ def alerts_quiet(folder: Path) -> Measured:
     false = sorted(set(named) - OF_THE_MACHINE)
     return Measured(
         results={
-            "seconds": round(alert_rig.clock() - began),
+            "seconds": round(clock() - began),
             "releases_moved": moves,
             "false_alerts": len(false),
             "named": false,

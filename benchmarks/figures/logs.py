@@ -14,7 +14,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from ansible_collections.evenkeel.platform.benchmarks import log_rig
+from ansible_collections.evenkeel.platform.benchmarks import log_rig, rig
 from ansible_collections.evenkeel.platform.benchmarks.result import Measured, NotMeasured
 
 LINES = 200_000
@@ -86,7 +86,7 @@ def loki_ingest(folder: Path) -> Measured:
         for number in range(LINES):
             logs.write(text_of(number) + "\n")
         written = time.monotonic() - began
-        arrived = log_rig.waits_for(lambda: counted(logs) >= LINES, LIMIT_SECONDS)
+        arrived = rig.until(lambda: counted(logs) >= LINES, LIMIT_SECONDS, 0.2)
         seconds = time.monotonic() - began
         programs = {"loki": logs.loki.process, "agent": logs.agent.process}
         used = {name: round(processor_seconds(process), 1) for name, process in programs.items()}

@@ -26,16 +26,15 @@ from ansible_collections.evenkeel.platform.benchmarks.alert_rig import (
     Fault,
     Told,
     batches,
-    clock,
     drive,
     firing,
     plant,
     received,
     told,
     waits,
-    waits_for,
     watch,
 )
+from ansible_collections.evenkeel.platform.benchmarks.panels import clock
 from ansible_collections.evenkeel.platform.tests import shop
 
 MAINTENANCE = "playbooks/maintenance.yml"
@@ -165,13 +164,13 @@ def test_maintenance_page_that_is_left_up_is_told(folder: Path, seconds: dict[st
     up = rig.play(MAINTENANCE, *hides, folder=folder)
     assert up.code == 0, up.tail()
     try:
-        found = waits_for(lambda: told("AppInMaintenance", "firing", since), waits()["AppInMaintenance"] * FACTOR + 120)
+        found = rig.until(lambda: told("AppInMaintenance", "firing", since), waits()["AppInMaintenance"] * FACTOR + 120)
     finally:
         ended = clock()
         down = rig.play(MAINTENANCE, *hides, "-e", "app_deploy_maintenance_enabled=false", folder=folder)
     assert down.code == 0, down.tail()
     assert found, f"AppInMaintenance: nothing reached the receiver; firing: {sorted(firing())}"
-    over = waits_for(lambda: told("AppInMaintenance", "resolved", ended), 240)
+    over = rig.until(lambda: told("AppInMaintenance", "resolved", ended), 240)
     assert over, f"AppInMaintenance: its end was not told; firing: {sorted(firing())}"
     seconds["AppInMaintenance"] = {"fired": found[0]["at"] - since, "resolved": over[0]["at"] - ended}
 
@@ -182,12 +181,12 @@ def test_stale_backup_is_told(seconds: dict[str, dict[str, float]]) -> None:
     since = clock()
     plant(Fault("BackupStale", "data1", aged, "", 0, 0))
     try:
-        found = waits_for(lambda: told("BackupStale", "firing", since), 300 * FACTOR + 30 + SLACK_SECONDS)
+        found = rig.until(lambda: told("BackupStale", "firing", since), 300 * FACTOR + 30 + SLACK_SECONDS)
     finally:
         ended = clock()
         rig.on_hosts("data1", f"{PRELUDE}unset_option shop\nbackup metrics shop", 120)
     assert found, f"BackupStale: nothing reached the receiver; firing: {sorted(firing())}"
-    over = waits_for(lambda: told("BackupStale", "resolved", ended), 180)
+    over = rig.until(lambda: told("BackupStale", "resolved", ended), 180)
     assert over, f"BackupStale: its end was not told; firing: {sorted(firing())}"
     seconds["BackupStale"] = {"fired": found[0]["at"] - since, "resolved": over[0]["at"] - ended}
 
@@ -195,7 +194,7 @@ def test_stale_backup_is_told(seconds: dict[str, dict[str, float]]) -> None:
 def test_dead_man_is_told_until_prometheus_dies() -> None:
     """The silence of Watchdog is what somebody outside notices."""
 
-    assert waits_for(lambda: received("/deadman", clock() - 30), 60)
+    assert rig.until(lambda: received("/deadman", clock() - 30), 60)
     rig.on_hosts("data1", "docker stop monitoring-prometheus-1")
     try:
         # Alertmanager forgets the alert five minutes after it last heard of it.
@@ -203,7 +202,7 @@ def test_dead_man_is_told_until_prometheus_dies() -> None:
         assert received("/deadman", clock() - 20) == []
     finally:
         rig.on_hosts("data1", "docker start monitoring-prometheus-1")
-    assert waits_for(lambda: received("/deadman", clock() - 10), 120)
+    assert rig.until(lambda: received("/deadman", clock() - 10), 120)
 
 
 def test_disk_that_fills_is_told(filling: float, seconds: dict[str, dict[str, float]]) -> None:
@@ -219,10 +218,10 @@ def test_disk_that_fills_is_told(filling: float, seconds: dict[str, dict[str, fl
             == ("HostDiskFills", "/srv/filling", status)
         ]
 
-    found = waits_for(lambda: of_this_one("firing", filling), filling + 2100 - clock())
+    found = rig.until(lambda: of_this_one("firing", filling), filling + 2100 - clock())
     ended = clock()
     rig.on_hosts("app2", FILLED)
     assert found, f"HostDiskFills: nothing reached the receiver; firing: {sorted(firing())}"
-    over = waits_for(lambda: of_this_one("resolved", ended), 180)
+    over = rig.until(lambda: of_this_one("resolved", ended), 180)
     assert over, f"HostDiskFills: its end was not told; firing: {sorted(firing())}"
     seconds["HostDiskFills"] = {"fired": found[0]["at"] - filling, "resolved": over[0]["at"] - ended}

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.evenkeel.platform.benchmarks.log_rig import MISSING, Logs, get, waits_for
+from ansible_collections.evenkeel.platform.benchmarks import rig
+from ansible_collections.evenkeel.platform.benchmarks.log_rig import MISSING, Logs, get
 
 CANARY = "canary-4711"
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -46,8 +47,8 @@ def test_line_has_its_names_and_no_secret(logs: Logs) -> None:
     logs.write(json.dumps(told) + "\n")
     logs.write("first half, ")
     logs.write("second half\n")
-    found = waits_for(lambda: len(lines := logs.read('{host_name="app1"}')) == 2 and lines, 30)
-    (names, line), (_names, joined) = sorted(found, key=lambda one: "level" not in one[1])
+    found = rig.until(lambda: len(lines := logs.read('{host_name="app1"}')) == 2 and lines, 30)
+    (names, line), (_names, joined) = sorted(found or [], key=lambda one: "level" not in one[1])
     assert CANARY not in str(found)
     assert json.loads(line)["message"] == "no, ****"
     assert joined == "first half, second half"
@@ -72,7 +73,7 @@ def test_nothing_is_lost_while_loki_is_away_and_the_agent_is_killed(logs: Logs) 
         found = [line for line in get(figures)[1].splitlines() if line.startswith(waiting)]
         return bool(found) and float(found[0].split()[-1]) > 0
 
-    assert waits_for(waits, 20), get(figures)[1]
+    assert rig.until(waits, 20), get(figures)[1]
     logs.agent.stop(signal.SIGKILL)
     for number in range(1000, 2000):
         logs.write(f"line {number}\n", "shop-background", "worker")
@@ -82,7 +83,7 @@ def test_nothing_is_lost_while_loki_is_away_and_the_agent_is_killed(logs: Logs) 
     def numbers() -> list[int]:
         return sorted(int(line.split()[1]) for _names, line in logs.read('{service_name="worker"}'))
 
-    found = waits_for(lambda: set(read := numbers()) == set(range(2000)) and read, 60)
+    found = rig.until(lambda: set(read := numbers()) == set(range(2000)) and read, 60)
     assert found, numbers()
     # What had been sent when the agent was killed, and its place in the file not yet kept, is sent again.
     assert [number for number in found if number >= 1000] == list(range(1000, 2000))
@@ -104,10 +105,10 @@ def test_what_is_older_than_its_days_is_deleted(tmp_path: Path) -> None:
         # The compactor looks at what is on the disk, and gets the index at a start.
         flush = urllib.request.Request(f"{logs.url}/flush", b"", method="POST")
         urllib.request.urlopen(flush, timeout=5).close()
-        assert waits_for(lambda: kept() == 2, 30)
+        assert rig.until(lambda: kept() == 2, 30)
         logs.loki.stop()
         logs.loki.start(*hurry)
-        assert waits_for(lambda: kept() == 1, 180)
+        assert rig.until(lambda: kept() == 1, 180)
         logs.loki.stop()
         logs.loki.start(*hurry)
         assert logs.read('{service_name="old"}', days=6) == []

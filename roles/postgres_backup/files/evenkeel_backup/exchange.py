@@ -289,6 +289,9 @@ def bucket(
 
             def undo() -> None:
                 if pushing:
+                    # Part of it may run by now, and would write between the objects that go back.
+                    with contextlib.suppress(BackupFailure):
+                        job.hook("stop_app")
                     store.push(before)
                 job.hook("start_app")
 
