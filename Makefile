@@ -121,7 +121,8 @@ bench: ## measure FIGURE, or every figure
 
 .PHONY: watch-lab
 watch-lab: ## have the lab that is up watched, with a receiver on data1
-	@$(PLAY) tests/faults/watch.yml
+	@$(PLAY) lab/watch.yml
+	@$(PLAY) site.yml --tags monitoring
 
 .PHONY: pictures
 pictures: ## draw the dashboards from what the watched lab shows

@@ -81,14 +81,19 @@ def monitoring_stack(options: Options) -> Options:
     }
 
 
+def monitoring_public_ports(urls: dict[str, str]) -> list[str]:
+    """Return the ports on which the edges ask what people look at."""
+    return _monitoring_stack.public_ports(urls)
+
+
 def monitoring_ports(options: Options, described: list) -> list[str]:
     """Return the ports of the apps that tell figures, as ranges for the firewall."""
     return _scrape.port_ranges(described, options.get("apps") or [])
 
 
-def monitoring_problems(options: Options, apps: list, disk_gigabytes: float = 0) -> list[str]:
+def monitoring_problems(options: Options, apps: list, disk_gigabytes: float = 0, hosts: list | None = None) -> list[str]:
     """Return one sentence for each thing that cannot work."""
-    return _monitoring_stack.problems(options, apps, float(disk_gigabytes)) + _log_agent.problems(options)
+    return _monitoring_stack.problems(options, apps, float(disk_gigabytes), hosts) + _log_agent.problems(options)
 
 
 def slo_rules(slos: list) -> Options:
@@ -107,6 +112,7 @@ class FilterModule:
             "monitoring_expected": monitoring_expected,
             "monitoring_ports": monitoring_ports,
             "monitoring_problems": monitoring_problems,
+            "monitoring_public_ports": monitoring_public_ports,
             "monitoring_prometheus": monitoring_prometheus,
             "monitoring_rules": monitoring_rules,
             "monitoring_stack": monitoring_stack,

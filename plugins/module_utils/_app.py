@@ -19,6 +19,7 @@ from ansible_collections.evenkeel.platform.plugins.module_utils import _compose_
 
 COLOURS = ("blue", "green")
 KINDS = ("web", "worker", "singleton", "scheduled")
+OTLP_PORT = 4318
 
 SERVICE_DEFAULTS: dict[str, t.Any] = {
     "kind": "web",
@@ -211,19 +212,36 @@ def _with_volumes(definition: dict[str, t.Any]) -> dict[str, t.Any]:
     return definition
 
 
+def _traced(service: dict[str, t.Any], app: dict[str, t.Any], address: str, **more: str) -> dict[str, str]:
+    """Where a service that tells its traces sends them, in the words that every SDK of OpenTelemetry reads.
+
+    The agent of each host takes OTLP over HTTP on the host's private address.
+    """
+    if not service.get("traces"):
+        return {}
+    names = {"service.namespace": app["name"], "service.version": app["release"], **more}
+    return {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{f'[{address}]' if ':' in address else address}:{OTLP_PORT}",
+        "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+        "OTEL_SERVICE_NAME": service["name"],
+        "OTEL_RESOURCE_ATTRIBUTES": ",".join(f"{key}={value}" for key, value in names.items()),
+    }
+
+
 def colour_stack(app: dict[str, t.Any], colour: str, ports: dict[str, t.Any], address: str) -> dict[str, t.Any]:
     """The Compose definition of all web services of one colour on the host with *address*."""
     services = {}
     for service in services_of(app, "web"):
         for number in range(1, service["replicas"] + 1):
-            container = _container(service, app, {"EVENKEEL_COLOUR": colour})
+            told = _traced(service, app, address, colour=colour)
+            container = _container(service, app, {"EVENKEEL_COLOUR": colour, **told})
             container["ports"] = [f"{address}:{ports[service['name']][colour][number - 1]}:{service['port']}"]
             services[f"{service['name']}-{number}"] = container
     return _with_volumes({"name": f"{app['name']}-{colour}", "services": services})
 
 
-def background_stack(app: dict[str, t.Any], host: str, app_hosts: list[str]) -> dict[str, t.Any]:
-    """The Compose definition of what runs beside the colours on *host*: workers, singletons, scheduled jobs.
+def background_stack(app: dict[str, t.Any], host: str, app_hosts: list[str], address: str) -> dict[str, t.Any]:
+    """The Compose definition of what runs beside the colours on *host*, at *address*: workers, singletons, jobs.
 
     Container names are fixed, so that the engine itself refuses a second one of a name.
     """
@@ -232,7 +250,7 @@ def background_stack(app: dict[str, t.Any], host: str, app_hosts: list[str]) -> 
         if service["kind"] != "worker" and home_of(service, app_hosts) != host:
             continue
         for number in range(1, service["replicas"] + 1):
-            container = _container(service, app, {"EVENKEEL_HOST": host})
+            container = _container(service, app, {"EVENKEEL_HOST": host, **_traced(service, app, address)})
             name = service["name"] if number == 1 else f"{service['name']}-{number}"
             container["container_name"] = f"{app['name']}-{name}"
             if service["kind"] == "scheduled":

@@ -10,6 +10,7 @@ Pure functions over the options of the role, given as one mapping without the ro
 from __future__ import annotations
 
 import json
+import re
 import typing as t
 
 from ansible_collections.evenkeel.platform.plugins.module_utils import _alerting, _compose_policy, _slo
@@ -33,6 +34,10 @@ PACKS = (
     "singleton",
     "monitoring",
 )
+# Parts that have a retention of their own beside Prometheus'.
+KEEPS_MORE = ("loki", "jaeger")
+# Where people look, by part.
+SEEN = {"prometheus": 9090, "alertmanager": 9093, "grafana": 3000, "jaeger": 16686}
 UNASKED = "Its image holds no program that could ask; the role asks it from outside, and TargetGone watches it."
 Options = t.Mapping[str, t.Any]
 
@@ -67,13 +72,31 @@ def _settings(options: Options, part: str) -> str:
     return f"{options['base_dir']}/{part}:/etc/evenkeel:ro"
 
 
+def _seen(options: Options, part: str) -> list[str]:
+    """Where a part listens for people: loopback, and the private address where the edges lead to it."""
+    port = SEEN[part]
+    addresses = ["127.0.0.1", *([options["address"]] if (options.get("public_urls") or {}).get(part) else [])]
+    return [f"{f'[{address}]' if ':' in address else address}:{port}:{port}" for address in addresses]
+
+
+def _linked(options: Options, part: str) -> list[str]:
+    """How a part of Prometheus' family is told what stands in its links."""
+    url = (options.get("public_urls") or {}).get(part)
+    return [f"--web.external-url={url}"] if url else []
+
+
+def public_ports(urls: t.Mapping[str, str]) -> list[str]:
+    """The ports that the edges ask."""
+    return sorted(str(SEEN[part]) for part in urls if part in SEEN)
+
+
 def _health(*words: str) -> dict[str, t.Any]:
     return {"test": ["CMD", *words], "interval": "15s", "timeout": "5s", "retries": 4, "start_period": "60s"}
 
 
 def definition(options: Options) -> dict[str, t.Any]:
     """The stack as in a compose file."""
-    retention = options["prometheus_retention"]
+    retention, public = options["prometheus_retention"], options.get("public_urls") or {}
     services = {
         "prometheus": _service(
             options,
@@ -83,8 +106,9 @@ def definition(options: Options) -> dict[str, t.Any]:
                 "--storage.tsdb.path=/prometheus",
                 f"--storage.tsdb.retention.time={int(retention['days'])}d",
                 f"--storage.tsdb.retention.size={int(retention['gigabytes'])}GB",
+                *_linked(options, "prometheus"),
             ],
-            ports=["127.0.0.1:9090:9090"],
+            ports=_seen(options, "prometheus"),
             volumes=["prometheus:/prometheus", _settings(options, "prometheus")],
             healthcheck=_health("promtool", "check", "ready", "--url=http://127.0.0.1:9090"),
         ),
@@ -96,8 +120,9 @@ def definition(options: Options) -> dict[str, t.Any]:
                 "--storage.path=/alertmanager",
                 "--cluster.listen-address=",
                 "--enable-feature=receiver-name-in-metrics",
+                *_linked(options, "alertmanager"),
             ],
-            ports=["127.0.0.1:9093:9093"],
+            ports=_seen(options, "alertmanager"),
             volumes=["alertmanager:/alertmanager", _settings(options, "alertmanager")],
             healthcheck=_health("amtool", "--alertmanager.url=http://127.0.0.1:9093", "cluster", "show"),
         ),
@@ -131,16 +156,28 @@ def definition(options: Options) -> dict[str, t.Any]:
                 "GF_USERS_ALLOW_SIGN_UP": "false",
                 "GF_SECURITY_DISABLE_GRAVATAR": "true",
                 "GF_SECURITY_COOKIE_SAMESITE": "strict",
+                **({"GF_SERVER_ROOT_URL": public["grafana"]} if public.get("grafana") else {}),
             },
-            ports=["127.0.0.1:3000:3000"],
+            ports=_seen(options, "grafana"),
             volumes=["grafana:/var/lib/grafana", _settings(options, "grafana")],
             healthcheck=_health("wget", "-q", "--spider", "http://127.0.0.1:3000/api/health"),
         )
         volumes["grafana"] = {}
     if options.get("jaeger_enabled"):
         services["jaeger"] = _service(
-            options, "jaeger", ports=["127.0.0.1:16686:16686", f"{options['address']}:14317:4317"]
+            options,
+            "jaeger",
+            command=["--config", "/etc/evenkeel/current/jaeger.yml"],
+            ports=[
+                *_seen(options, "jaeger"),
+                "127.0.0.1:13134:13133",
+                f"{options['address']}:14317:4317",
+            ],
+            # The one folder of its image that its user may write to, so that a fresh volume is that user's as well.
+            volumes=["jaeger:/tmp", _settings(options, "jaeger")],
         )
+        del services["jaeger"]["tmpfs"]
+        volumes["jaeger"] = {}
     for one in options.get("postgresql") or []:
         services[f"postgresql-{one['name']}"] = _service(
             options,
@@ -199,7 +236,9 @@ def _secret(name: str, service: str, uid: int, value: str) -> dict[str, t.Any]:
 # -- what cannot be meant ----------------------------------------------------
 
 
-def problems(options: Options, apps: t.Collection[str], disk_gigabytes: float = 0) -> list[str]:
+def problems(
+    options: Options, apps: t.Collection[str], disk_gigabytes: float = 0, hosts: t.Collection[str] | None = None
+) -> list[str]:
     """Return one sentence for everything that cannot work, before anything is changed."""
     found = _alerting.problems(
         options.get("receivers") or [],
@@ -224,6 +263,20 @@ def problems(options: Options, apps: t.Collection[str], disk_gigabytes: float = 
         if not one.get("password"):
             where = f"{one['name']} of monitoring_postgresql"
             found.append(_sentence("password", where, "none", "that of its user", "Set password, from your vault"))
+        home = (one.get("admin") or {}).get("host")
+        if home and hosts is not None and home not in hosts:
+            where = f"{one['name']} of monitoring_postgresql"
+            remedy = "Set admin.host, or leave admin out and make the user by hand"
+            found.append(_sentence("admin.host", where, home, "a host of the inventory", remedy))
+    for part, url in (options.get("public_urls") or {}).items():
+        where = f"{part} of monitoring_public_urls"
+        if part not in SEEN:
+            found.append(_sentence("part", where, part, "one of " + ", ".join(SEEN), "Name one"))
+        elif part not in parts(options):
+            found.append(_sentence("part", where, "it switched off", "it on", f"Set monitoring_{part}_enabled"))
+        if not re.fullmatch(r"https://[^/]+/?", str(url)):
+            need = "https:// and a name without a path, since a login goes with it"
+            found.append(_sentence("URL", where, str(url), need, "Set it"))
     if options.get("grafana_enabled") and not options.get("grafana_password"):
         found.append(_sentence("monitoring_grafana_password", "Grafana", "none", "one", "Set it, from your vault"))
     for one in options.get("apps") or []:
@@ -239,19 +292,21 @@ def problems(options: Options, apps: t.Collection[str], disk_gigabytes: float = 
 
 def _retention(options: Options, disk: float) -> list[str]:
     found = []
-    for name in ("prometheus_retention", "loki_retention"):
+    for name in ("prometheus_retention", *(f"{part}_retention" for part in KEEPS_MORE)):
         for key, value in (options.get(name) or {}).items():
             if float(value) <= 0:
                 where = f"monitoring_{name}"
                 found.append(_sentence(key, where, str(value), "above 0: nothing is kept for ever", f"Set {key}"))
     wanted = float((options.get("prometheus_retention") or {}).get("gigabytes") or 0)
-    wanted += float((options.get("loki_retention") or {}).get("gigabytes") or 0) if options.get("loki_enabled") else 0
+    for part in KEEPS_MORE:
+        if options.get(f"{part}_enabled"):
+            wanted += float((options.get(f"{part}_retention") or {}).get("gigabytes") or 0)
     if disk and wanted > 0.8 * disk:
         found.append(
             _sentence(
                 "retention",
                 "the disk of the data",
-                f"{wanted:g} GB of monitoring_prometheus_retention and monitoring_loki_retention",
+                f"{wanted:g} GB of monitoring_prometheus_retention and those of Loki and Jaeger",
                 f"at most {0.8 * disk:.0f} GB, four fifths of what is free or theirs already",
                 "Set gigabytes lower, or enlarge the disk",
             )

@@ -20,8 +20,8 @@ author: The Evenkeel authors (@evenkeel)
 options:
   files:
     description:
-      - Content of each file by its path below O(config_dir). C(conf.d/50-app-*.cfg) that are not named here are
-        removed; other files that stand there are kept and checked with the rest.
+      - Content of each file by its path below O(config_dir). C(conf.d/50-app-*.cfg) and C(conf.d/20-sites.cfg) that
+        are not named here are removed; other files that stand there are kept and checked with the rest.
     type: dict
     required: true
   records:
@@ -135,6 +135,7 @@ ARGUMENT_SPEC = {
     "haproxy": {"type": "path", "default": "/usr/sbin/haproxy"},
     "service": {"type": "str", "default": "haproxy.service"},
 }
+OUR_FRAGMENTS = ("20-sites.cfg", "50-app-*.cfg")
 OURS = ("edge.json", "live.map", "moved.map", "maintenance.map", "routes-blue.map", "routes-green.map")
 
 
@@ -159,8 +160,9 @@ class Edge:
     def wanted(self) -> dict[Path, str | None]:
         """Every file with the content it is to have; nothing means that it is to go."""
         files: dict[Path, str | None] = {}
-        for path in sorted((self.config_dir / "conf.d").glob("50-app-*.cfg")):
-            files[path] = None
+        for pattern in OUR_FRAGMENTS:
+            for path in sorted((self.config_dir / "conf.d").glob(pattern)):
+                files[path] = None
         for name, content in self.module.params["files"].items():
             files[self.config_dir / name] = content
         for record in self.records:

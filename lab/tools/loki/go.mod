@@ -1,4 +1,4 @@
-// Loki for the lab, built by lab/steps/loki.yml. Its own replacements are repeated here, as those of a dependency count
+// Loki for the lab, built by lab/steps/go_program.yml. Its own replacements are repeated here, as those of a dependency count
 // for nothing.
 module evenkeel.invalid/lab/tools/loki
 

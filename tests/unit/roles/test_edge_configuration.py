@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import base64
 import http.server
 import importlib.machinery
 import importlib.util
@@ -124,9 +125,11 @@ class Edge:
     def status(self, path: str) -> Answer:
         return ask(self.ports["status"], path)
 
-    def public(self, before: bytes = b"", source: str = "127.0.0.1", headers: str = "") -> Answer:
+    def public(
+        self, before: bytes = b"", source: str = "127.0.0.1", headers: str = "", host: str = "shop.test"
+    ) -> Answer:
         context = ssl._create_unverified_context()
-        return ask(self.ports["https"], "/", context=context, before=before, source=source, headers=headers)
+        return ask(self.ports["https"], "/", context=context, before=before, source=source, headers=headers, host=host)
 
 
 def free_port() -> int:
@@ -154,12 +157,13 @@ def ask(
     before: bytes = b"",
     source: str = "127.0.0.1",
     headers: str = "",
+    host: str = "shop.test",
 ) -> Answer:
     """Send one request, with bytes before it as a proxy would send them."""
     with socket.create_connection(("127.0.0.1", port), 5, source_address=(source, 0)) as plain:
         plain.sendall(before)
         stream = context.wrap_socket(plain, server_hostname="shop.test") if context else plain
-        stream.sendall(f"GET {path} HTTP/1.1\r\nHost: shop.test\r\nConnection: close\r\n{headers}\r\n".encode())
+        stream.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{headers}\r\n".encode())
         data = b""
         while part := stream.recv(65536):
             data += part
@@ -217,12 +221,53 @@ def edge(backend: int, play: Play, tmp_path_factory: pytest.TempPathFactory) -> 
             ],
             "edge_trusted_proxies": ["127.0.0.5/32"],
             "edge_client_address_from": "proxy_protocol",
+            "edge_sites": [
+                {
+                    "name": "watch",
+                    "hosts": ["watch.test"],
+                    "servers": [{"address": "127.0.0.1", "port": backend}],
+                    "users": [{"name": "ann", "hash": hash_of("canary-4711")}],
+                },
+                {
+                    "name": "open",
+                    "hosts": ["open.test"],
+                    "servers": [{"address": "127.0.0.1", "port": backend}],
+                    "own_login": True,
+                },
+            ],
         }
     )
     (folder / "state" / "shop" / "live.map").write_text("shop blue:0:1.0:\n")
     found.start()
     yield found
     found.stop()
+
+
+def hash_of(word: str) -> str:
+    made = subprocess.run(["openssl", "passwd", "-6", "-stdin"], input=word, capture_output=True, text=True, check=True)
+    return made.stdout.strip()
+
+
+def login(word: str) -> str:
+    return f"Authorization: Basic {base64.b64encode(f'ann:{word}'.encode()).decode()}\r\n"
+
+
+def test_site_asks_for_its_login_and_keeps_it_from_the_program(edge: Edge) -> None:
+    assert edge.public(host="watch.test").status == 401
+    assert edge.public(host="watch.test", headers=login("something else")).status == 401
+    assert until(lambda: edge.public(host="watch.test", headers=login("canary-4711")).status == 200)
+    assert "authorization" not in json.loads(edge.public(host="watch.test", headers=login("canary-4711")).body)
+
+
+def test_site_with_a_login_of_its_own_gets_what_was_sent(edge: Edge) -> None:
+    assert until(lambda: edge.public(host="open.test").status == 200)
+    assert "authorization" in json.loads(edge.public(host="open.test", headers=login("canary-4711")).body)
+
+
+def test_site_answers_over_tls_alone(edge: Edge) -> None:
+    answer = ask(edge.ports["http"], "/", host="watch.test", headers=login("canary-4711"))
+    assert answer.status == 308
+    assert answer.headers["location"].startswith("https://watch.test:")
 
 
 def test_certificate_from_files_is_served(edge: Edge) -> None:

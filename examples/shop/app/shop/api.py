@@ -21,7 +21,7 @@ import uvicorn  # noqa: E402
 from fastapi import FastAPI, Request, WebSocket, WebSocketDisconnect  # noqa: E402
 from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse  # noqa: E402
 
-from shop import build, faults, logs, metrics, orders, settings, stores, trace  # noqa: E402
+from shop import build, faults, logs, metrics, orders, settings, spans, stores, trace  # noqa: E402
 
 log = logging.getLogger("shop.api")
 
@@ -75,7 +75,7 @@ class Frame:
         if scope["type"] not in ("http", "websocket"):
             await self.inner(scope, receive, send)
             return
-        started = time.perf_counter()
+        started, began = time.perf_counter(), time.time()
         headers = dict(scope["headers"])
         span = trace.continued(headers.get(b"traceparent", b"").decode("latin-1"))
         trace.current.set(span)
@@ -119,6 +119,11 @@ class Frame:
             method = method if method in ("GET", "HEAD", "POST", "WEBSOCKET") else "OTHER"
             requests.add(method, path, str(status))
             latency.observe(seconds, path)
+            if scope["path"] not in QUIET:
+                spans.ended(
+                    span, f"{method} {path}", spans.SERVER, began, seconds, status >= 500,
+                    **{"http.request.method": method, "http.route": path, "http.response.status_code": status},
+                )  # fmt: skip
             log.log(
                 logging.DEBUG if scope["path"] in QUIET else logging.INFO,
                 "request",

@@ -9,13 +9,18 @@ import re
 import secrets
 from typing import NamedTuple
 
+from shop import settings
+
 _PATTERN = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
+# The share of traces that are kept, of those that begin here.
+KEPT = settings.number("OTEL_TRACES_SAMPLER_ARG", 1.0, 0.0, 1.0)
 
 
 class Span(NamedTuple):
     trace_id: str
     span_id: str
     flags: str = "01"
+    parent_id: str = ""
 
     def header(self) -> str:
         return f"00-{self.trace_id}-{self.span_id}-{self.flags}"
@@ -34,10 +39,13 @@ def parse(header: str) -> Span | None:
 
 
 def continued(header: str = "") -> Span:
-    """A span of our own, in the caller's trace if the caller named one."""
+    """A span of our own, in the caller's trace if the caller named one; else one trace in so many is to be kept."""
     parent = parse(header)
     own = secrets.token_hex(8)
-    return Span(parent.trace_id, own, parent.flags) if parent else Span(secrets.token_hex(16), own)
+    if parent:
+        return Span(parent.trace_id, own, parent.flags, parent.span_id)
+    trace_id = secrets.token_hex(16)
+    return Span(trace_id, own, "01" if int(trace_id[-8:], 16) < KEPT * 2**32 else "00")
 
 
 current: contextvars.ContextVar[Span | None] = contextvars.ContextVar("span", default=None)

@@ -22,7 +22,7 @@ signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 import asyncpg  # noqa: E402
 import redis.exceptions  # noqa: E402
 
-from shop import build, health, logs, metrics, settings, stores, trace  # noqa: E402
+from shop import build, health, logs, metrics, settings, spans, stores, trace  # noqa: E402
 
 OWN = f"shop:processing:{socket.gethostname()}"
 ALIVE = f"shop:worker:{socket.gethostname()}"
@@ -91,11 +91,14 @@ class Worker:
             self.log.error("job is no job: dropped", extra={"job": text[:200]})
             self.jobs.add("unreadable")
             return
-        trace.current.set(trace.continued(str(job.get("traceparent", ""))))
+        span = trace.continued(str(job.get("traceparent", "")))
+        trace.current.set(span)
+        started, began = time.perf_counter(), time.time()
         await asyncio.sleep(self.job_seconds)
         async with self.database.connection(patience=30) as connection:
             result = await connection.execute(MARK, seq, build.RELEASE)
         self.jobs.add("processed" if result == "UPDATE 1" else "nothing to do")
+        spans.ended(span, "job", spans.CONSUMER, began, time.perf_counter() - started, **{"shop.order": seq})
         self.log.info("job done", extra={"seq": seq, "order_id": job.get("id"), "result": result})
 
     async def round(self) -> None:

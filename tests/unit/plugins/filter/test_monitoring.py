@@ -38,6 +38,7 @@ OPTIONS: dict[str, Any] = {
     "grafana_enabled": True,
     "grafana_password": CANARY,
     "jaeger_enabled": True,
+    "jaeger_retention": {"days": 3, "gigabytes": 5},
     "packs": ["host"],
     "receivers": [{"name": "team", "kind": "webhook", "secret": f"http://192.0.2.9/{CANARY}"}],
     "receiver": "team",
@@ -209,6 +210,15 @@ def test_nothing_listens_on_every_address() -> None:
             assert port.startswith(("127.0.0.1:", "192.0.2.31:"))
 
 
+def test_a_part_that_the_edges_lead_to_listens_on_the_private_address_and_says_its_name() -> None:
+    urls = {"prometheus": "https://watch.example.com"}
+    services = monitoring.monitoring_stack({**OPTIONS, "public_urls": urls})["definition"]["services"]
+    assert services["prometheus"]["ports"] == ["127.0.0.1:9090:9090", "192.0.2.31:9090:9090"]
+    assert "--web.external-url=https://watch.example.com" in services["prometheus"]["command"]
+    assert services["alertmanager"]["ports"] == ["127.0.0.1:9093:9093"]
+    assert monitoring.monitoring_public_ports(urls) == ["9090"]
+
+
 @pytest.mark.parametrize(
     ("changed", "sentences"),
     [
@@ -216,18 +226,21 @@ def test_nothing_listens_on_every_address() -> None:
         pytest.param({"packs": ["hosts"]}, ["monitoring_packs on the rules: found hosts"], id="pack"),
         pytest.param({"wait_factor": 0}, ["monitoring_wait_factor"], id="factor"),
         pytest.param({"postgresql": [{**OPTIONS["postgresql"][0], "password": ""}]}, ["password on shop"], id="password"),
+        pytest.param({"postgresql": [{**OPTIONS["postgresql"][0], "admin": {"host": "data9"}}]}, ["admin.host on shop of monitoring_postgresql: found data9"], id="admin"),
         pytest.param({"redis": OPTIONS["redis"] * 2}, ["shop of monitoring_redis: found it 2 times"], id="twice"),
         pytest.param({"grafana_password": ""}, ["monitoring_grafana_password on Grafana"], id="Grafana"),
+        pytest.param({"public_urls": {"blackbox": "https://b.example.com", "jaeger": "http://j.example.com/x"}}, ["found blackbox, need one of prometheus", "URL on jaeger"], id="public"),
+        pytest.param({"public_urls": {"jaeger": "https://j.example.com"}, "jaeger_enabled": False}, ["found it switched off"], id="public and off"),
         pytest.param({"apps": [{"name": "other"}]}, ["found other, need shop"], id="app"),
         pytest.param({"probes": [{**OPTIONS["probes"][0], "app": "other"}]}, ["app on shop of monitoring_probes"], id="probe"),
         pytest.param({"loki_retention": {"days": 0}}, ["nothing is kept for ever"], id="for ever"),
-        pytest.param({"prometheus_retention": {"days": 1, "gigabytes": 200}}, ["found 210 GB", ], id="disk"),
+        pytest.param({"prometheus_retention": {"days": 1, "gigabytes": 200}}, ["found 215 GB"], id="disk"),
         pytest.param({"slos": [{"name": "a", "app": "shop", "kind": "x"}]}, ["kind on SLO a"], id="SLO"),
         pytest.param({"receiver": "x", "packs": ["y"]}, ["found x", "found y"], id="all at once"),
     ],
 )  # fmt: skip
 def test_every_problem_is_named(changed: dict[str, Any], sentences: list[str]) -> None:
-    found = monitoring.monitoring_problems({**OPTIONS, **changed}, ["shop"], 100)
+    found = monitoring.monitoring_problems({**OPTIONS, **changed}, ["shop"], 100, ["data1"])
     assert len(found) == len(sentences), found
     for sentence, part in zip(found, sentences, strict=True):
         assert sentence.startswith("monitoring: ")

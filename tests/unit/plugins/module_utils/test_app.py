@@ -168,7 +168,7 @@ def test_functions_change_none_of_their_arguments():
     ports = _app.allocate_ports(full)
     frozen = copy.deepcopy((full, ports))
     _app.colour_stack(full, "blue", ports, "10.0.0.21")
-    _app.background_stack(full, "app1", ["app1"])
+    _app.background_stack(full, "app1", ["app1"], "10.0.0.21")
     _app.edge_record(full, ports, HOSTS, "blue")
     _app.content(full, {})
     assert described == kept
@@ -188,8 +188,20 @@ def test_a_singleton_is_at_home_on_one_host_only():
     full = _app.complete(
         app(service(), service("bot", kind="singleton", host="app2"), service("worker", kind="worker"))
     )
-    homes = {host: list(_app.background_stack(full, host, ["app1", "app2"])["services"]) for host in ("app1", "app2")}
+    homes = {host: list(_app.background_stack(full, host, ["app1", "app2"], "10.0.0.21")["services"]) for host in ("app1", "app2")}
     assert homes == {"app1": ["worker"], "app2": ["bot", "worker"]}
+
+
+def test_a_service_that_tells_traces_finds_the_agent_of_its_host():
+    full = _app.complete(app(service(traces=True), service("worker", kind="worker", traces=True), service("web")))
+    side = _app.colour_stack(full, "green", _app.allocate_ports(full), "fd00::21")["services"]
+    told = side["api-1"]["environment"]
+    assert told["OTEL_EXPORTER_OTLP_ENDPOINT"] == "http://[fd00::21]:4318"
+    assert told["OTEL_RESOURCE_ATTRIBUTES"] == "service.namespace=shop,service.version=1.0,colour=green"
+    beside = _app.background_stack(full, "app1", ["app1"], "10.0.0.21")["services"]["worker"]["environment"]
+    assert beside["OTEL_EXPORTER_OTLP_ENDPOINT"] == "http://10.0.0.21:4318"
+    assert beside["OTEL_SERVICE_NAME"] == "worker"
+    assert not [name for name in side["web-1"]["environment"] if name.startswith("OTEL")]
 
 
 def test_the_edge_keeps_what_the_other_colour_still_needs():

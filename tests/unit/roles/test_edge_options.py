@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The Evenkeel authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the role edge makes of the options of its floating address."""
+"""What the role edge makes of its options for a floating address and for sites, and what it refuses."""
 
 from __future__ import annotations
 
@@ -55,6 +55,13 @@ CASES: dict[str, dict[str, Any]] = {
         "edge_public_addresses": ["192.0.2.10"],
     },
     "words": {"edge_floating_address": "the first"},
+    "sites": {
+        "edge_sites": [
+            {"name": "Watch", "hosts": [], "servers": []},
+            {"name": "a", "hosts": ["a.test"], "servers": [{}], "users": [{"name": "ann", "hash": "plain"}]},
+            {"name": "b", "hosts": ["a.test"], "servers": [{}], "own_login": True},
+        ]
+    },
     "alone": {"edge_floating_address": "192.0.2.80", "edge_group": "nobody"},
 }
 
@@ -115,11 +122,22 @@ def test_off_by_default(rendered: dict[str, Rendered]) -> None:
         ("wrong", ["of two families", "need :: among them", "found router id 256"]),
         ("words", ["found the first, need an address such as 192.0.2.80/24"]),
         ("alone", ["found no other edge"]),
+        (
+            "sites",
+            [
+                "need one of small letters",
+                "found 0 public names and 0 servers",
+                "found nobody who may log in",
+                "found no hash for user ann",
+                "site b on sites: found a.test, which site a has",
+            ],
+        ),
     ],
 )
 def test_every_problem_is_named(rendered: dict[str, Rendered], case: str, sentences: list[str]) -> None:
     problems = rendered[case].problems
     assert len(problems) == len(sentences), problems
     for sentence, problem in zip(sentences, problems, strict=True):
-        assert problem.startswith(f"edge: floating address on {case}: ")
+        assert problem.startswith("edge: ")
+        assert f" on {case}: found " in problem
         assert sentence in problem
