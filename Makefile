@@ -122,7 +122,7 @@ bench: ## measure FIGURE, or every figure
 .PHONY: watch-lab
 watch-lab: ## have the lab that is up watched, with a receiver on data1
 	@$(PLAY) lab/watch.yml
-	@$(PLAY) site.yml --tags monitoring
+	@$(PLAY) site.yml --tags edge,monitoring
 
 .PHONY: pictures
 pictures: ## draw the dashboards from what the watched lab shows

@@ -10,6 +10,7 @@ import base64
 import gzip
 import json
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -17,6 +18,33 @@ from ansible_collections.evenkeel.platform.benchmarks import rig
 from ansible_collections.evenkeel.platform.docs import dashboards
 
 HOST = "data1"
+# So long a time is looked at for what moves.
+LOOKED_BACK_SECONDS = 5400
+# The longest range that a panel's query averages over, and the time after which Prometheus forgets a figure.
+EMPTY_SECONDS = 660
+# Budgets are over hours and days, and are meant to outlive an exporter.
+OUTLIVES = {"slo"}
+# They count what is missing, and so show most when everything is.
+OF_WHAT_IS_MISSING = {"Alerts that fire", "Targets that do not answer"}
+# What an objective says of itself is the same as long as nobody changes it.
+CONSTANT = {"Objective"}
+# All that tells figures and lines; Prometheus and Loki stay, to be asked.
+STOP = """
+systemctl stop prometheus-node-exporter.service evenkeel-metrics.timer otelcol.service 2>/dev/null
+docker stop $(docker ps --quiet --filter name=monitoring- | grep -v -x -e "$(docker ps -q -f name=monitoring-loki)") \
+    2>/dev/null
+systemctl stop haproxy.service 2>/dev/null
+docker pause $(docker ps --quiet --filter name=shop-) 2>/dev/null
+docker start monitoring-prometheus-1 2>/dev/null
+true
+"""
+START = """
+docker unpause $(docker ps --all --quiet --filter status=paused) 2>/dev/null
+systemctl start haproxy.service 2>/dev/null
+docker start $(docker ps --all --quiet --filter name=monitoring-) 2>/dev/null
+systemctl start prometheus-node-exporter.service evenkeel-metrics.timer otelcol.service 2>/dev/null
+true
+"""
 # Runs on the host that watches: its ports are open there alone. Reads [base, path, parameters] lists, answers in order;
 # a query that is refused or a server that is not there is an answer with an error.
 ASK = r"""
@@ -32,7 +60,7 @@ for base, path, words in json.loads(gzip.decompress(base64.b64decode(sys.argv[1]
         answers.append({"error": str(gone)})
 print(base64.b64encode(gzip.compress(json.dumps(answers).encode())).decode())
 """
-PROMETHEUS, LOKI = "http://127.0.0.1:9090/api/v1/", "http://127.0.0.1:3100/loki/api/v1/"
+PROMETHEUS, LOKI = "http://127.0.0.1:9090/api/v1/", f"http://{HOST}:3100/loki/api/v1/"
 
 
 @dataclass(frozen=True)
@@ -127,3 +155,46 @@ def switches(begin: float, end: float) -> list[float]:
     words = {"query": str(dashboards.SWITCHES["expr"]), "start": f"{begin:.3f}", "end": f"{end:.3f}", "step": "15"}
     (answer,) = ask([(PROMETHEUS, "query_range", words)])
     return sorted(float(one["values"][0][0]) for one in answer) if isinstance(answer, list) else []
+
+
+# What a panel shows, judged
+
+
+@dataclass(frozen=True)
+class Seen:
+    """All panels: over the time that is looked back, and once nothing tells its figures any more."""
+
+    before: dict[tuple[str, str], Shown]
+    silent: dict[tuple[str, str], Shown]
+
+    def has_data(self, board: str, title: str) -> bool:
+        return bool(self.before[board, title].series)
+
+    def moved(self, board: str, title: str) -> bool:
+        """Whether some series changed its value; one that comes or goes has changed as well."""
+        most = max(len(line.points) for one in self.before.values() for line in one.series)
+        return any(line.moves or len(line.points) < most for line in self.before[board, title].series)
+
+    def fell_empty(self, board: str, title: str) -> bool:
+        return not self.silent[board, title].series
+
+
+def by_panel(every: list[Shown]) -> dict[tuple[str, str], Shown]:
+    return {(one.board, one.panel.title): one for one in every}
+
+
+def looked_back() -> dict[tuple[str, str], Shown]:
+    """What every panel showed until now."""
+    end = clock()
+    return by_panel(shown(end - LOOKED_BACK_SECONDS, end, 360))
+
+
+def silenced() -> dict[tuple[str, str], Shown]:
+    """Stop all that tells figures and lines, wait until it is forgotten, and start it again."""
+    rig.on_hosts("machines", STOP, 240)
+    try:
+        time.sleep(EMPTY_SECONDS)
+        end = clock()
+        return by_panel(shown(end - 10, end, 2))
+    finally:
+        rig.on_hosts("machines", START, 240)

@@ -37,6 +37,11 @@ TITLES = {
     "backup_pitr": "Points in time, and how much a loss costs",
     "backup_rates": "How fast backups and restores are, and what the app notices",
     "backup_retention": "Random schedules of backups and the last verified copy",
+    "alert_faults": "From a fault to the receiver",
+    "alert_quiet": "Alerts while nothing is wrong",
+    "panels": "Panels that show what happens",
+    "loki_ingest": "How fast lines of logs come in",
+    "monitoring_cost": "What watching costs",
 }
 
 

@@ -91,7 +91,9 @@ def monitoring_ports(options: Options, described: list) -> list[str]:
     return _scrape.port_ranges(described, options.get("apps") or [])
 
 
-def monitoring_problems(options: Options, apps: list, disk_gigabytes: float = 0, hosts: list | None = None) -> list[str]:
+def monitoring_problems(
+    options: Options, apps: list, disk_gigabytes: float = 0, hosts: list | None = None
+) -> list[str]:
     """Return one sentence for each thing that cannot work."""
     return _monitoring_stack.problems(options, apps, float(disk_gigabytes), hosts) + _log_agent.problems(options)
 

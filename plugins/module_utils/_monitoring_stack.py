@@ -106,6 +106,9 @@ def definition(options: Options) -> dict[str, t.Any]:
                 "--storage.tsdb.path=/prometheus",
                 f"--storage.tsdb.retention.time={int(retention['days'])}d",
                 f"--storage.tsdb.retention.size={int(retention['gigabytes'])}GB",
+                # Alertmanager forgets an alert after four times as long. With the minute that is the default a dead
+                # Prometheus would be noticed after five minutes and more.
+                "--rules.alert.resend-delay=30s",
                 *_linked(options, "prometheus"),
             ],
             ports=_seen(options, "prometheus"),

@@ -188,7 +188,10 @@ def test_a_singleton_is_at_home_on_one_host_only():
     full = _app.complete(
         app(service(), service("bot", kind="singleton", host="app2"), service("worker", kind="worker"))
     )
-    homes = {host: list(_app.background_stack(full, host, ["app1", "app2"], "10.0.0.21")["services"]) for host in ("app1", "app2")}
+    homes = {
+        host: list(_app.background_stack(full, host, ["app1", "app2"], "10.0.0.21")["services"])
+        for host in ("app1", "app2")
+    }
     assert homes == {"app1": ["worker"], "app2": ["bot", "worker"]}
 
 
