@@ -44,6 +44,23 @@ def ansible(program: str, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([name, *words], cwd=ROOT, env=env, capture_output=True, text=True, check=False)
 
 
+WATCH = """
+- hosts: all
+  gather_facts: false
+  tasks:
+    - ansible.builtin.include_role: {name: evenkeel.platform.monitoring, tasks_from: preflight}
+"""
+
+
+@pytest.mark.parametrize("environment", ["prod", "stage"])
+def test_watching_of_the_examples_is_refused_for_nothing(environment: str, password: Path, tmp_path: Path) -> None:
+    (tmp_path / "watch.yml").write_text(WATCH, encoding="utf-8")
+    here = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+    words = ["-i", f"inventories/{environment}", "--vault-password-file", str(password), "-e", json.dumps(here)]
+    asked = ansible("playbook", *words, str(tmp_path / "watch.yml"))
+    assert asked.returncode == 0, asked.stdout + asked.stderr
+
+
 def test_every_playbook_parses() -> None:
     asked = ansible("playbook", "-i", "edge1,", "--syntax-check", *PLAYBOOKS)
     assert asked.returncode == 0, asked.stderr
