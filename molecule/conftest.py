@@ -30,14 +30,12 @@ def ansible():
 
 @pytest.fixture(scope="session")
 def until():
-    """Return a function that waits for a condition, and says whether it came."""
+    """Return a function that waits until a condition gives something, and gives that; what was last given where not."""
 
     def wait(condition, seconds=60):
         end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            if condition():
-                return True
+        while not (found := condition()) and time.monotonic() < end:
             time.sleep(0.2)
-        return False
+        return found
 
     return wait

@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -19,16 +16,19 @@ testinfra_hosts = ["ansible://ops"]
 
 HERE = Path(__file__).resolve().parent.parent
 CANARY = "Canary-4711-monitoring"
+PLAYBOOK = ["ansible-playbook", "--inventory", os.environ["MOLECULE_INVENTORY_FILE"]]
 
 
-def play(tags="monitoring_configure,monitoring_service", check=False, **options):
-    """Run converge.yml again with other options."""
-    argv = ["ansible-playbook", "--inventory", os.environ["MOLECULE_INVENTORY_FILE"], "--diff"]
-    argv += ["--tags", tags, "--extra-vars", json.dumps(options), str(HERE / "converge.yml")]
-    plain = {**os.environ, "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1", "NO_COLOR": "1"}
-    plain.pop("PY_COLORS", None)
-    done = subprocess.run(argv + ["--check"] * check, capture_output=True, text=True, check=False, env=plain)
-    return SimpleNamespace(rc=done.returncode, output=" ".join((done.stdout + done.stderr).split()))
+@pytest.fixture
+def play(ansible):
+    """Return a function that runs converge.yml again with other options."""
+
+    def run(tags="monitoring_configure,monitoring_service", **options):
+        return ansible(
+            *PLAYBOOK, "--diff", "--tags", tags, "--extra-vars", json.dumps(options), str(HERE / "converge.yml")
+        )
+
+    return run
 
 
 def ask(host, query):
@@ -45,17 +45,6 @@ def received(host, part="team"):
     return [alert for line in lines if f"/{part}/" in line["path"] for alert in line["body"]["alerts"]]
 
 
-def waits_for(condition, seconds=60):
-    """Return what a condition gives as soon as it gives something."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        found = condition()
-        if found:
-            return found
-        time.sleep(1)
-    return condition()
-
-
 def told(host, name, status):
     return [one for one in received(host) if one["labels"]["alertname"] == name and one["status"] == status]
 
@@ -63,27 +52,25 @@ def told(host, name, status):
 # -- what is watched ---------------------------------------------------------
 
 
-def test_every_target_answers(host):
-    assert waits_for(
-        lambda: {one["job"] for one, _value in ask(host, "up == 1")} >= {"node", "prometheus", "alertmanager"}
-    )
+def test_every_target_answers(host, until):
+    assert until(lambda: {one["job"] for one, _value in ask(host, "up == 1")} >= {"node", "prometheus", "alertmanager"})
     assert ask(host, "up == 0") == []
 
 
-def test_both_hosts_tell_their_figures(host):
+def test_both_hosts_tell_their_figures(host, until):
     hosts = {one["instance"] for one, _value in ask(host, "node_uname_info")}
     assert hosts == {"ops-a", "plain-a"}
-    assert waits_for(lambda: ask(host, 'evenkeel_docker_up{instance="ops-a"} == 1'))
+    assert until(lambda: ask(host, 'evenkeel_docker_up{instance="ops-a"} == 1'))
     assert not ask(host, 'evenkeel_docker_up{instance="plain-a"}')
 
 
-def test_containers_of_the_stack_are_told(host):
-    found = waits_for(lambda: ask(host, 'evenkeel_container_running{stack="monitoring"} == 1'))
+def test_containers_of_the_stack_are_told(host, until):
+    found = until(lambda: ask(host, 'evenkeel_container_running{stack="monitoring"} == 1'))
     assert {one["service"] for one, _value in found} == {"prometheus", "alertmanager", "blackbox"}
 
 
-def test_probe_asks_the_receiver(host):
-    assert waits_for(lambda: ask(host, 'probe_success{job="probe"} == 1'))
+def test_probe_asks_the_receiver(host, until):
+    assert until(lambda: ask(host, 'probe_success{job="probe"} == 1'))
 
 
 def test_nothing_fires_but_the_watchdog(host):
@@ -128,26 +115,26 @@ def test_containers_have_no_rights(host):
 # -- what reaches people -----------------------------------------------------
 
 
-def test_dead_man_is_told(host):
-    assert waits_for(lambda: received(host, "deadman"), 120)[0]["labels"]["alertname"] == "Watchdog"
+def test_dead_man_is_told(host, until):
+    assert until(lambda: received(host, "deadman"), 120)[0]["labels"]["alertname"] == "Watchdog"
 
 
-def test_stopped_exporter_is_told_and_its_return_too(host):
+def test_stopped_exporter_is_told_and_its_return_too(host, until):
     host.check_output("systemctl stop prometheus-node-exporter")
     try:
-        assert waits_for(lambda: told(host, "HostDown", "firing"), 90)
+        assert until(lambda: told(host, "HostDown", "firing"), 90)
     finally:
         host.check_output("systemctl start prometheus-node-exporter")
-    assert waits_for(lambda: told(host, "HostDown", "resolved"), 120)
+    assert until(lambda: told(host, "HostDown", "resolved"), 120)
 
 
-def test_gone_part_is_told_and_its_return_too(host):
+def test_gone_part_is_told_and_its_return_too(host, until):
     host.check_output("docker stop monitoring-blackbox-1")
     try:
-        assert waits_for(lambda: told(host, "TargetGone", "firing"), 90)
+        assert until(lambda: told(host, "TargetGone", "firing"), 90)
     finally:
         host.check_output("docker start monitoring-blackbox-1")
-    assert waits_for(lambda: told(host, "TargetGone", "resolved"), 120)
+    assert until(lambda: told(host, "TargetGone", "resolved"), 120)
 
 
 # -- changes -----------------------------------------------------------------
@@ -157,7 +144,7 @@ def current(host, part="prometheus"):
     return host.check_output(f"readlink /opt/evenkeel/monitoring/{part}/current")
 
 
-def test_rule_that_does_not_parse_is_refused_and_nothing_changes(host, tmp_path):
+def test_rule_that_does_not_parse_is_refused_and_nothing_changes(host, tmp_path, play):
     broken = tmp_path / "broken.yml"
     broken.write_text("groups: [{name: x, rules: [{alert: Broken, expr: 'up =='}]}]\n")
     before = current(host)
@@ -168,7 +155,7 @@ def test_rule_that_does_not_parse_is_refused_and_nothing_changes(host, tmp_path)
     assert ask(host, "up")
 
 
-def test_settings_change_without_a_restart(host):
+def test_settings_change_without_a_restart(host, play):
     started = host.check_output("docker inspect -f '{{.State.StartedAt}}' monitoring-prometheus-1")
     before = current(host)
     try:
@@ -191,33 +178,28 @@ def test_settings_change_without_a_restart(host):
         pytest.param({"monitoring_slos": [{"name": "a", "app": "x", "kind": "availability", "objective": 99}] * 2}, "name on SLO a: found it 2 times", id="SLO twice"),
     ],
 )  # fmt: skip
-def test_what_cannot_work_is_refused(options, sentence):
+def test_what_cannot_work_is_refused(options, sentence, play):
     done = play(tags="monitoring_preflight", **options)
     assert done.rc != 0
     assert sentence in done.output
     assert CANARY not in done.output
 
 
-def send_test(**options):
-    argv = [
-        "ansible-playbook",
-        "--inventory",
-        os.environ["MOLECULE_INVENTORY_FILE"],
-        "--extra-vars",
-        json.dumps(options),
-    ]
-    argv.append(str(HERE.parent.parent / "playbooks" / "test_alert.yml"))
-    return subprocess.run(argv, capture_output=True, text=True, check=False)
+@pytest.fixture
+def send_test(ansible):
+    """Return a function that has a test sent through receivers."""
+    playbook = str(HERE.parent.parent / "playbooks" / "test_alert.yml")
+    return lambda **options: ansible(*PLAYBOOK, "--extra-vars", json.dumps(options), playbook)
 
 
-def test_test_alert_arrives(host):
+def test_test_alert_arrives(host, send_test):
     done = send_test(monitoring_receivers=[{"name": "team", "kind": "webhook"}])
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "team: took the test" in done.stdout
+    assert done.rc == 0, done.raw
+    assert "team: took the test" in done.output
     assert [one for one in received(host) if one["labels"].get("evenkeel_test") == "team"]
 
 
-def test_test_of_no_receiver_is_refused():
+def test_test_of_no_receiver_is_refused(send_test):
     done = send_test(monitoring_receivers=[])
-    assert done.returncode != 0
-    assert "found none, need at least one. Set monitoring_receivers." in " ".join((done.stdout + done.stderr).split())
+    assert done.rc != 0
+    assert "found none, need at least one. Set monitoring_receivers." in done.output
