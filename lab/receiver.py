@@ -1,31 +1,97 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A webhook: keeps each request it gets as one line of JSON, and answers 200."""
+"""What alerts are told to in labs and scenarios: keeps each message it gets as one line of JSON.
+
+Over HTTP (port 9999) it answers as a webhook, Slack, PagerDuty and Telegram do; over SMTP (port 2525) it takes mail of
+who logs in. The first argument is the file.
+"""
 
 from __future__ import annotations
 
+import base64
 import http.server
 import json
+import socketserver
 import sys
+import threading
 import time
 from pathlib import Path
 
+MESSAGE = {"message_id": 1, "date": 1, "chat": {"id": 1, "type": "private"}, "text": "taken"}
 
-class Handler(http.server.BaseHTTPRequestHandler):
+
+def keep(path: str, body: object) -> None:
+    with Path(sys.argv[1]).open("a", encoding="utf-8") as kept:
+        kept.write(json.dumps({"at": time.time(), "path": path, "body": body}) + "\n")
+
+
+class Web(http.server.BaseHTTPRequestHandler):
+    """A POST is kept; a GET is well, for probes."""
+
     def do_GET(self) -> None:
-        self.answer()
+        self.answer(200, "ok\n")
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        with Path(sys.argv[1]).open("a", encoding="utf-8") as kept:
-            kept.write(json.dumps({"at": time.time(), "path": self.path, "body": json.loads(body)}) + "\n")
-        self.answer()
+        keep(self.path, json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0))))
+        if self.path.endswith("/sendMessage"):
+            self.answer(200, json.dumps({"ok": True, "result": MESSAGE}))
+        elif self.path.endswith("/enqueue"):
+            self.answer(202, json.dumps({"status": "success", "message": "taken", "dedup_key": "1"}))
+        else:
+            self.answer(200, "ok\n")
 
-    def answer(self) -> None:
-        self.send_response(200)
-        self.send_header("Content-Length", "3")
+    def answer(self, status: int, text: str) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(text)))
         self.end_headers()
-        self.wfile.write(b"ok\n")
+        self.wfile.write(text.encode())
 
 
-http.server.ThreadingHTTPServer(("", 9999), Handler).serve_forever()
+class Mail(socketserver.StreamRequestHandler):
+    """A server of mail that asks for a login, and keeps who came and the text."""
+
+    def say(self, line: str) -> None:
+        self.wfile.write(line.encode() + b"\r\n")
+
+    def hear(self) -> str:
+        return self.rfile.readline().decode().rstrip("\r\n")
+
+    def asked(self, what: str) -> str:
+        self.say(f"334 {base64.b64encode(what.encode()).decode()}")
+        return base64.b64decode(self.hear()).decode()
+
+    def text(self) -> str:
+        lines = []
+        while (line := self.hear()) != ".":
+            lines.append(line)
+        return "\n".join(lines)
+
+    def handle(self) -> None:
+        user = password = ""
+        self.say("220 lab")
+        while line := self.hear():
+            word = line.split()[0].upper()
+            if word == "EHLO":
+                self.say("250-lab")
+                self.say("250 AUTH LOGIN")
+            elif word == "AUTH":
+                user, password = self.asked("Username:"), self.asked("Password:")
+                self.say("235 welcome")
+            elif word == "DATA":
+                self.say("354 go on")
+                keep("/mail", {"user": user, "password": password, "text": self.text()})
+                self.say("250 kept")
+            elif word == "QUIT":
+                self.say("221 bye")
+                return
+            else:
+                self.say("250 ok")
+
+
+class Post(socketserver.ThreadingTCPServer):
+    allow_reuse_address = True
+    daemon_threads = True
+
+
+threading.Thread(target=Post(("", 2525), Mail).serve_forever, daemon=True).start()
+http.server.ThreadingHTTPServer(("", 9999), Web).serve_forever()

@@ -63,7 +63,13 @@ def monitoring_blackbox(options: Options) -> Options:
 
 def monitoring_expected(options: Options, described: list, targets: list) -> Options:
     """Return the rule file that says what should be there."""
-    return _scrape.expected(described, options.get("apps") or [], options.get("backups") or [], targets)
+    return _scrape.expected(
+        described,
+        options.get("apps") or [],
+        options.get("backups") or [],
+        targets,
+        _monitoring_stack.budgets(options),
+    )
 
 
 def monitoring_rules(rules: Options, factor: float) -> Options:

@@ -23,13 +23,15 @@ class Kind(t.NamedTuple):
     section: str
     secret: str
     needs: tuple[str, ...]
+    # Fields that hold a secret elsewhere, and here an address that others may read.
+    addresses: tuple[str, ...] = ()
 
 
 KINDS = {
     "slack": Kind("slack_configs", "api_url_file", ("channel",)),
     "email": Kind("email_configs", "auth_password_file", ("to", "from", "smarthost")),
-    "pagerduty": Kind("pagerduty_configs", "routing_key_file", ()),
-    "telegram": Kind("telegram_configs", "bot_token_file", ("chat_id",)),
+    "pagerduty": Kind("pagerduty_configs", "routing_key_file", (), ("url",)),
+    "telegram": Kind("telegram_configs", "bot_token_file", ("chat_id",), ("api_url",)),
     "webhook": Kind("webhook_configs", "url_file", ()),
 }
 # Fields of Alertmanager that hold a secret in the open. Each has a sister that names a file.
@@ -113,7 +115,7 @@ def _receiver_problems(receiver: dict[str, t.Any]) -> t.Iterator[str]:
         receiver["kind"] == "email" and not settings.get("auth_username")
     ):
         yield _sentence("secret", where, "none", f"what belongs into {kind.secret}", "Set secret, from your vault")
-    for path in sorted(plaintext(settings)):
+    for path in sorted(path for path in plaintext(settings) if path not in kind.addresses):
         yield _sentence(
             f"settings.{path}",
             where,

@@ -293,6 +293,13 @@ def problems(
     return found + _retention(options, disk_gigabytes)
 
 
+def budgets(options: Options) -> dict[str, float]:
+    """Gigabytes that each volume may take, by its name."""
+    keeping = ["prometheus", *(part for part in KEEPS_MORE if options.get(f"{part}_enabled"))]
+    found = {part: float((options.get(f"{part}_retention") or {}).get("gigabytes") or 0) for part in keeping}
+    return {part: gigabytes for part, gigabytes in found.items() if gigabytes}
+
+
 def _retention(options: Options, disk: float) -> list[str]:
     found = []
     for name in ("prometheus_retention", *(f"{part}_retention" for part in KEEPS_MORE)):
@@ -300,10 +307,7 @@ def _retention(options: Options, disk: float) -> list[str]:
             if float(value) <= 0:
                 where = f"monitoring_{name}"
                 found.append(_sentence(key, where, str(value), "above 0: nothing is kept for ever", f"Set {key}"))
-    wanted = float((options.get("prometheus_retention") or {}).get("gigabytes") or 0)
-    for part in KEEPS_MORE:
-        if options.get(f"{part}_enabled"):
-            wanted += float((options.get(f"{part}_retention") or {}).get("gigabytes") or 0)
+    wanted = sum(budgets(options).values())
     if disk and wanted > 0.8 * disk:
         found.append(
             _sentence(

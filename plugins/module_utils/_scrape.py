@@ -160,9 +160,16 @@ def _job(name: str, path: str, params: dict[str, t.Any], before: int) -> dict[st
 
 
 def expected(
-    described: list[dict[str, t.Any]], about: list[dict[str, t.Any]], backups: list[str], targets: list[Target]
+    described: list[dict[str, t.Any]],
+    about: list[dict[str, t.Any]],
+    backups: list[str],
+    targets: list[Target],
+    budgets: dict[str, float] | None = None,
 ) -> dict[str, t.Any]:
-    """The rule file that says what should be there, so that what is missing is an alert and not a silence."""
+    """The rule file that says what should be there, so that what is missing is an alert and not a silence.
+
+    *budgets* are gigabytes by volume, of 2**30 bytes, as Prometheus counts its own.
+    """
     rules = []
     for app in described:
         homes = int(app.get("app_hosts") or 1)
@@ -182,6 +189,10 @@ def expected(
     for app in described:
         if app["name"] not in known:
             rules.append(_constant("evenkeel_limit_response_seconds", 1, {"app": app["name"]}))
+    rules += [
+        _constant("evenkeel_limit_volume_bytes", gigabytes * 2**30, {"volume": volume})
+        for volume, gigabytes in (budgets or {}).items()
+    ]
     rules += [_constant("evenkeel_expected_backup", 1, {"backup": backup}) for backup in backups]
     for target in targets:
         if target["job"] not in ("app", "node", "edge"):
@@ -191,4 +202,4 @@ def expected(
 
 
 def _constant(name: str, value: t.Any, labels: dict[str, str]) -> dict[str, t.Any]:
-    return {"record": name, "expr": f"vector({float(value):g})", "labels": labels}
+    return {"record": name, "expr": f"vector({float(value):.15g})", "labels": labels}

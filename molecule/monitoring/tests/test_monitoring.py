@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -16,6 +17,7 @@ testinfra_hosts = ["ansible://ops"]
 
 HERE = Path(__file__).resolve().parent.parent
 CANARY = "Canary-4711-monitoring"
+TEST_ALERT = str(HERE.parent.parent / "playbooks" / "test_alert.yml")
 PLAYBOOK = ["ansible-playbook", "--inventory", os.environ["MOLECULE_INVENTORY_FILE"]]
 
 
@@ -185,21 +187,43 @@ def test_what_cannot_work_is_refused(options, sentence, play):
     assert CANARY not in done.output
 
 
-@pytest.fixture
-def send_test(ansible):
-    """Return a function that has a test sent through receivers."""
-    playbook = str(HERE.parent.parent / "playbooks" / "test_alert.yml")
-    return lambda **options: ansible(*PLAYBOOK, "--extra-vars", json.dumps(options), playbook)
+def lines(host):
+    """All that reached the receiver."""
+    return [json.loads(line) for line in host.check_output("cat /var/lib/receiver.jsonl").splitlines()]
 
 
-def test_test_alert_arrives(host, send_test):
-    done = send_test(monitoring_receivers=[{"name": "team", "kind": "webhook"}])
+@pytest.fixture(scope="module")
+def tested(host, ansible):
+    """A test through each receiver, and what came of it there."""
+    before = len(lines(host))
+    done = ansible(*PLAYBOOK, TEST_ALERT)
     assert done.rc == 0, done.raw
-    assert "team: took the test" in done.output
-    assert [one for one in received(host) if one["labels"].get("evenkeel_test") == "team"]
+    assert CANARY not in done.raw
+    return SimpleNamespace(output=done.output, lines=lines(host)[before:])
 
 
-def test_test_of_no_receiver_is_refused(send_test):
-    done = send_test(monitoring_receivers=[])
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        pytest.param("team", f"/team/{CANARY}", id="webhook"),
+        pytest.param("chat", f"/chat/{CANARY}", id="Slack"),
+        pytest.param("mail", "/mail", id="mail"),
+        pytest.param("pager", "/pager/enqueue", id="PagerDuty"),
+        pytest.param("bot", f"/telegram/bot4711:{CANARY}/sendMessage", id="Telegram"),
+    ],
+)
+def test_test_alert_arrives_by_every_kind_of_receiver(name, path, tested):
+    assert f"{name}: took the test" in tested.output
+    (found,) = (line["body"] for line in tested.lines if line["path"] == path)
+    assert "evenkeel_test" in json.dumps(found) or "EvenkeelTest" in json.dumps(found), found
+    # The secret of those that do not have it in their address came with the message.
+    if name == "mail":
+        assert (found["user"], found["password"]) == ("alerts", CANARY)
+    if name == "pager":
+        assert found["routing_key"] == CANARY
+
+
+def test_test_of_no_receiver_is_refused(ansible):
+    done = ansible(*PLAYBOOK, "--extra-vars", json.dumps({"monitoring_receivers": []}), TEST_ALERT)
     assert done.rc != 0
     assert "found none, need at least one. Set monitoring_receivers." in done.output

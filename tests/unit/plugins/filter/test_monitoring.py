@@ -150,6 +150,7 @@ def test_what_should_be_there_is_said() -> None:
     assert said["evenkeel_limit_queue", "shop", "shop:jobs"] == "vector(100)"
     assert said["evenkeel_expected_backup", "shop"] == "vector(1)"
     assert said["evenkeel_expected_target", "ops1", "prometheus"] == "vector(1)"
+    assert said["evenkeel_limit_volume_bytes", "jaeger"] == "vector(5368709120)"
 
 
 @pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed: apt-get install prometheus")

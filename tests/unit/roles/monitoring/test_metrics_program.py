@@ -128,6 +128,18 @@ def test_entry_of_an_edge(program, text, sides, weight):
     assert next((value for name, _labels, value in samples if name == "app_weight"), None) == weight
 
 
+def volumes(folder):
+    """One of the stack that watches, and one of an app."""
+    found = []
+    for project, name in (("monitoring", "loki"), ("shop-data", "postgres")):
+        place = folder / "volumes" / name
+        (place / "within").mkdir(parents=True)
+        (place / "within" / "chunk").write_bytes(b"x" * 100_000)
+        labels = {"com.docker.compose.project": project, "com.docker.compose.volume": name}
+        found.append({"Name": f"{project}_{name}", "Mountpoint": str(place), "Labels": labels})
+    return found
+
+
 @pytest.fixture
 def engine(tmp_path):
     """An engine with one container, on a socket."""
@@ -136,6 +148,7 @@ def engine(tmp_path):
         def do_GET(self):
             answer = [{"Id": "c1"}, {"Id": "gone"}] if self.path.startswith("/containers/json") else CONTAINER
             answer = STATS if "/stats" in self.path else answer
+            answer = {"Volumes": volumes(tmp_path)} if self.path == "/volumes" else answer
             self.send_response(404 if "gone" in self.path else 200)
             self.end_headers()
             self.wfile.write(json.dumps(answer).encode())
@@ -168,6 +181,9 @@ def test_whole_file(tmp_path, engine):
     assert text.count("evenkeel_container_running{") == 1
     assert 'evenkeel_app_side{app="shop",colour="blue",release="1.0",side="live"} 1\n' in text
     assert 'evenkeel_app_maintenance{app="shop"} 1\n' in text
+    (taken,) = (line for line in text.splitlines() if line.startswith("evenkeel_volume_bytes"))
+    assert taken.startswith('evenkeel_volume_bytes{stack="monitoring",volume="loki"} ')
+    assert 100_000 <= float(taken.split()[-1]) < 200_000
     assert (tmp_path / "out.prom").stat().st_mode & 0o777 == 0o644
     if PROMTOOL:
         checked = subprocess.run(
