@@ -42,14 +42,15 @@ def out(*words):
     return subprocess.run(words, capture_output=True, text=True, check=True).stdout
 ids = out("docker", "ps", "--quiet", "--filter", "label=com.docker.compose.project=monitoring").split()
 pids = {one["Name"].strip("/"): one["State"]["Pid"] for one in json.loads(out("docker", "inspect", *ids))}
-unit = "prometheus-node-exporter"
-pids[unit] = int(out("systemctl", "show", "--property", "MainPID", "--value", unit))
+for unit in ("prometheus-node-exporter", "otelcol"):
+    pids[unit] = int(out("systemctl", "show", "--property", "MainPID", "--value", unit))
 for name, pid in pids.items():
     folder = pathlib.Path("/proc", str(pid))
     ticks = (folder / "stat").read_text().rpartition(")")[2].split()[11:13]
     print(name, re.search(r"VmRSS:\s+(\d+)", (folder / "status").read_text())[1], *ticks)
 EOF
 """
+DISK = "cd /var/lib/docker/volumes && for one in monitoring_*; do du -sm $one | sed 's/monitoring_//'; done"
 PAGES = {"node": 9100, "edge": 8405}
 
 
@@ -72,6 +73,8 @@ def measured_set() -> dict[str, Any]:
         for name, (size, _ticks) in last.items():
             most[name] = max(most.get(name, 0), size)
     seconds = panels.clock() - began
+    (text,) = rig.on_hosts(panels.HOST, DISK).values()
+    disk = [line.split() for line in text.splitlines()]
     used = {name: (last[name][1] - first[name][1]) / seconds for name in last if name in first}
     return {
         "parts": {
@@ -79,6 +82,7 @@ def measured_set() -> dict[str, Any]:
             for name in sorted(most)
         },
         "memory_mebibytes": round(sum(most.values()) / MEBI, 1),
+        "disk_mebibytes": {name: float(size) for size, name in disk},
         "cores": round(sum(used.values()), 3),
     }
 
