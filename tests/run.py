@@ -246,7 +246,7 @@ def e2e_short_stage() -> Iterator[Check]:
 
 def faults_stage() -> Iterator[Check]:
     yield from lab_check("faults")
-    yield from pytest_check("faults", "tests/faults", 7200)
+    yield from pytest_check("faults", "tests/faults", 12600)
 
 
 def matrix_stage() -> Iterator[Check]:
