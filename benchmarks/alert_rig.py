@@ -103,12 +103,15 @@ class Fault:
     end: str
     fires_within: float
     ends_within: float
+    builds_seconds: float = 0.0
 
 
 @dataclass
 class Told:
-    """When an alert and its end reached the receiver, in seconds after the fault began and ended; None where not."""
+    """When a fault began and ended by data1's clock, and after how many seconds each was told; None where not."""
 
+    began: float = 0.0
+    ended: float = 0.0
     fired: float | None = None
     resolved: float | None = None
 
@@ -140,6 +143,7 @@ def batches() -> dict[str, list[Fault]]:
                 entry.get("end", ""),
                 within,
                 max(entry.get("resolve_seconds", 180), planted.get("resolve_seconds", 180)),
+                entry.get("builds_seconds", 0),
             )
             found.setdefault(planted["batch"], []).append(fault)
     return found
@@ -188,34 +192,48 @@ def plant(fault: Fault) -> None:
 
 def drive(faults: list[Fault]) -> dict[str, Told]:
     """Plant all of them, wait until each was told, undo what was planted, and wait until each end was told."""
-    found = {fault.alert: Told() for fault in faults}
-    begun: list[Fault] = []
-    since = clock()
-    try:
-        for fault in (one for one in faults if one.begin):
-            begun.append(fault)
-            plant(fault)
-        watch(faults, found, "firing", since, max(fault.fires_within for fault in faults))
-    finally:
-        ended = clock()
-        for fault in reversed(begun):
-            rig.on_hosts(fault.hosts, PRELUDE + fault.end, 240)
-    fired = [fault for fault in faults if found[fault.alert].fired is not None]
-    watch(fired, found, "resolved", ended, max((fault.ends_within for fault in fired), default=0))
+    found = come_and_go(faults)
+    ends_told(faults, found)
     return found
 
 
-def watch(faults: list[Fault], found: dict[str, Told], status: str, since: float, seconds: float) -> None:
+def come_and_go(faults: list[Fault]) -> dict[str, Told]:
+    """Plant all of them, wait until each was told, and undo what was planted."""
+    found = {fault.alert: Told(began=clock()) for fault in faults}
+    begun: list[Fault] = []
+    try:
+        for fault in (one for one in faults if one.begin):
+            begun.append(fault)
+            found[fault.alert].began = clock()
+            plant(fault)
+        watch(faults, found, "firing", max(fault.fires_within for fault in faults))
+    finally:
+        for told_of in found.values():
+            told_of.ended = clock()
+        for fault in reversed(begun):
+            found[fault.alert].ended = clock()
+            rig.on_hosts(fault.hosts, PRELUDE + fault.end, 240)
+    return found
+
+
+def ends_told(faults: list[Fault], found: dict[str, Told]) -> None:
+    """Wait until the end of each that was told is told as well."""
+    fired = [fault for fault in faults if found[fault.alert].fired is not None]
+    watch(fired, found, "resolved", max((fault.ends_within for fault in fired), default=0))
+
+
+def watch(faults: list[Fault], found: dict[str, Told], status: str, seconds: float) -> None:
     """Note when each alert was told with that status, until all were or the time is over."""
-    field = "fired" if status == "firing" else "resolved"
+    field, since = ("fired", "began") if status == "firing" else ("resolved", "ended")
     end = time.monotonic() + seconds
-    while True:
-        lines = received("/team", since)
+    while faults:
+        lines = received("/team", min(getattr(found[fault.alert], since) for fault in faults))
         for fault in faults:
             told_of = found[fault.alert]
+            start = getattr(told_of, since)
             if getattr(told_of, field) is None:
-                first = next((line for line in lines if about(line, fault.alert, status)), None)
-                setattr(told_of, field, first["at"] - since if first else None)
+                first = next((one for one in lines if one["at"] >= start and about(one, fault.alert, status)), None)
+                setattr(told_of, field, first["at"] - start if first else None)
         if time.monotonic() > end or all(getattr(found[fault.alert], field) is not None for fault in faults):
             return
         time.sleep(3)

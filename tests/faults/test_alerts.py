@@ -24,13 +24,14 @@ from ansible_collections.evenkeel.platform.benchmarks.alert_rig import (
     Fault,
     Told,
     batches,
+    come_and_go,
     drive,
+    ends_told,
     firing,
     received,
     silence_after,
     told,
     waits,
-    watch,
 )
 from ansible_collections.evenkeel.platform.benchmarks.panels import clock
 from ansible_collections.evenkeel.platform.tests import shop
@@ -149,23 +150,20 @@ def test_bad_release_is_told_with_its_name(
 ) -> None:
     """The load begins after the deploy, so that a fifth of all answers are bad until the rollback outweighs them."""
     shop.put_live(shop.OLD, folder)
-    faults = [Fault(alert, "", "", "", 0, 0) for alert in alerts]
-    found = {alert: Told() for alert in alerts}
+    faults = [Fault(alert, "", "", "", 480, 840) for alert in alerts]
     run = shop.deploy(release, folder, app_deploy_retry=release)
     assert run.code == 0, run.tail()
     with rig.Traffic(folder, shop.RATE, seconds=1800, timeout_seconds=shop.TIMEOUT_SECONDS):
-        since = clock()
-        watch(faults, found, "firing", since, 480)
-        ended = clock()
+        found = come_and_go(faults)
         back = rig.play(shop.ROLLBACK, folder=folder)
         assert back.code == 0, back.tail()
-        watch([fault for fault in faults if found[fault.alert].fired], found, "resolved", ended, 840)
+        ends_told(faults, found)
     seconds.update({name: vars(told_of) for name, told_of in found.items()})
     assert not [name for name, told_of in found.items() if told_of.fired is None], f"firing: {sorted(firing())}"
     assert not [name for name, told_of in found.items() if told_of.resolved is None], f"firing: {sorted(firing())}"
     named = {
         one["labels"].get("release", "").partition("+")[0]
-        for line in told(alerts[0], "firing", since)
+        for line in told(alerts[0], "firing", found[alerts[0]].began)
         for one in line["body"]["alerts"]
     }
     assert release in named
