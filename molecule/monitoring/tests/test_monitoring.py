@@ -12,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import testinfra
 
 testinfra_hosts = ["ansible://ops"]
 
@@ -145,6 +146,21 @@ def test_gone_part_is_told_and_its_return_too(host, until):
     finally:
         host.check_output("docker start monitoring-blackbox-1")
     assert until(lambda: told(host, "TargetGone", "resolved"), 120)
+
+
+def test_edges_that_disagree_are_told_and_that_they_agree_again(host, until):
+    """Both hosts hold an app's live entry, as two edges do; that of one is then set by hand."""
+    other = testinfra.get_host("ansible://plain-a", ansible_inventory=os.environ["MOLECULE_INVENTORY_FILE"])
+    entry = "mkdir -p /var/lib/evenkeel/shop && echo 'shop %s:0:1.0:' > /var/lib/evenkeel/shop/live.map"
+    try:
+        for one, colour in ((host, "blue"), (other, "green")):
+            one.check_output(entry % colour)
+        assert until(lambda: told(host, "EdgesDisagree", "firing"), 120)
+        other.check_output(entry % "blue")
+        assert until(lambda: told(host, "EdgesDisagree", "resolved"), 120)
+    finally:
+        for one in (host, other):
+            one.check_output("rm -r /var/lib/evenkeel/shop")
 
 
 # -- changes -----------------------------------------------------------------
