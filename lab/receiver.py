@@ -38,7 +38,8 @@ class Web(http.server.BaseHTTPRequestHandler):
         elif self.path.endswith("/enqueue"):
             self.answer(202, json.dumps({"status": "success", "message": "taken", "dedup_key": "1"}))
         else:
-            self.answer(200, "ok\n")
+            # To the letter as Slack says it, or it is a refusal.
+            self.answer(200, "ok")
 
     def answer(self, status: int, text: str) -> None:
         self.send_response(status)
