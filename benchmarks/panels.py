@@ -65,10 +65,11 @@ PROMETHEUS, LOKI = "http://127.0.0.1:9090/api/v1/", f"http://{HOST}:3100/loki/ap
 
 @dataclass(frozen=True)
 class Series:
-    """One line of a panel: its legend, and its values by time in seconds."""
+    """One line of a panel: its legend, and its values by time in seconds; of a log the texts as well."""
 
     legend: str
     points: tuple[tuple[float, float], ...]
+    texts: tuple[tuple[float, str], ...] = ()
 
     @property
     def moves(self) -> bool:
@@ -139,7 +140,13 @@ def shown(begin: float, end: float, points: int = 120) -> list[Shown]:
 def _series(form: str, answer: list[dict]) -> Iterator[Series]:
     for one in answer:
         labels = one.get("metric") or one.get("stream") or {}
-        yield Series(legend_of(form, labels), tuple((float(at), _number(value)) for at, value in one["values"]))
+        is_log = "stream" in one
+        yield Series(
+            legend_of(form, labels) or labels.get("service_name", ""),
+            tuple((float(at), _number(value)) for at, value in one["values"]),
+            # Loki tells nanoseconds of its lines.
+            tuple((float(at) / 1e9, value) for at, value in one["values"]) if is_log else (),
+        )
 
 
 def _number(value: str) -> float:

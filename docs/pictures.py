@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import math
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -69,7 +70,8 @@ def legend(lines: Sequence[tuple[str, str]], wide: int) -> Iterator[str]:
     x, row = 12.0, 0
     for number, (words, colour) in enumerate(lines):
         length = 5.7 * len(words) + 24
-        if x + length > wide - 12:
+        # In the last row there is to be room for how many are left.
+        if x + length > wide - 12 - (70 if row == 1 and number < len(lines) - 1 else 0):
             x, row = 12.0, row + 1
         if row > 1:
             yield plot.text(wide - 12, HIGH - 8, f"and {len(lines) - number} more", "faint small", "end")
@@ -86,12 +88,25 @@ def colour_of(line: panels.Series, number: int) -> str:
     return {"blue": LINES[0], "green": LINES[1]}.get(side) or LINES[number % len(LINES)]
 
 
+def newest(one: panels.Shown, wide: int) -> Iterator[str]:
+    """The newest lines of a log, the newest first, as long as there is room."""
+    every = sorted(((at, line.legend, text) for line in one.series for at, text in line.texts), reverse=True)
+    for row, (at, service, text) in enumerate(every[: (HIGH - TOP - 14) // 17]):
+        y = TOP + 16 + 17 * row
+        yield plot.text(12, y, time.strftime("%H:%M:%S", time.gmtime(at)), "faint small")
+        yield plot.text(66, y, service[:20], "small")
+        yield plot.text(180, y, " ".join(text.split())[: (wide - 190) // 6], "faint small")
+
+
 def drawn(one: panels.Shown, begin: float, end: float, switches: Sequence[float], wide: int) -> Iterator[str]:
     """The parts of one panel, from its upper left corner."""
     yield f'<rect class="grid" fill="none" width="{wide}" height="{HIGH}" rx="4"/>'
     yield plot.text(12, 20, one.panel.title, "title")
     # The sentence of a panel is cut by its frame, as Grafana shows it on demand alone.
     yield plot.text(12, 36, one.panel.text, "faint small")
+    if one.panel.kind == "logs" and one.series:
+        yield from newest(one, wide)
+        return
     values = [value for line in one.series for _at, value in line.points]
     if not values:
         yield plot.text(wide / 2, HIGH / 2, "nothing in this time", "faint", "middle")
