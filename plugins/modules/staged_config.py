@@ -12,6 +12,8 @@ version_added: 0.1.0
 description:
   - Writes a whole set of files beside the present one, has it checked, lets a symlink name it, tells the program and
     asks whether it is ready with it. If not, the symlink goes back and the program is told again.
+  - From before the symlink moves until the program is ready, the file C(.untold) names the set that it took last. So a
+    run that was killed meanwhile is made good by the next one, which tells the program even if the set did not change.
   - The files hold no secret; anybody on the host may read them.
 extends_documentation_fragment:
   - evenkeel.platform.attributes
@@ -58,10 +60,6 @@ options:
     description: How many sets to keep.
     type: int
     default: 3
-  force_reload:
-    description: Tell the program even if the set did not change.
-    type: bool
-    default: false
 author:
   - The Evenkeel authors (@evenkeel)
 """
@@ -110,6 +108,7 @@ actions:
 """
 
 import contextlib
+import os
 import shutil
 import tempfile
 import time
@@ -131,7 +130,6 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "metric": {"type": "str", "default": ""},
     "ready_seconds": {"type": "int", "default": 10},
     "keep": {"type": "int", "default": 3},
-    "force_reload": {"type": "bool", "default": False},
 }
 MODULE = "staged_config"
 
@@ -146,6 +144,7 @@ class Settings:
         self.files: dict[str, str] = {name: str(text) for name, text in module.params["files"].items()}
         self.release = _staged.identity(self.files)
         self.previous = self.named()
+        self.mark = self.folder / ".untold"
         self.checked = False
         self.told = False
         self.actions: list[str] = []
@@ -155,6 +154,12 @@ class Settings:
         with contextlib.suppress(OSError):
             return Path((self.folder / "current").readlink()).name
         return ""
+
+    def former(self) -> str:
+        """The set that the program took last, if it is still there; the mark of a killed run knows better."""
+        left = _file.read_text(str(self.mark))
+        name = self.previous if left is None else left
+        return name if name and self.place(name).is_dir() else ""
 
     def place(self, release: str) -> Path:
         return self.folder / "releases" / release
@@ -238,6 +243,8 @@ class Settings:
             why = _http.problem(_http.get(self.params["ready_url"]))
             if not why and metric:
                 why = _staged.taken(_http.get(self.params["metrics_url"]).body, metric, before)
+            if not why:
+                self.mark.unlink(missing_ok=True)
             if not why or time.monotonic() >= deadline:
                 return why
             time.sleep(0.2)
@@ -249,7 +256,9 @@ class Settings:
         if odd:
             raise self.failure("files", ", ".join(odd), "paths within the set", "Mend the names in files")
         changing = self.previous != self.release
-        self.told = bool(self.params["reload"]) and (changing or self.params["force_reload"]) and self.running()
+        # A mark was left by a run that was killed, or that could not make the program ready.
+        untold = os.path.lexists(self.mark)
+        self.told = bool(self.params["reload"]) and (changing or untold) and self.running()
         if changing:
             self.actions.append(f"let current name {self.release}")
         if self.told:
@@ -267,24 +276,29 @@ class Settings:
             try:
                 self.check(target)
             except Failure:
-                if self.release != self.previous:
+                if self.release != self.former():
                     shutil.rmtree(target, ignore_errors=True)
                 raise
             self.folder.chmod(0o755)
             target.parent.chmod(0o755)
+            if self.told:
+                _file.write_atomic(str(self.mark), self.former())
             self.point(self.release)
         if self.told:
-            self.settle(changing)
+            self.settle()
         self.clean()
         return bool(self.actions)
 
-    def settle(self, changing: bool) -> None:
+    def settle(self) -> None:
+        former = self.former()
         why = self.tell()
         if not why:
             return
         back = "there were none before, so they stay"
-        if changing and self.previous:
-            self.point(self.previous)
+        if former == self.release:
+            back = "they are the former ones, so they stay"
+        elif former:
+            self.point(former)
             again = self.tell()
             back = "the former ones are back" + (f", and it is not ready with them either: {again}" if again else "")
         raise self.failure(
@@ -297,7 +311,7 @@ class Settings:
     def clean(self) -> None:
         folder = self.folder / "releases"
         kept = [(path.stat().st_mtime, path.name) for path in folder.iterdir()] if folder.is_dir() else []
-        for name in _staged.expired(kept, {self.release, self.previous}, self.params["keep"]):
+        for name in _staged.expired(kept, {self.release, self.previous, self.former()}, self.params["keep"]):
             shutil.rmtree(folder / name, ignore_errors=True)
 
 

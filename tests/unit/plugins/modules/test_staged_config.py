@@ -7,7 +7,9 @@
 from __future__ import annotations
 
 import contextlib
+import http.server
 import importlib
+import itertools
 import json
 import os
 import shutil
@@ -15,11 +17,13 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import typing as t
 import urllib.request
 
 import pytest
+from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.evenkeel.platform.plugins.module_utils import _staged
@@ -114,6 +118,207 @@ def test_verdict_is_read_from_figures(text, why):
     said = _staged.taken(text, "x", 1000)
     assert why in said
     assert bool(why) == bool(said)
+
+
+# -- a run that is killed ----------------------------------------------------
+
+
+class Program:
+    """Reads C(a.yml) when it is told, and is ready unless that says bad. The run can be killed at each of its steps."""
+
+    def __init__(self, folder) -> None:
+        self.folder = folder
+        self.options: dict[str, t.Any] = {}
+        self.read = ""
+        self.told = 0
+        self.steps_left = -1
+        self.kills_who_tells = False
+
+    def named(self) -> str:
+        return (self.folder / "current" / "a.yml").read_text()
+
+    def step(self) -> None:
+        self.steps_left -= 1
+        if not self.steps_left:
+            raise KeyboardInterrupt
+
+    def stepping(self, plain):
+        def call(*arguments, **options):
+            self.step()
+            return plain(*arguments, **options)
+
+        return call
+
+    def run_command(self, argv):
+        assert argv == ["tell"]
+        if self.kills_who_tells:
+            raise KeyboardInterrupt
+        self.step()
+        self.told += 1
+        self.read = self.named()
+        self.step()
+        return 0, "", ""
+
+    def in_order(self) -> bool:
+        """It runs with what the link names, and no mark is left."""
+        left = {path.name for path in self.folder.iterdir() if path.suffix != ".new"}
+        return self.read == self.named() and left == {"current", "releases"}
+
+
+@pytest.fixture
+def program(tmp_path, monkeypatch):
+    it = Program(tmp_path / "set")
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(503 if "bad" in it.read else 200)
+            self.end_headers()
+
+        def log_message(self, *arguments):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    it.options = {
+        "reload": ["tell"],
+        "ready_url": f"http://127.0.0.1:{server.server_address[1]}/",
+        "ready_seconds": 0,
+    }
+    monkeypatch.setattr(AnsibleModule, "run_command", lambda self, argv, **options: it.run_command(argv))
+    for name in ("fsync", "mkdir", "rename", "symlink", "unlink"):
+        monkeypatch.setattr(os, name, it.stepping(getattr(os, name)))
+    yield it
+    server.shutdown()
+    server.server_close()
+
+
+def killed(run, program, text, step) -> bool:
+    """Kill a run with these settings at this step; return whether it came so far."""
+    program.steps_left = step
+    try:
+        run({"a.yml": text}, **program.options)
+    except KeyboardInterrupt:
+        return True
+    finally:
+        program.steps_left = -1
+    return False
+
+
+def kill_untold(run, program, text) -> None:
+    """Kill a run when the link names its settings and the program is not told yet."""
+    program.kills_who_tells = True
+    with pytest.raises(KeyboardInterrupt):
+        run({"a.yml": text}, **program.options)
+    program.kills_who_tells = False
+    assert program.named() == text != program.read
+
+
+def set_out(run, program) -> str:
+    """The first settings are there, and the program runs with them."""
+    first = run({"a.yml": "one\n"})["release"]
+    program.read = program.named()
+    return first
+
+
+def test_what_a_killed_run_left_untold_is_told_by_the_next(run, program):
+    set_out(run, program)
+    kill_untold(run, program, "two\n")
+    would = run({"a.yml": "two\n"}, _check=True, **program.options)
+    assert (would["changed"], would["told"], would["actions"]) == (True, True, ["told the program"])
+    assert program.read == "one\n"
+    done = run({"a.yml": "two\n"}, **program.options)
+    assert (done["changed"], done["told"], done["actions"]) == (True, True, ["told the program"])
+    assert program.read == "two\n"
+    assert program.in_order()
+    for check in (True, False):
+        again = run({"a.yml": "two\n"}, _check=check, **program.options)
+        assert (again["changed"], again["told"], again["actions"]) == (False, False, [])
+    assert program.told == 1
+
+
+def test_sound_run_leaves_no_mark_and_the_second_is_unchanged(run, program):
+    set_out(run, program)
+    assert run({"a.yml": "two\n"}, **program.options)["told"]
+    assert program.in_order()
+    assert not run({"a.yml": "two\n"}, **program.options)["changed"]
+    assert program.told == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "following", "taken"),
+    [
+        pytest.param("two\n", "two\n", "two\n", id="the same again"),
+        pytest.param("two\n", "one\n", "one\n", id="the former ones again"),
+        pytest.param("two\n", "three\n", "three\n", id="others"),
+        pytest.param("two\n", "bad\n", "one\n", id="others that are refused"),
+        pytest.param("bad\n", "bad\n", "one\n", id="refused ones again"),
+        pytest.param("bad\n", "one\n", "one\n", id="the former ones after refused ones"),
+        pytest.param("bad\n", "three\n", "three\n", id="others after refused ones"),
+    ],
+)
+def test_run_killed_at_any_step_is_mended_by_the_next(run, program, text, following, taken):
+    for step in itertools.count(1):
+        shutil.rmtree(program.folder, ignore_errors=True)
+        set_out(run, program)
+        if not killed(run, program, text, step):
+            break
+        refused = following != taken
+        assert bool(run({"a.yml": following}, **program.options).get("failed")) == refused, step
+        assert program.read == taken, step
+        assert program.in_order(), step
+        assert refused or not run({"a.yml": following}, **program.options)["changed"], step
+    assert step > 10
+
+
+def test_mark_is_no_set_and_keeps_the_one_to_go_back_to(run, program):
+    first = set_out(run, program)
+    os.utime(program.folder / "releases" / first, (1, 1))
+    kill_untold(run, program, "two\n")
+    assert (program.folder / ".untold").stat().st_mode & 0o777 == 0o600
+    assert (program.folder / ".untold").read_text() == first
+    # Nobody answers, so the mark stays; the set that the program took last does too, however old it is.
+    for text in ("three\n", "four\n"):
+        done = run({"a.yml": text}, keep=1, **{**program.options, "ready_url": "http://127.0.0.1:1/"})
+        assert not done["told"]
+    assert (program.folder / "releases" / first).is_dir()
+    refused = run({"a.yml": "bad\n"}, keep=1, **program.options)
+    assert "the former ones are back" in refused["msg"]
+    assert program.read == "one\n"
+    assert program.in_order()
+
+
+def test_link_never_goes_back_to_a_set_that_is_gone(run, program):
+    shutil.rmtree(program.folder / "releases" / set_out(run, program))
+    refused = run({"a.yml": "bad\n"}, **program.options)
+    assert "there were none before, so they stay" in refused["msg"]
+    assert program.named() == "bad\n"
+
+
+def test_refused_check_spares_the_set_to_go_back_to(run, program, monkeypatch):
+    first = set_out(run, program)
+    kill_untold(run, program, "two\n")
+    monkeypatch.setattr(AnsibleModule, "run_command", lambda self, argv, **options: (1, "no longer", ""))
+    assert "no longer" in run({"a.yml": "one\n"}, validate=[["check"]], **program.options)["msg"]
+    assert (program.folder / "releases" / first).is_dir()
+
+
+def test_first_settings_that_are_not_taken_are_told_again(run, program):
+    refused = run({"a.yml": "bad\n"}, **program.options)
+    assert "there were none before, so they stay" in refused["msg"]
+    assert run({"a.yml": "bad\n"}, **program.options)["failed"]
+    assert run({"a.yml": "two\n"}, **program.options)["told"]
+    assert program.in_order()
+
+
+def test_former_settings_that_are_not_taken_either_are_told_again(run, program, monkeypatch):
+    set_out(run, program)
+    with monkeypatch.context() as deaf:
+        deaf.setattr(AnsibleModule, "run_command", lambda self, argv, **options: (1, "", "deaf"))
+        assert "it is not ready with them either" in run({"a.yml": "two\n"}, **program.options)["msg"]
+        assert "they are the former ones, so they stay" in run({"a.yml": "one\n"}, **program.options)["msg"]
+    assert run({"a.yml": "one\n"}, **program.options)["actions"] == ["told the program"]
+    assert program.in_order()
+    assert not run({"a.yml": "one\n"}, **program.options)["changed"]
 
 
 # -- with a real Prometheus --------------------------------------------------
@@ -211,3 +416,26 @@ def test_a_program_that_hangs_gets_its_former_settings_back(run, prometheus, tmp
     refused = run(settings("5s"), **options(prometheus, reload=[sys.executable, "-c", ""], ready_seconds=1))
     assert "that it has not read the settings yet" in refused["msg"]
     assert (tmp_path / "set" / "current").readlink() == before
+
+
+def test_prometheus_reads_what_a_killed_run_left_untold(run, prometheus, tmp_path):
+    given = options(prometheus, reload=["sh", "-c", "kill -KILL $PPID"])
+    code = (
+        "import json, sys\n"
+        "from ansible.module_utils.testing import patch_module_args\n"
+        "from ansible_collections.evenkeel.platform.plugins.modules.staged_config import main\n"
+        "with patch_module_args(json.load(sys.stdin)):\n"
+        "    main()\n"
+    )
+    killed = subprocess.run(
+        [sys.executable, "-c", code],
+        input=json.dumps({"path": str(tmp_path / "set"), "files": settings("20s"), **given}),
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        text=True,
+        check=False,
+    )
+    assert killed.returncode == -signal.SIGKILL
+    assert prometheus.scrape_interval() == "1m"
+    assert run(settings("20s"), **options(prometheus))["told"]
+    assert prometheus.scrape_interval() == "20s"
+    assert not run(settings("20s"), **options(prometheus))["changed"]
