@@ -9,6 +9,7 @@ Pure functions over plain data. A secret is always the content of a file; no set
 
 from __future__ import annotations
 
+import re
 import typing as t
 
 SECRETS = "/run/secrets"
@@ -40,23 +41,29 @@ PLAINTEXT = frozenset(
         "api_key",
         "api_secret",
         "api_url",
+        "app_token",
         "auth_password",
         "auth_secret",
         "bearer_token",
         "bot_token",
+        "client_certificate_key",
         "client_secret",
         "credentials",
         "password",
         "routing_key",
+        "secret_key",
         "service_key",
         "slack_api_url",
         "smtp_auth_password",
         "smtp_auth_secret",
         "token",
+        "token_id",
         "user_key",
         "webhook_url",
     ]
 )
+# An address with a password, wherever it stands in a text.
+WITH_PASSWORD = re.compile(r"(?:^|:)//[^\s/?#|<>]*:[^\s/?#|<>]+@")
 
 
 def secret_name(receiver: str) -> str:
@@ -115,28 +122,48 @@ def _receiver_problems(receiver: dict[str, t.Any]) -> t.Iterator[str]:
         receiver["kind"] == "email" and not settings.get("auth_username")
     ):
         yield _sentence("secret", where, "none", f"what belongs into {kind.secret}", "Set secret, from your vault")
-    for path in sorted(path for path in plaintext(settings) if path not in kind.addresses):
-        yield _sentence(
-            f"settings.{path}",
-            where,
-            "a secret in the open",
-            f"{path}_file, or secret",
-            "Set secret, which becomes a file only Alertmanager reads",
-        )
+    for secret in sorted(plaintext(settings, kind.addresses)):
+        yield _sentence(f"settings.{secret.path}", where, secret.found, secret.need, secret.remedy)
 
 
-def plaintext(settings: t.Any, prefix: str = "") -> t.Iterator[str]:
-    """The paths within settings that hold a secret in the open."""
-    if isinstance(settings, dict):
-        for key, value in settings.items():
-            # A webhook's own url is one; further down it is a link that people follow.
-            if (key in PLAINTEXT or (key == "url" and not prefix)) and value not in (None, ""):
-                yield prefix + key
-            else:
-                yield from plaintext(value, f"{prefix}{key}.")
-    elif isinstance(settings, list):
-        for number, value in enumerate(settings):
-            yield from plaintext(value, f"{prefix}{number}.")
+class Plaintext(t.NamedTuple):
+    """Where within settings a secret stands in the open, and what should be there."""
+
+    path: str
+    found: str
+    need: str
+    remedy: str
+
+
+def plaintext(settings: t.Any, addresses: t.Collection[str] = (), above: tuple[str, ...] = ()) -> t.Iterator[Plaintext]:
+    """The secrets that stand in the open within settings; *addresses* are fields that others may read."""
+    fields = settings if isinstance(settings, dict) else dict(enumerate(settings if isinstance(settings, list) else []))
+    for key, value in fields.items():
+        keys = (*above, str(key))
+        path = ".".join(keys)
+        instead = None if path in addresses or value in (None, "", [], {}) else _instead(keys)
+        if instead:
+            yield Plaintext(path, "a secret in the open", *instead)
+        elif isinstance(value, str) and WITH_PASSWORD.search(value):
+            yield Plaintext(path, "a password in the address", "it without", "Take the password out")
+        else:
+            yield from plaintext(value, addresses, keys)
+
+
+def _instead(keys: tuple[str, ...]) -> tuple[str, str] | None:
+    """What a field that holds a secret in the open should be instead, and how; none if it holds no secret."""
+    path = ".".join(keys)
+    # A webhook's own url is one; further down it is a link that people follow.
+    if keys[-1] in PLAINTEXT or keys == ("url",):
+        return f"{path}_file, or secret", "Set secret, which becomes a file only Alertmanager reads"
+    if keys[-2:] == ("tls_config", "key"):
+        return f"{path}_file", f"Set settings.{path}_file"
+    if keys[-1] == "secrets" and keys[-3:-2] == ("http_headers",):
+        files = ".".join((*keys[:-1], "files"))
+        return files, f"Set settings.{files}"
+    if keys[-1] == "proxy_connect_header":
+        return "none, since no file can hold it", "Use a proxy that asks for no header"
+    return None
 
 
 def _sentence(what: str, where: str, found: str, need: str, remedy: str) -> str:
@@ -202,30 +229,55 @@ def settings(
             "repeat_interval": f"{int(waits['repeat_hours'])}h",
             "routes": tree,
         },
-        "inhibit_rules": INHIBITIONS,
+        "inhibit_rules": [
+            {
+                "source_matchers": [f'alertname="{one.source}"'],
+                "target_matchers": [one.target],
+                "equal": list(one.equal),
+            }
+            for one in INHIBITIONS
+        ],
         "receivers": made,
     }
 
 
-INHIBITIONS: list[dict[str, t.Any]] = [
-    # What is worse hides what is less bad of the same thing.
-    {
-        "source_matchers": ['severity="critical"'],
-        "target_matchers": ['severity="warning"'],
-        "equal": ["pack", "instance", "app", "service", "slo", "backup"],
-    },
-    # What is measured on a host that is gone is no news.
-    {
-        "source_matchers": ['alertname="HostDown"'],
-        "target_matchers": ['alertname!="HostDown"', 'pack=~"host|docker|edge|monitoring"'],
-        "equal": ["instance"],
-    },
-    {
-        "source_matchers": ['alertname="NoBotsRunning"'],
-        "target_matchers": ['alertname="TelegramBotsDown"'],
-        "equal": ["app"],
-    },
-]
+class Inhibition(t.NamedTuple):
+    """An alert beside which others are no news, where these labels say that they are of the same thing."""
+
+    source: str
+    # It may match the source, too: Alertmanager lets no alert hide one of its own kind.
+    target: str
+    # The source carries all of them, since what neither side carries counts as equal.
+    equal: tuple[str, ...]
+
+
+# The same thing, only worse: not its cause, and not what goes wrong beside it.
+INHIBITIONS = (
+    # What is measured on a host that is gone.
+    Inhibition("HostDown", 'pack=~"host|docker|edge|monitoring"', ("instance",)),
+    Inhibition("HostDiskAlmostFull", 'alertname="HostDiskFills"', ("instance", "mountpoint")),
+    Inhibition("ContainerOutOfMemory", 'alertname="ContainerMemoryAlmostFull"', ("instance", "container")),
+    Inhibition("CertificateEnds", 'alertname="CertificateNearItsEnd"', ("instance", "probe")),
+    # What looks back at the minutes before.
+    Inhibition("DatabaseConnectionFailed", 'pack="postgresql"', ("instance",)),
+    Inhibition("RedisDown", 'pack="redis"', ("instance",)),
+    # With no server, all that the edge can answer is an error.
+    Inhibition(
+        "AppWithoutServer",
+        'alertname=~"AppServerMissing|HighErrorRate|HighResponseTime"',
+        ("app", "service", "colour"),
+    ),
+    Inhibition("QueueStuck", 'alertname="QueueBacklog"', ("instance", "app", "key")),
+    Inhibition("NoBotsRunning", 'alertname="TelegramBotsDown"', ("app",)),
+    # A bot has one container.
+    Inhibition("TelegramBotsDown", 'alertname="ContainerUnhealthy"', ("app", "service")),
+    Inhibition("BackupArchiveFails", 'alertname="BackupArchiveLags"', ("instance", "backup")),
+    Inhibition("BackupRecoveryPointOld", 'alertname="BackupArchiveLags"', ("instance", "backup")),
+    # Old figures know of no drill since.
+    Inhibition("BackupFiguresOld", 'alertname="BackupDrillStale"', ("backup",)),
+    Inhibition("LogAgentLosesLogs", 'alertname="LogAgentCannotSend"', ("instance", "exporter")),
+    Inhibition("SLOBurnsFast", 'alertname="SLOBurnsSlowly"', ("slo",)),
+)
 
 
 def _receiver(receiver: dict[str, t.Any]) -> dict[str, t.Any]:

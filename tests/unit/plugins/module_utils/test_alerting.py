@@ -15,10 +15,12 @@ from typing import Any
 import pytest
 import yaml
 
-from ansible_collections.evenkeel.platform.plugins.module_utils import _alerting
+from ansible_collections.evenkeel.platform.plugins.module_utils import _alerting, _scrape, _slo
 
 ROOT = Path(__file__).resolve().parents[4]
+PACKS = sorted(ROOT.glob("roles/*/files/rules/*.yml"))
 AMTOOL = shutil.which("amtool")
+PROMTOOL = shutil.which("promtool")
 
 
 def too_old() -> bool:
@@ -98,6 +100,87 @@ def test_every_problem_is_named(
         assert CANARY not in sentence
 
 
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        pytest.param(
+            {"http_config": {"tls_config": {"cert_file": "/c", "key": CANARY}}},
+            "settings.http_config.tls_config.key on receiver team: found a secret in the open, "
+            "need http_config.tls_config.key_file. Set settings.http_config.tls_config.key_file.",
+            id="key of TLS",
+        ),
+        pytest.param(
+            {"http_config": {"oauth2": {"tls_config": {"key": CANARY}}}},
+            "settings.http_config.oauth2.tls_config.key on receiver team: found a secret in the open",
+            id="key of TLS of a login",
+        ),
+        pytest.param(
+            {"http_config": {"http_headers": {"X-Key": {"secrets": [CANARY]}}}},
+            "settings.http_config.http_headers.X-Key.secrets on receiver team: found a secret in the open, "
+            "need http_config.http_headers.X-Key.files.",
+            id="header",
+        ),
+        pytest.param(
+            {"http_config": {"http_headers": {"X.Key": {"secrets": [CANARY]}}}},
+            "settings.http_config.http_headers.X.Key.secrets on receiver team",
+            id="header with a dot",
+        ),
+        pytest.param(
+            {"http_config": {"proxy_connect_header": {"Proxy-Authorization": [CANARY]}}},
+            "settings.http_config.proxy_connect_header on receiver team: found a secret in the open, need none",
+            id="header of a proxy",
+        ),
+        pytest.param(
+            {"http_config": {"proxy_url": f"http://user:{CANARY}@192.0.2.9:3128"}},
+            "settings.http_config.proxy_url on receiver team: found a password in the address, need it without.",
+            id="proxy",
+        ),
+        pytest.param(
+            {"text": f"see https://user:{CANARY}@wiki.example.com/x"},
+            "settings.text on receiver team: found a password in the address",
+            id="within a text",
+        ),
+        pytest.param(
+            {"actions": [{"url": f"https://:{CANARY}@example.com"}]},
+            "settings.actions.0.url on receiver team: found a password in the address",
+            id="within a list",
+        ),
+        *[
+            pytest.param({"x": {key: CANARY}}, f"settings.x.{key} on receiver team: found a secret in the open", id=key)
+            for key in sorted(_alerting.PLAINTEXT)
+        ],
+    ],
+)
+def test_secret_in_the_open_is_refused(settings: dict[str, Any], sentence: str) -> None:
+    [found] = _alerting.problems([{**TEAM, "settings": settings}], "team", [])
+    assert sentence in found
+    assert CANARY not in found
+
+
+def test_address_that_others_may_read_has_no_password_either() -> None:
+    pager = {**ALL[3], "settings": {"url": "https://events.example.com"}}
+    assert _alerting.problems([pager], "pager", []) == []
+    pager["settings"] = {"url": f"https://user:{CANARY}@events.example.com"}
+    [found] = _alerting.problems([pager], "pager", [])
+    assert "settings.url on receiver pager: found a password in the address" in found
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        pytest.param({"http_config": {"tls_config": {"key_file": "/run/secrets/key", "key": ""}}}, id="file of a key"),
+        pytest.param({"http_config": {"http_headers": {"X-Key": {"files": ["/f"], "values": ["a"]}}}}, id="header"),
+        pytest.param({"http_config": {"proxy_url": "http://[2001:db8::1]:3128"}}, id="proxy"),
+        pytest.param({"details": {"key": "{{ .GroupKey }}", "secrets": "none"}}, id="key of something else"),
+        pytest.param({"text": "https://example.com:8080/@team: a@example.com"}, id="port and mail"),
+        pytest.param({"text": "<https://example.com:8080|ops@example.com>"}, id="link with a label"),
+        pytest.param({"actions": [{"url": "https://user@example.com"}]}, id="user alone"),
+    ],
+)
+def test_what_holds_no_secret_is_left_in_peace(settings: dict[str, Any]) -> None:
+    assert _alerting.problems([{**TEAM, "settings": settings}], "team", []) == []
+
+
 def test_mail_without_login_needs_no_secret() -> None:
     mail = {
         "name": "m",
@@ -136,19 +219,205 @@ def test_waits_are_shortened_by_one_factor() -> None:
     assert _alerting.settings([TEAM], "team", [], WAITS, factor=0.1)["route"]["group_wait"] == "3s"
 
 
+# -- what hides what ---------------------------------------------------------
+
+Labels = dict[str, str]
+MATCHER = re.compile(r'(\w+)(=~|!~|!=|=)"(.*)"')
+
+
+def rules() -> dict[str, dict[str, Any]]:
+    """Every alert that there is, by its name."""
+    slo = {"name": "shop", "app": "shop", "kind": "availability", "objective": 99.9}
+    files = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in PACKS] + [_slo.rules([slo])]
+    every = [rule for file in files for group in file["groups"] for rule in group["rules"]]
+    return {rule["alert"]: rule for rule in every if "alert" in rule}
+
+
+RULES = rules()
+
+
+def alert(name: str, /, **labels: str) -> Labels:
+    """The labels of an alert as Alertmanager gets them."""
+    return {"alertname": name, **RULES[name]["labels"], **labels}
+
+
+def matches(matchers: list[str], labels: Labels) -> bool:
+    for matcher in matchers:
+        said = MATCHER.fullmatch(matcher)
+        assert said, matcher
+        name, how, wanted = said.groups()
+        value = labels.get(name, "")
+        same = bool(re.fullmatch(wanted, value)) if "~" in how else value == wanted
+        if same is how.startswith("!"):
+            return False
+    return True
+
+
+def hides(source: Labels, target: Labels) -> bool:
+    """As Alertmanager has it: a missing label is an empty one, and what matches both sides does not hide its like."""
+    for rule in _alerting.settings([TEAM], "team", [], WAITS)["inhibit_rules"]:
+        sides = rule["source_matchers"], rule["target_matchers"]
+        if (
+            matches(sides[0], source)
+            and matches(sides[1], target)
+            and all(source.get(label, "") == target.get(label, "") for label in rule["equal"])
+            and not (matches(sides[1], source) and matches(sides[0], target))
+        ):
+            return True
+    return False
+
+
+DISK = {"instance": "app1", "device": "/dev/sda1", "fstype": "ext4", "mountpoint": "/"}
+SRV = {**DISK, "device": "/dev/sdb1", "mountpoint": "/srv"}
+API = {"app": "shop", "service": "api", "colour": "blue", "release": "1.0"}
+BOT = {"app": "shop", "service": "bot"}
+BOX = {"instance": "app1", "container": "shop-bot", "stack": "shop-background", **BOT}
+JOBS = {"instance": "shop", "app": "shop", "key": "shop:jobs"}
+WAL = {"instance": "data1", "backup": "shop-wal", "engine": "physical"}
+SENT = {"instance": "app1", "exporter": "otlp_http/loki"}
+SITE = {"instance": "https://shop.example.com/", "job": "probe", "probe": "shop", "app": "shop"}
+
+
 @pytest.mark.parametrize(
-    ("target", "hidden"),
+    ("source", "target"),
     [
-        pytest.param({"pack": "backup", "backup": "shop"}, True, id="same"),
-        pytest.param({"pack": "backup", "backup": "other"}, False, id="backup"),
-        pytest.param({"pack": "backup", "backup": "shop", "instance": "data1"}, False, id="instance"),
-        pytest.param({"pack": "host", "backup": "shop"}, False, id="pack"),
+        (alert("HostDown", instance="app1"), alert("HostMemoryLow", instance="app1")),
+        (alert("HostDown", instance="app1"), alert("DockerDown", instance="app1")),
+        (alert("HostDown", instance="edge1"), alert("EdgeDown", instance="edge1")),
+        (alert("HostDown", instance="app1"), alert("MetricsFileOld", instance="app1", file="x.prom")),
+        (alert("HostDiskAlmostFull", **SRV), alert("HostDiskFills", **SRV)),
+        (alert("ContainerOutOfMemory", **BOX), alert("ContainerMemoryAlmostFull", **BOX)),
+        (alert("CertificateEnds", **SITE), alert("CertificateNearItsEnd", **SITE)),
+        (alert("DatabaseConnectionFailed", instance="shop"), alert("DatabaseDeadlocks", instance="shop", datname="a")),
+        (alert("DatabaseConnectionFailed", instance="shop"), alert("DatabaseArchiveFails", instance="shop")),
+        (alert("RedisDown", instance="shop"), alert("RedisRejectsConnections", instance="shop")),
+        (alert("AppWithoutServer", **API), alert("AppServerMissing", **API)),
+        (alert("AppWithoutServer", **API), alert("HighErrorRate", **API)),
+        (alert("AppWithoutServer", **API), alert("HighResponseTime", **API)),
+        (alert("QueueStuck", **JOBS), alert("QueueBacklog", **JOBS)),
+        (alert("NoBotsRunning", app="shop"), alert("TelegramBotsDown", kind="singleton", **BOT)),
+        (alert("TelegramBotsDown", kind="singleton", **BOT), alert("ContainerUnhealthy", **BOX)),
+        (alert("BackupArchiveFails", **WAL), alert("BackupArchiveLags", **WAL)),
+        (alert("BackupRecoveryPointOld", **WAL), alert("BackupArchiveLags", **WAL)),
+        (alert("BackupFiguresOld", backup="shop"), alert("BackupDrillStale", backup="shop")),
+        (alert("LogAgentLosesLogs", **SENT), alert("LogAgentCannotSend", data_type="logs", **SENT)),
+        (alert("SLOBurnsFast", window="1h"), alert("SLOBurnsSlowly", window="1d")),
     ],
+    ids=lambda labels: labels["alertname"],
 )
-def test_what_is_worse_hides_only_what_is_of_the_same_thing(target: dict[str, str], hidden: bool) -> None:
-    source = {"pack": "backup", "backup": "shop"}
-    equal = _alerting.INHIBITIONS[0]["equal"]
-    assert all(source.get(label) == target.get(label) for label in equal) is hidden
+def test_what_is_worse_hides_what_is_less_bad_of_the_same_thing(source: Labels, target: Labels) -> None:
+    assert hides(source, target)
+    assert not hides(target, source)
+
+
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [
+        (alert("HostDiskAlmostFull", **SRV), alert("HostDiskFills", **DISK)),
+        (alert("HostDiskAlmostFull", **SRV), alert("HostDiskFills", **{**SRV, "instance": "app2"})),
+        (alert("HostDiskAlmostFull", **SRV), alert("HostInodesAlmostUsed", **SRV)),
+        (alert("HostDiskAlmostFull", **SRV), alert("HostUnitFailed", instance="app1", name="x.service")),
+        (alert("HostDiskAlmostFull", **SRV), alert("HostMemoryLow", instance="app1")),
+        (alert("HostKillsForMemory", instance="app1"), alert("HostMemoryLow", instance="app1")),
+        (alert("HostDown", instance="app1"), alert("HostDown", instance="app1")),
+        (alert("HostDown", instance="app1"), alert("HostMemoryLow", instance="app2")),
+        (alert("HostDown", instance="app1"), alert("AppServerMissing", **API)),
+        (alert("HostDown", instance="ops1"), alert("Watchdog")),
+        (alert("HostDown", instance="edge1"), alert("EdgesDisagree", app="shop")),
+        (alert("ContainerOutOfMemory", **BOX), alert("ContainerMemoryAlmostFull", **{**BOX, "container": "shop-api"})),
+        (alert("CertificateEnds", **SITE), alert("CertificateNearItsEnd", **{**SITE, "probe": "shop-edge2"})),
+        (alert("ContainerUnhealthy", **BOX), alert("ContainerStopped", instance="app1", container="x", stack="x")),
+        (alert("DatabaseArchiveFails", instance="shop"), alert("DatabaseDeadlocks", instance="shop", datname="shop")),
+        (alert("DatabaseReplicaBehind", instance="r"), alert("DatabaseTransactionOld", instance="r", datname="shop")),
+        (alert("DatabaseConnectionFailed", instance="shop"), alert("DatabaseDeadlocks", instance="r", datname="shop")),
+        (alert("DatabaseConnectionFailed", instance="shop"), alert("DatabaseConnectionFailed", instance="shop")),
+        (alert("DatabaseConnectionFailed", instance="shop"), alert("RedisMemoryAlmostFull", instance="shop")),
+        (alert("RedisCannotSave", instance="shop"), alert("RedisMemoryAlmostFull", instance="shop")),
+        (alert("AppWithoutServer", **API), alert("AppServerMissing", **{**API, "service": "web"})),
+        (alert("AppWithoutServer", **API), alert("HighErrorRate", **{**API, "colour": "green"})),
+        (alert("HighErrorRate", **API), alert("HighResponseTime", **API)),
+        (alert("HighErrorRate", **API), alert("AppServerMissing", **API)),
+        (alert("AppWorkerMissing", **BOT), alert("AppInMaintenance", app="shop")),
+        (alert("QueueStuck", **JOBS), alert("QueueBacklog", **{**JOBS, "key": "shop:mails"})),
+        (alert("QueueStuck", **JOBS), alert("QueueBacklog", **{**JOBS, "instance": "blog", "app": "blog"})),
+        (alert("TelegramBotsDown", **BOT), alert("ContainerUnhealthy", **{**BOX, "service": "news"})),
+        (alert("TelegramBotsDown", **BOT), alert("ContainerUnhealthy", instance="app1", container="fault")),
+        (alert("BackupArchiveFails", **WAL), alert("BackupArchiveLags", **{**WAL, "backup": "blog-wal"})),
+        (alert("BackupArchiveFails", **WAL), alert("BackupSizeAnomaly", **WAL)),
+        (alert("BackupFailed", **WAL), alert("BackupSizeAnomaly", **WAL)),
+        (alert("BackupFiguresOld", backup="shop"), alert("BackupStale", backup="shop")),
+        (alert("BackupReplicaGone", replica="a", **WAL), alert("BackupReplicaBehind", replica="b", **WAL)),
+        (alert("TargetGone", instance="ops1", job="loki"), alert("MetricsFileBroken", instance="ops1")),
+        (alert("LogAgentLosesLogs", **SENT), alert("LogAgentCannotSend", **{**SENT, "exporter": "otlp/other"})),
+        (alert("SLOBurnsFast", window="1h"), alert("SLOBurnsSlowly", window="1d", slo="other")),
+        (alert("SLOBurnsFast", window="1h"), alert("SLOBudgetSpent")),
+        (alert("SLOBurnsFast", window="1h"), alert("SLOWithoutData")),
+    ],
+    ids=lambda labels: labels["alertname"],
+)
+def test_what_is_another_thing_is_told_beside_it(source: Labels, target: Labels) -> None:
+    assert not hides(source, target)
+
+
+def named(one: _alerting.Inhibition) -> list[str]:
+    """The alerts that a target names, or none if it names packs."""
+    said = MATCHER.fullmatch(one.target)
+    assert said, one.target
+    return said[3].split("|") if said[1] == "alertname" else []
+
+
+def carrying() -> dict[str, set[str]]:
+    """The labels that alerts have to carry, by alert."""
+    found: dict[str, set[str]] = {}
+    for one in _alerting.INHIBITIONS:
+        # Packs of a host have alerts of no host, too, and those it leaves alone.
+        packs = [] if one.source == "HostDown" else [name for name in RULES if matches([one.target], alert(name))]
+        for name in [one.source, *named(one), *packs]:
+            found.setdefault(name, set()).update(one.equal)
+    return found
+
+
+@pytest.mark.parametrize("one", _alerting.INHIBITIONS, ids=lambda one: f"{one.source} {one.target}")
+def test_every_alert_that_hides_or_is_hidden_exists(one: _alerting.Inhibition) -> None:
+    assert {one.source, *named(one)} <= RULES.keys()
+    hidden = [name for name in RULES if name != one.source and matches([one.target], alert(name))]
+    assert len(hidden) >= max(1, len(named(one)))
+
+
+@pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed: apt-get install prometheus")
+@pytest.mark.parametrize("name", [name for name in carrying() if not name.startswith("SLO")])
+def test_alert_carries_the_labels_by_which_it_hides_or_is_hidden(name: str, tmp_path: Path) -> None:
+    """Asked of its rule, in the case of its pack in which it fires."""
+    [pack] = [path for path in PACKS if f"alert: {name}\n" in path.read_text(encoding="utf-8")]
+    suite = ROOT / "tests/unit/roles" / pack.relative_to(ROOT).parts[1] / "rules" / pack.name
+    firing = f'ALERTS{{alertname="{name}",alertstate="firing"'
+    # As text, for promtool's 0x10 is not YAML's sixteen.
+    cases = yaml.load(suite.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)["tests"]
+    case, question = next(
+        (case, question)
+        for case in cases
+        for question in case.get("promql_expr_test", [])
+        if f"{firing}}}" in question["expr"] and question["exp_samples"]
+    )
+    # Its targets give labels as well.
+    [probe] = _scrape.probes([{"name": "shop", "url": "https://shop.example.com/", "app": "shop"}])
+    given = ",".join(f'{label}="{value}"' for label, value in probe["labels"].items())
+    for series in case["input_series"]:
+        series["series"] = series["series"].replace('job="probe"', f'job="probe",{given}')
+    carried = "".join(f',{label}!=""' for label in sorted(carrying()[name]))
+    question["expr"] = f"count({firing}{carried}}}) > bool 0"
+    question["exp_samples"] = [{"labels": "{}", "value": 1}]
+    path = tmp_path / "suite.yml"
+    asked = {"rule_files": [str(pack)], "tests": [{**case, "alert_rule_test": [], "promql_expr_test": [question]}]}
+    path.write_text(yaml.safe_dump(asked), encoding="utf-8")
+    run = subprocess.run([PROMTOOL or "", "test", "rules", str(path)], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_alerts_of_slos_carry_the_labels_by_which_they_hide_or_are_hidden() -> None:
+    for name, labels in carrying().items():
+        if name.startswith("SLO"):
+            assert labels <= RULES[name]["labels"].keys()
 
 
 @pytest.mark.skipif(too_old(), reason="amtool is not installed, or older than 0.26: it knows no url_file of a webhook")
@@ -182,7 +451,7 @@ class TestAmtool:
         assert asked.stdout.strip() == receivers, asked.stdout + asked.stderr
 
 
-@pytest.mark.parametrize("path", sorted(ROOT.glob("roles/*/files/rules/*.yml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", PACKS, ids=lambda path: path.stem)
 def test_every_wait_of_the_packs_is_understood(path: Path) -> None:
     rules = yaml.safe_load(path.read_text(encoding="utf-8"))
     assert _alerting.scaled(rules, 0.5)["groups"]
