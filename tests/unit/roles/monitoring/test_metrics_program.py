@@ -6,15 +6,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import importlib.machinery
 import importlib.util
 import json
+import os
 import shutil
 import socketserver
 import subprocess
 import sys
 import threading
+import time
 import types
 from pathlib import Path
 from typing import Any
@@ -129,11 +132,12 @@ def test_entry_of_an_edge(program, text, sides, weight):
 
 
 def volumes(folder):
-    """One of the stack that watches, and one of an app."""
+    """One of the stack that watches, unless it is gone, and one of an app."""
     found = []
-    for project, name in (("monitoring", "loki"), ("shop-data", "postgres")):
+    gone = (folder / "gone").exists()
+    for project, name in (("other" if gone else "monitoring", "loki"), ("shop-data", "postgres")):
         place = folder / "volumes" / name
-        (place / "within").mkdir(parents=True)
+        (place / "within").mkdir(parents=True, exist_ok=True)
         (place / "within" / "chunk").write_bytes(b"x" * 100_000)
         labels = {"com.docker.compose.project": project, "com.docker.compose.volume": name}
         found.append({"Name": f"{project}_{name}", "Mountpoint": str(place), "Labels": labels})
@@ -149,7 +153,8 @@ def engine(tmp_path):
             answer = [{"Id": "c1"}, {"Id": "gone"}] if self.path.startswith("/containers/json") else CONTAINER
             answer = STATS if "/stats" in self.path else answer
             answer = {"Volumes": volumes(tmp_path)} if self.path == "/volumes" else answer
-            self.send_response(404 if "gone" in self.path else 200)
+            broken = "gone" in self.path or (self.path == "/volumes" and (tmp_path / "broken").exists())
+            self.send_response(404 if broken else 200)
             self.end_headers()
             self.wfile.write(json.dumps(answer).encode())
 
@@ -166,9 +171,9 @@ def engine(tmp_path):
     server.server_close()
 
 
-def run(tmp_path, socket):
+def run(tmp_path, socket, *more):
     argv = [sys.executable, "-B", str(FILES / "evenkeel-metrics"), "--file", str(tmp_path / "out.prom")]
-    subprocess.run([*argv, "--socket", str(socket), "--state", str(tmp_path / "state")], check=True)
+    subprocess.run([*argv, "--socket", str(socket), "--state", str(tmp_path / "state"), *more], check=True)
     return (tmp_path / "out.prom").read_text()
 
 
@@ -181,13 +186,17 @@ def test_whole_file(tmp_path, engine):
     assert text.count("evenkeel_container_running{") == 1
     assert 'evenkeel_app_side{app="shop",colour="blue",release="1.0",side="live"} 1\n' in text
     assert 'evenkeel_app_maintenance{app="shop"} 1\n' in text
-    (taken,) = (line for line in text.splitlines() if line.startswith("evenkeel_volume_bytes"))
+    assert "volume_bytes" not in text
+    apart = (tmp_path / "out_volumes.prom").read_text()
+    (taken,) = (line for line in apart.splitlines() if not line.startswith("#"))
     assert taken.startswith('evenkeel_volume_bytes{stack="monitoring",volume="loki"} ')
     assert 100_000 <= float(taken.split()[-1]) < 200_000
-    assert (tmp_path / "out.prom").stat().st_mode & 0o777 == 0o644
+    for name in ("out.prom", "out_volumes.prom"):
+        assert (tmp_path / name).stat().st_mode & 0o777 == 0o644
+        assert not (tmp_path / f".{name}.new").exists()
     if PROMTOOL:
         checked = subprocess.run(
-            [PROMTOOL, "check", "metrics"], input=text, capture_output=True, text=True, check=False
+            [PROMTOOL, "check", "metrics"], input=text + apart, capture_output=True, text=True, check=False
         )
         assert "error" not in checked.stderr, checked.stderr
 
@@ -199,3 +208,89 @@ def test_engine_that_does_not_answer_is_down(tmp_path):
 
 def test_host_without_an_engine_says_nothing_of_it(tmp_path):
     assert "docker_up" not in run(tmp_path, tmp_path / "none.sock")
+
+
+def aged(path, seconds):
+    path.touch()
+    os.utime(path, (time.time() - seconds,) * 2)
+    return path
+
+
+@pytest.fixture
+def walks(program, engine, tmp_path, monkeypatch):
+    """Run the program here; a walk is stopped before it ends. Tells how many were begun."""
+    begun = []
+
+    def walk(folder):
+        begun.append(folder)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(program.os, "walk", walk)
+
+    def run_here(*more):
+        argv = ["evenkeel-metrics", "--file", str(tmp_path / "out.prom"), "--socket", str(engine)]
+        monkeypatch.setattr(sys, "argv", [*argv, "--state", str(tmp_path / "state"), *more])
+        begun.clear()
+        with contextlib.suppress(KeyboardInterrupt):
+            program.main()
+        return len(begun)
+
+    return run_here
+
+
+def test_walk_that_does_not_end_leaves_the_rest_fresh(walks, tmp_path):
+    main, apart = aged(tmp_path / "out.prom", 999), aged(tmp_path / "out_volumes.prom", 999)
+    assert walks() == 1
+    assert "evenkeel_docker_up 1\n" in main.read_text()
+    assert time.time() - main.stat().st_mtime < 100
+    assert time.time() - apart.stat().st_mtime > 900
+
+
+def test_walk_that_did_not_end_is_tried_again_in_its_time_and_not_at_once(walks, tmp_path):
+    assert [walks(), walks(), walks()] == [1, 0, 0]
+    aged(tmp_path / ".out_volumes.prom.new", 601)
+    assert [walks(), walks()] == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("age", "more", "expected"),
+    [
+        pytest.param(500, [], 0, id="young"),
+        pytest.param(700, [], 1, id="old"),
+        pytest.param(40, ["--volumes-seconds", "30"], 1, id="old by the option"),
+        pytest.param(700, ["--volumes-seconds", "900"], 0, id="young by the option"),
+        pytest.param(-9999, [], 1, id="of a time to come"),
+    ],
+)
+def test_volumes_are_walked_when_their_file_is_old(walks, tmp_path, age, more, expected):
+    aged(tmp_path / "out_volumes.prom", age)
+    assert walks(*more) == expected
+
+
+def test_what_volumes_take_is_written_again_when_it_is_old(tmp_path, engine):
+    apart = aged(tmp_path / "out_volumes.prom", 700)
+    aged(tmp_path / ".out_volumes.prom.new", 700)
+    run(tmp_path, engine)
+    assert "evenkeel_volume_bytes{" in apart.read_text()
+    assert not (tmp_path / ".out_volumes.prom.new").exists()
+
+
+def test_what_volumes_took_stays_while_the_engine_does_not_tell(tmp_path, engine):
+    apart = aged(tmp_path / "out_volumes.prom", 700)
+    (tmp_path / "broken").touch()
+    assert "evenkeel_docker_up 1\n" in run(tmp_path, engine)
+    assert apart.exists()
+
+
+@pytest.mark.parametrize("engine_too", [False, True], ids=["the stack", "and the engine"])
+def test_what_volumes_took_goes_with_the_stack(tmp_path, engine, engine_too):
+    (tmp_path / "gone").touch()
+    files = [aged(tmp_path / name, 700) for name in ("out_volumes.prom", ".out_volumes.prom.new")]
+    run(tmp_path, tmp_path / "none.sock" if engine_too else engine)
+    assert not any(path.exists() for path in files)
+
+
+def test_host_without_the_stack_writes_nothing_of_volumes(tmp_path, engine):
+    (tmp_path / "gone").touch()
+    run(tmp_path, engine)
+    assert not list(tmp_path.glob("*out_volumes*"))
