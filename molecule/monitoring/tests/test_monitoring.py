@@ -26,6 +26,7 @@ RECEIVERS = {
     "pager": ("pagerduty", "/pager/enqueue"),
     "bot": ("telegram", f"/telegram/bot4711:{CANARY}/sendMessage"),
 }
+ADMIN = {"host": "ops-a", "container": "database", "user": "shop"}
 TEST_ALERT = str(HERE.parent.parent / "playbooks" / "test_alert.yml")
 PLAYBOOK = ["ansible-playbook", "--inventory", os.environ["MOLECULE_INVENTORY_FILE"]]
 
@@ -77,7 +78,12 @@ def test_both_hosts_tell_their_figures(host, until):
 
 def test_containers_of_the_stack_are_told(host, until):
     found = until(lambda: ask(host, 'evenkeel_container_running{stack="monitoring"} == 1'))
-    assert {one["service"] for one, _value in found} == {"prometheus", "alertmanager", "blackbox"}
+    assert {one["service"] for one, _value in found} == {
+        "prometheus",
+        "alertmanager",
+        "blackbox",
+        "postgresql-database",
+    }
 
 
 def test_probe_asks_the_receiver(host, until):
@@ -88,6 +94,48 @@ def test_nothing_fires_but_the_watchdog(host):
     names = {one["alertname"] for one, _value in ask(host, 'ALERTS{alertstate="firing"}')}
     # The cores and the memory are the machine's own, which the tests keep busy.
     assert names - {"HostBusy", "HostMemoryLow"} == {"Watchdog"}
+
+
+# -- the user of the database's exporter --------------------------------------
+
+
+@pytest.fixture
+def sql(host):
+    """Return a function that asks the database as its administrator."""
+    return lambda words: host.check_output("docker exec database psql -U shop -d shop -Atqc %s", words)
+
+
+def test_exporter_reads_the_database(host, until):
+    assert until(lambda: ask(host, 'pg_up{instance="database"} == 1'))
+
+
+def test_user_of_the_exporter_only_reads_figures(sql):
+    rights = "rolsuper or rolcreaterole or rolcreatedb or rolreplication or rolbypassrls"
+    assert sql(f"select {rights} from pg_roles where rolname = 'watch'") == "f"
+    granted = "select pg_get_userbyid(roleid) from pg_auth_members where member = 'watch'::regrole"
+    assert sql(granted) == "pg_monitor"
+
+
+def test_lost_user_is_made_again_and_the_password_is_written_nowhere(host, play, sql, until):
+    sql("drop role watch")
+    done = play(tags="monitoring_configure")
+    assert done.rc == 0, done.output
+    assert CANARY not in done.raw
+    assert until(lambda: ask(host, 'pg_up{instance="database"} == 1'))
+    assert CANARY not in host.check_output("docker logs database 2>&1")
+
+
+def test_user_of_somebody_else_keeps_its_password(host, play, sql):
+    """One that owns a table, asked for with a password that is not its own."""
+    sql("create role owner login password 'of-the-owner'; create table owned (); alter table owned owner to owner")
+    word = "select rolpassword from pg_authid where rolname = 'owner'"
+    before = sql(word)
+    item = {"name": "database", "host": "127.0.0.1", "user": "owner", "password": CANARY, "database": "shop"}
+    done = play(tags="monitoring_configure", monitoring_postgresql=[{**item, "admin": ADMIN}])
+    assert done.rc != 0
+    assert "user owner of database in container database: found it there, and owning what is in a" in done.output
+    assert CANARY not in done.raw
+    assert sql(word) == before
 
 
 # -- what is open ------------------------------------------------------------
@@ -117,7 +165,8 @@ def test_secret_stands_in_its_file_alone(host):
 
 
 def test_containers_have_no_rights(host):
-    for container in json.loads(host.check_output("docker inspect $(docker ps -q)")):
+    ours = "docker ps --quiet --filter label=com.docker.compose.project=monitoring"
+    for container in json.loads(host.check_output(f"docker inspect $({ours})")):
         assert container["HostConfig"]["ReadonlyRootfs"], container["Name"]
         assert container["HostConfig"]["CapDrop"] == ["ALL"], container["Name"]
         assert container["Config"]["User"].split(":")[0] not in ("", "0"), container["Name"]
