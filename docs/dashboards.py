@@ -187,7 +187,12 @@ BOARDS = {
                 "Memory of each container of the app.",
                 {"{{container}}": f"evenkeel_container_memory_bytes{{{OF_APP}}}"},
             ),
-            Panel("Jobs that wait", "short", "Length of each queue.", {"{{key}}": "max by (key) (redis_key_size)"}),
+            Panel(
+                "Jobs that wait",
+                "short",
+                "Length of each queue.",
+                {"{{instance}} {{key}}": "max by (instance, key) (redis_key_size)"},
+            ),
         ],
         (APP,),
     ),

@@ -72,6 +72,11 @@ def monitoring_expected(options: Options, described: list, targets: list) -> Opt
     )
 
 
+def monitoring_refusing(targets: list) -> list[str]:
+    """Return one sentence for each target that asks for a login."""
+    return _scrape.refusing(targets)
+
+
 def monitoring_rules(rules: Options, factor: float) -> Options:
     """Return a rule file with its waits multiplied by one factor."""
     return _alerting.scaled(rules, float(factor))
@@ -122,6 +127,7 @@ class FilterModule:
             "monitoring_problems": monitoring_problems,
             "monitoring_public_ports": monitoring_public_ports,
             "monitoring_prometheus": monitoring_prometheus,
+            "monitoring_refusing": monitoring_refusing,
             "monitoring_rules": monitoring_rules,
             "monitoring_stack": monitoring_stack,
             "monitoring_targets": monitoring_targets,

@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 import typing as t
 
-from ansible_collections.evenkeel.platform.plugins.module_utils import _compose_policy
+from ansible_collections.evenkeel.platform.plugins.module_utils import _address, _compose_policy
 
 COLOURS = ("blue", "green")
 KINDS = ("web", "worker", "singleton", "scheduled")
@@ -221,7 +221,7 @@ def _traced(service: dict[str, t.Any], app: dict[str, t.Any], address: str, **mo
         return {}
     names = {"service.namespace": app["name"], "service.version": app["release"], **more}
     return {
-        "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{f'[{address}]' if ':' in address else address}:{OTLP_PORT}",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{_address.join(address, OTLP_PORT)}",
         "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
         "OTEL_SERVICE_NAME": service["name"],
         "OTEL_RESOURCE_ATTRIBUTES": ",".join(f"{key}={value}" for key, value in names.items()),

@@ -9,8 +9,11 @@ Pure functions over the options of the role, given as one mapping without the ro
 
 from __future__ import annotations
 
+import functools
 import re
 import typing as t
+
+from ansible_collections.evenkeel.platform.plugins.module_utils import _address, _failure
 
 STATE = "/var/lib/evenkeel-agent"
 SECRETS = "/etc/evenkeel/agent"
@@ -18,8 +21,12 @@ UNIT = "otelcol.service"
 HEALTH = "127.0.0.1:13133"
 MEBIBYTE = 1024 * 1024
 # What is replaced wherever it stands, in a line or in a value. Written for RE2.
+_NAMES = r"(?:password|passwd|passphrase|pwd|secret|credentials?|(?:api|access|private)[_-]?key|token)"
+_VALUES = r"""(?:\\+\"[^\"\\]*|\"(?:[^\"\\]|\\.)*|'[^']*|[^\s\"',;&}\\]+)"""
 REDACTED = (
-    r"(?i)\b(?:password|passwd|secret|api_?key|access_?key|token)[\"']?\s*[:=]\s*[\"']?[^\s\"',;&}]+",
+    # Within a longer name too (POSTGRES_PASSWORD, accessToken), and in JSON that is a text of JSON, its quotes escaped.
+    rf"(?i)[\w-]*{_NAMES}(?:[_-]?(?:key|value|hash|base64))?(?:\\*[\"'])?\s*[:=]\s*{_VALUES}",
+    rf"(?i)--[\w-]*{_NAMES}\s+[^\s-]\S*",
     r"(?i)\b(?:bearer|basic)\s+[a-z0-9._~+/=-]{8,}",
     r"\b[a-z][a-z0-9+.-]*://[^\s:/@]*:[^\s/@]+@",
     r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*",
@@ -29,6 +36,7 @@ REDACTED = (
 LABEL = 'attributes.attrs["com.docker.compose.%s"]'
 Options = t.Mapping[str, t.Any]
 Operator = dict[str, t.Any]
+_sentence = functools.partial(_failure.sentence, "monitoring")
 
 
 def _literal(text: str) -> str:
@@ -36,8 +44,9 @@ def _literal(text: str) -> str:
     return text.replace("$", "$$")
 
 
-def _join(address: str, port: int) -> str:
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+def _retried() -> dict[str, t.Any]:
+    """For as long as it takes."""
+    return {"enabled": True, "initial_interval": "1s", "max_interval": "30s", "max_elapsed_time": 0}
 
 
 # -- what is read ------------------------------------------------------------
@@ -121,6 +130,8 @@ def _containers(options: Options) -> dict[str, t.Any]:
         "include_file_path": True,
         "include_file_name": False,
         "storage": "file_storage",
+        # What the limiter of memory refuses would be lost without it.
+        "retry_on_failure": _retried(),
         "operators": operators,
     }
 
@@ -131,6 +142,7 @@ def _journal() -> dict[str, t.Any]:
     return {
         "priority": "info",
         "storage": "file_storage",
+        "retry_on_failure": _retried(),
         "operators": [
             # What it says of a full buffer would fill it further.
             {"type": "filter", "expr": f'body._SYSTEMD_UNIT == "{UNIT}"'},
@@ -172,7 +184,7 @@ def _sent(options: Options) -> dict[str, t.Any]:
             "queue_size": int(options["agent_buffer_megabytes"]) * MEBIBYTE,
             "batch": {"flush_timeout": "1s", "min_size": 64 * 1024, "max_size": 2 * MEBIBYTE},
         },
-        "retry_on_failure": {"initial_interval": "1s", "max_interval": "30s", "max_elapsed_time": 0},
+        "retry_on_failure": _retried(),
     }
 
 
@@ -181,7 +193,7 @@ def exporters(options: Options, server: str) -> tuple[dict[str, t.Any], list[str
     found: dict[str, t.Any] = {}
     logs, traces = [], []
     if options.get("loki_enabled"):
-        found["otlp_http/loki"] = {"endpoint": f"http://{_join(server, 3100)}/otlp", **_sent(options)}
+        found["otlp_http/loki"] = {"endpoint": f"http://{_address.join(server, 3100)}/otlp", **_sent(options)}
         logs.append("otlp_http/loki")
     target = options.get("agent_elasticsearch") or {}
     if target.get("url"):
@@ -197,7 +209,11 @@ def exporters(options: Options, server: str) -> tuple[dict[str, t.Any], list[str
         }
         logs.append("elasticsearch")
     if options.get("jaeger_enabled"):
-        found["otlp_grpc/jaeger"] = {"endpoint": _join(server, 14317), "tls": {"insecure": True}, **_sent(options)}
+        found["otlp_grpc/jaeger"] = {
+            "endpoint": _address.join(server, 14317),
+            "tls": {"insecure": True},
+            **_sent(options),
+        }
         traces.append("otlp_grpc/jaeger")
     return found, logs, traces
 
@@ -220,7 +236,12 @@ def settings(options: Options, name: str, address: str, server: str) -> dict[str
     receivers = {
         "file_log": _containers(options),
         "journald": _journal(),
-        "otlp": {"protocols": {"grpc": {"endpoint": _join(address, 4317)}, "http": {"endpoint": _join(address, 4318)}}},
+        "otlp": {
+            "protocols": {
+                "grpc": {"endpoint": _address.join(address, 4317)},
+                "http": {"endpoint": _address.join(address, 4318)},
+            }
+        },
     }
     figures = {"host": address, "port": 8888, "without_scope_info": True}
     return {
@@ -270,6 +291,9 @@ def problems(options: Options) -> list[str]:
         need = "a file of the controller, or an archive with its checksum"
         remedy = "Set monitoring_agent_program, or monitoring_agent_url and monitoring_agent_checksum"
         found.append(_sentence("program", "the agent", "none that is known to be whole", need, remedy))
+    if _failure.LOGIN.search(target.get("url") or ""):
+        need = "none: many may read it"
+        found.append(_sentence("url", "monitoring_agent_elasticsearch", "a password in it", need, "Set api_key"))
     if int(options.get("agent_buffer_megabytes") or 0) < 1:
         size = str(options.get("agent_buffer_megabytes"))
         found.append(_sentence("buffer", "the agent", size, "1 or more", "Set monitoring_agent_buffer_megabytes"))
@@ -280,7 +304,3 @@ def problems(options: Options) -> list[str]:
             what = f"{pattern} ({error})"
             found.append(_sentence("pattern", "monitoring_agent_redact", what, "a regular expression", "Mend it"))
     return found
-
-
-def _sentence(what: str, where: str, found: str, need: str, remedy: str) -> str:
-    return f"monitoring: {what} on {where}: found {found}, need {need}. {remedy}."

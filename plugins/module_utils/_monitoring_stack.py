@@ -9,11 +9,18 @@ Pure functions over the options of the role, given as one mapping without the ro
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import typing as t
 
-from ansible_collections.evenkeel.platform.plugins.module_utils import _alerting, _compose_policy, _slo
+from ansible_collections.evenkeel.platform.plugins.module_utils import (
+    _address,
+    _alerting,
+    _compose_policy,
+    _failure,
+    _slo,
+)
 
 NOBODY = 65534
 UIDS = {"prometheus": NOBODY, "alertmanager": NOBODY, "blackbox": NOBODY, "postgresql": NOBODY}
@@ -40,6 +47,7 @@ KEEPS_MORE = ("loki", "jaeger")
 SEEN = {"prometheus": 9090, "alertmanager": 9093, "grafana": 3000, "jaeger": 16686}
 UNASKED = "Its image holds no program that could ask; the role asks it from outside, and TargetGone watches it."
 Options = t.Mapping[str, t.Any]
+_sentence = functools.partial(_failure.sentence, "monitoring")
 
 
 def parts(options: Options) -> list[str]:
@@ -76,7 +84,7 @@ def _seen(options: Options, part: str) -> list[str]:
     """Where a part listens for people: loopback, and the private address where the edges lead to it."""
     port = SEEN[part]
     addresses = ["127.0.0.1", *([options["address"]] if (options.get("public_urls") or {}).get(part) else [])]
-    return [f"{f'[{address}]' if ':' in address else address}:{port}:{port}" for address in addresses]
+    return [f"{_address.join(address, port)}:{port}" for address in addresses]
 
 
 def _linked(options: Options, part: str) -> list[str]:
@@ -143,7 +151,7 @@ def definition(options: Options) -> dict[str, t.Any]:
             options,
             "loki",
             command=["-config.file=/etc/evenkeel/current/loki.yml"],
-            ports=[f"{options['address']}:3100:3100"],
+            ports=[f"{_address.join(options['address'], 3100)}:3100"],
             volumes=["loki:/loki", _settings(options, "loki")],
         )
         volumes["loki"] = {}
@@ -174,7 +182,7 @@ def definition(options: Options) -> dict[str, t.Any]:
             ports=[
                 *_seen(options, "jaeger"),
                 "127.0.0.1:13134:13133",
-                f"{options['address']}:14317:4317",
+                f"{_address.join(options['address'], 14317)}:4317",
             ],
             # The one folder of its image that its user may write to, so that a fresh volume is that user's as well.
             volumes=["jaeger:/tmp", _settings(options, "jaeger")],
@@ -187,7 +195,7 @@ def definition(options: Options) -> dict[str, t.Any]:
             "postgresql",
             environment={
                 "DATA_SOURCE_URI": (
-                    f"{one['host']}:{one.get('port') or 5432}/{one.get('database') or 'postgres'}"
+                    f"{_address.join(one['host'], one.get('port') or 5432)}/{one.get('database') or 'postgres'}"
                     f"?sslmode={one.get('sslmode') or 'require'}"
                 ),
                 "DATA_SOURCE_USER": one["user"],
@@ -202,6 +210,7 @@ def definition(options: Options) -> dict[str, t.Any]:
             environment={
                 "REDIS_ADDR": f"redis://{one['address']}",
                 "REDIS_PASSWORD_FILE": "/run/secrets/passwords.json",
+                **({"REDIS_USER": one["user"]} if one.get("user") else {}),
                 **({"REDIS_EXPORTER_CHECK_SINGLE_KEYS": keys} if keys else {}),
             },
         )
@@ -225,7 +234,9 @@ def secrets(options: Options) -> list[dict[str, t.Any]]:
     for one in options.get("postgresql") or []:
         found.append(_secret("password", f"postgresql-{one['name']}", UIDS["postgresql"], one["password"]))
     for one in options.get("redis") or []:
-        known = json.dumps({f"redis://{one['address']}": one.get("password") or ""})
+        # Asked for by the address with the user in it, where there is one.
+        login = f"{one['user']}@" if one.get("user") else ""
+        known = json.dumps({f"redis://{login}{one['address']}": one.get("password") or ""})
         found.append(_secret("passwords.json", f"redis-{one['name']}", UIDS["redis"], known))
     if options.get("grafana_enabled"):
         found.append(_secret("grafana_password", "grafana", UIDS["grafana"], options["grafana_password"]))
@@ -257,18 +268,27 @@ def problems(
         found.append(
             _sentence("monitoring_wait_factor", "the waits", str(options.get("wait_factor")), "above 0", "Set it")
         )
+    files = [path.rpartition("/")[2] for path in options.get("rule_files") or []]
+    for name in sorted({name for name in files if files.count(name) > 1}):
+        found.append(_sentence("name", f"{name} of monitoring_rule_files", "it twice", "it once", "Rename one"))
     for kind in ("postgresql", "redis", "probes", "apps"):
         names = [one["name"] for one in options.get(kind) or []]
         for name in sorted({name for name in names if names.count(name) > 1}):
             where = f"{name} of monitoring_{kind}"
             found.append(_sentence("name", where, f"it {names.count(name)} times", "it once", "Rename one"))
     for one in options.get("postgresql") or []:
+        where = f"{one['name']} of monitoring_postgresql"
         if not one.get("password"):
-            where = f"{one['name']} of monitoring_postgresql"
             found.append(_sentence("password", where, "none", "that of its user", "Set password, from your vault"))
-        home = (one.get("admin") or {}).get("host")
+        elif re.search(r"\s", one["password"]):
+            need = "none, since the exporter reads no further"
+            found.append(_sentence("password", where, "a space or a line's end in it", need, "Set another"))
+        admin = one.get("admin") or {}
+        if admin and one["user"] == admin.get("user", "postgres"):
+            remedy = "Set user to a name of its own"
+            found.append(_sentence("user", where, f"{one['user']}, the one that makes it", "another", remedy))
+        home = admin.get("host")
         if home and hosts is not None and home not in hosts:
-            where = f"{one['name']} of monitoring_postgresql"
             remedy = "Set admin.host, or leave admin out and make the user by hand"
             found.append(_sentence("admin.host", where, home, "a host of the inventory", remedy))
     for part, url in (options.get("public_urls") or {}).items():
@@ -286,11 +306,31 @@ def problems(
         if apps and one["name"] not in apps:
             where = "an item of monitoring_apps"
             found.append(_sentence("name", where, one["name"], " or ".join(sorted(apps)), "Name an app"))
+    found += _queues(options)
     for one in options.get("probes") or []:
+        if _failure.LOGIN.search(one["url"]):
+            where = f"{one['name']} of monitoring_probes"
+            found.append(_sentence("url", where, "a password in it", "none: many may read it", "Leave it out"))
         if apps and one.get("app") and one["app"] not in apps:
             where = f"{one['name']} of monitoring_probes"
             found.append(_sentence("app", where, one["app"], " or ".join(sorted(apps)), "Name an app, or leave it out"))
     return found + _retention(options, disk_gigabytes)
+
+
+def _queues(options: Options) -> list[str]:
+    """Each queue needs one Redis that is asked for it."""
+    found = []
+    stores = sorted({one["name"] for one in options.get("redis") or []})
+    need = " or ".join(stores) or "one in monitoring_redis"
+    queues = [(app["name"], queue) for app in options.get("apps") or [] for queue in app.get("queues") or []]
+    places = [(queue.get("redis") or (stores[0] if len(stores) == 1 else None), queue["key"]) for _app, queue in queues]
+    for (app, _queue), (store, key) in zip(queues, places, strict=True):
+        where = f"queue {key} of {app} in monitoring_apps"
+        if store not in stores:
+            found.append(_sentence("redis", where, str(store or "none"), need, "Set redis to the name of its server"))
+        elif (times := places.count((store, key))) > 1:
+            found.append(_sentence("key", where, f"it {times} times", f"it once of {store}", "Leave all but one out"))
+    return found
 
 
 def budgets(options: Options) -> dict[str, float]:
@@ -307,6 +347,14 @@ def _retention(options: Options, disk: float) -> list[str]:
             if float(value) <= 0:
                 where = f"monitoring_{name}"
                 found.append(_sentence(key, where, str(value), "above 0: nothing is kept for ever", f"Set {key}"))
+    kept = int((options.get("prometheus_retention") or {}).get("days") or 0)
+    for slo in options.get("slos") or []:
+        days = int(slo.get("window_days") or _slo.DEFAULTS["window_days"])
+        if 0 < kept < days:
+            remedy = "Set window_days lower, or days of monitoring_prometheus_retention higher"
+            found.append(
+                _sentence("window_days", f"SLO {slo.get('name')}", str(days), f"at most the {kept} days kept", remedy)
+            )
     wanted = sum(budgets(options).values())
     if disk and wanted > 0.8 * disk:
         found.append(
@@ -314,12 +362,8 @@ def _retention(options: Options, disk: float) -> list[str]:
                 "retention",
                 "the disk of the data",
                 f"{wanted:g} GB of monitoring_prometheus_retention and those of Loki and Jaeger",
-                f"at most {0.8 * disk:.0f} GB, four fifths of what is free or theirs already",
+                f"at most {0.8 * disk:.0f} GB, four fifths of it",
                 "Set gigabytes lower, or enlarge the disk",
             )
         )
     return found
-
-
-def _sentence(what: str, where: str, found: str, need: str, remedy: str) -> str:
-    return f"monitoring: {what} on {where}: found {found}, need {need}. {remedy}."

@@ -10,23 +10,25 @@ C(labels), C(path) and C(params).
 
 from __future__ import annotations
 
+import functools
 import typing as t
 import urllib.parse
+
+from ansible_collections.evenkeel.platform.plugins.module_utils import _address, _failure
 
 PORTS = {"node": 9100, "edge": 8405, "agent": 8888}
 # The name of a backend of HAProxy as app, colour and service.
 BACKEND = "([a-z][a-z0-9-]*)_(blue|green)_(.+)"
 Target = dict[str, t.Any]
-
-
-def _join(address: str, port: int) -> str:
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+# What Prometheus says of an answer that asks for a login or refuses one.
+REFUSED = ("401 ", "403 ")
+_sentence = functools.partial(_failure.sentence, "monitoring")
 
 
 def hosts(job: str, machines: t.Iterable[dict[str, str]], port: int = 0) -> list[Target]:
     """One target for each machine, given as C(name) and C(address)."""
     return [
-        {"job": job, "instance": machine["name"], "address": _join(machine["address"], port or PORTS[job])}
+        {"job": job, "instance": machine["name"], "address": _address.join(machine["address"], port or PORTS[job])}
         for machine in machines
     ]
 
@@ -53,8 +55,8 @@ def probes(asked: list[dict[str, t.Any]]) -> list[Target]:
             target = urllib.parse.urlunsplit(parts._replace(netloc=one["connect_to"]))
             params["hostname"] = [parts.hostname or ""]
         params["target"] = [target]
-        # A silence of the app, as its maintenance opens one, then hides the alert as well.
-        labels = {"app": one["app"]} if one.get("app") else {}
+        # Two probes may ask for one address, each another edge. A silence of the app hides what has its name.
+        labels = {"probe": one["name"], **({"app": one["app"]} if one.get("app") else {})}
         made = {"job": "probe", "instance": one["url"], "address": "blackbox:9115", "path": "/probe"}
         found.append({**made, "params": params, "labels": labels})
     return found
@@ -96,7 +98,7 @@ def apps(records: list[dict[str, t.Any]], about: list[dict[str, t.Any]]) -> list
                         {
                             "job": "app",
                             "instance": f"{record['app']}-{colour}-{service}-{server['name']}",
-                            "address": _join(server["address"], server["port"]),
+                            "address": _address.join(server["address"], server["port"]),
                             "path": path,
                             "labels": {"app": record["app"], "service": service, "colour": colour},
                         }
@@ -156,6 +158,19 @@ def _job(name: str, path: str, params: dict[str, t.Any], before: int) -> dict[st
     return job
 
 
+def refusing(targets: t.Iterable[dict[str, t.Any]]) -> list[str]:
+    """Return one sentence for each target, as Prometheus' interface lists them, that asks for a login."""
+    found = []
+    for target in targets:
+        status = str(target.get("lastError") or "").partition("HTTP status ")[2]
+        if target.get("health") != "up" and status.startswith(REFUSED):
+            labels = target["labels"]
+            where = f"target {labels['instance']} of job {labels['job']}"
+            remedy = f"Let {target['scrapeUrl']} answer the host that watches, or take it out of monitoring_apps"
+            found.append(_sentence("answer", where, status, "figures without a login", remedy))
+    return found
+
+
 # -- what should be there ----------------------------------------------------
 
 
@@ -171,6 +186,7 @@ def expected(
     *budgets* are gigabytes by volume, of 2**30 bytes, as Prometheus counts its own.
     """
     rules = []
+    stores = [target["instance"] for target in targets if target["job"] == "redis"]
     for app in described:
         homes = int(app.get("app_hosts") or 1)
         for service in app.get("services") or []:
@@ -184,7 +200,9 @@ def expected(
         seconds = app.get("response_seconds") or 1
         rules.append(_constant("evenkeel_limit_response_seconds", seconds, {"app": app["name"]}))
         for queue in app.get("queues") or []:
-            rules.append(_constant("evenkeel_limit_queue", queue["limit"], {"app": app["name"], "key": queue["key"]}))
+            # Two servers may each have a list of this name.
+            labels = {"app": app["name"], "instance": queue.get("redis") or stores[0], "key": queue["key"]}
+            rules.append(_constant("evenkeel_limit_queue", queue["limit"], labels))
     known = {app["name"] for app in about}
     for app in described:
         if app["name"] not in known:
@@ -197,7 +215,9 @@ def expected(
     for target in targets:
         if target["job"] not in ("app", "node", "edge"):
             labels = {"job": target["job"], "instance": target["instance"]}
-            rules.append(_constant("evenkeel_expected_target", 1, labels))
+            # Two probes of one address are one target.
+            if (rule := _constant("evenkeel_expected_target", 1, labels)) not in rules:
+                rules.append(rule)
     return {"groups": [{"name": "expected", "rules": rules}]}
 
 

@@ -10,8 +10,11 @@ was recorded each minute; nothing is recorded where nothing was measured, so an 
 
 from __future__ import annotations
 
+import functools
 import re
 import typing as t
+
+from ansible_collections.evenkeel.platform.plugins.module_utils import _failure
 
 KINDS = ("availability", "error_rate", "latency", "queue_age", "custom")
 RUNBOOK = "https://github.com/evenkeel/platform/blob/main/docs/runbooks/{}.md"
@@ -19,6 +22,8 @@ RUNBOOK = "https://github.com/evenkeel/platform/blob/main/docs/runbooks/{}.md"
 INTERVAL_SECONDS = 60
 DEFAULTS: dict[str, t.Any] = {"window_days": 30, "minimum_requests": 100, "owner": "app"}
 METRICS = {"error_rate": "http_requests_total", "latency": "http_request_duration_seconds"}
+
+_sentence = functools.partial(_failure.sentence, "monitoring")
 
 
 class Burn(t.NamedTuple):
@@ -51,15 +56,17 @@ def problems(slos: list[dict[str, t.Any]], apps: t.Collection[str] = ()) -> list
     names = [str(slo.get("name", "")) for slo in slos]
     for name in sorted({name for name in names if names.count(name) > 1}):
         found.append(
-            _sentence("name", name, f"it {names.count(name)} times", "it once", "Rename one in monitoring_slos")
+            _sentence(
+                "name", f"SLO {name}", f"it {names.count(name)} times", "it once", "Rename one in monitoring_slos"
+            )
         )
     for slo in slos:
         name = str(slo.get("name", ""))
         if not re.fullmatch(r"[a-z][a-z0-9-]{0,62}", name):
-            found.append(_sentence("name", name or "none", name or "none", "a-z, 0-9 and hyphens", "Set name"))
+            found.append(_sentence("name", f"SLO {name or 'none'}", name or "none", "a-z, 0-9 and hyphens", "Set name"))
         found += _values(name, slo)
         if apps and slo.get("app") not in apps:
-            found.append(_sentence("app", name, str(slo.get("app")), " or ".join(sorted(apps)), "Set app"))
+            found.append(_sentence("app", f"SLO {name}", str(slo.get("app")), " or ".join(sorted(apps)), "Set app"))
     return found
 
 
@@ -67,13 +74,17 @@ def _values(name: str, slo: dict[str, t.Any]) -> list[str]:
     found = []
     kind = slo.get("kind")
     if kind not in KINDS:
-        return [_sentence("kind", name, str(kind), "one of " + ", ".join(KINDS), "Set kind")]
+        return [_sentence("kind", f"SLO {name}", str(kind), "one of " + ", ".join(KINDS), "Set kind")]
     objective = float(slo.get("objective") or 0)
     if not 0 < objective < 100:
-        found.append(_sentence("objective", name, f"{objective:g}", "above 0 and below 100 per cent", "Set objective"))
+        found.append(
+            _sentence("objective", f"SLO {name}", f"{objective:g}", "above 0 and below 100 per cent", "Set objective")
+        )
     days = int(slo.get("window_days") or DEFAULTS["window_days"])
     if days < 7:
-        found.append(_sentence("window_days", name, str(days), "at least 7, more than the longest window", "Set it"))
+        found.append(
+            _sentence("window_days", f"SLO {name}", str(days), "at least 7, more than the longest window", "Set it")
+        )
     for key, kinds in (
         ("threshold_seconds", ("latency", "queue_age")),
         ("metric", ("queue_age",)),
@@ -81,17 +92,15 @@ def _values(name: str, slo: dict[str, t.Any]) -> list[str]:
         ("total", ("custom",)),
     ):
         if kind in kinds and not slo.get(key):
-            found.append(_sentence(key, name, "none", f"one for kind {kind}", f"Set {key}"))
+            found.append(_sentence(key, f"SLO {name}", "none", f"one for kind {kind}", f"Set {key}"))
     for key in ("bad", "total"):
         if slo.get(key) and kind != "custom":
-            found.append(_sentence(key, name, f"it with kind {kind}", "kind custom", f"Set kind, or leave {key} out"))
+            found.append(
+                _sentence(key, f"SLO {name}", f"it with kind {kind}", "kind custom", f"Set kind, or leave {key} out")
+            )
         elif slo.get(key) and "{window}" not in slo[key]:
-            found.append(_sentence(key, name, "no {window}", "it where the range belongs", f"Mend {key}"))
+            found.append(_sentence(key, f"SLO {name}", "no {window}", "it where the range belongs", f"Mend {key}"))
     return found
-
-
-def _sentence(what: str, name: str, found: str, need: str, remedy: str) -> str:
-    return f"monitoring: {what} on SLO {name}: found {found}, need {need}. {remedy}."
 
 
 # -- the rules ---------------------------------------------------------------

@@ -15,6 +15,17 @@ testinfra_hosts = ["ansible://all"]
 HERE = Path(__file__).resolve().parent.parent
 
 
+def test_agent_that_is_switched_off_goes(host, ansible):
+    argv = ["ansible-playbook", "--inventory", os.environ["MOLECULE_INVENTORY_FILE"], "--tags", "monitoring_agent"]
+    for _again in range(2):
+        done = ansible(*argv, "--extra-vars", '{"monitoring_agent_enabled": false}', str(HERE / "converge.yml"))
+        assert done.rc == 0, done.output
+    assert "changed: " not in done.raw
+    assert not host.file("/etc/systemd/system/otelcol.service").exists
+    assert not host.user("evenkeel-agent").exists
+    assert host.check_output("ss -Hltn 'sport = :8888'") == ""
+
+
 def test_nothing_is_left_but_the_data(host):
     argv = ["ansible-playbook", "--inventory", os.environ["MOLECULE_INVENTORY_FILE"], str(HERE / "uninstall.yml")]
     for _again in range(2):
@@ -27,6 +38,8 @@ def test_nothing_is_left_but_the_data(host):
         "/usr/local/lib/evenkeel/otelcol",
         "/usr/local/lib/evenkeel/evenkeel-metrics",
         "/var/lib/evenkeel-agent",
+        "/var/lib/prometheus/node-exporter/evenkeel.prom",
+        "/var/lib/prometheus/node-exporter/evenkeel_volumes.prom",
     ):
         assert not host.file(path).exists, path
     assert not host.user("evenkeel-agent").exists

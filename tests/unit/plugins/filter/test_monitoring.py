@@ -136,7 +136,53 @@ def test_probe_of_an_app_is_hidden_with_the_app(named: dict[str, str], labels: d
         )
         if one["job"] == "probe"
     ]
-    assert probe["labels"] == labels
+    assert probe["labels"] == {"probe": "a", **labels}
+
+
+def test_two_probes_of_one_address_are_two_series_and_one_target() -> None:
+    """Each asks another edge."""
+    probes = [
+        {"name": name, "url": "https://a.example/", "connect_to": f"192.0.2.{number}"}
+        for number, name in enumerate(("edge1", "edge2"), 11)
+    ]
+    made = monitoring.monitoring_targets({"probes": probes}, "s", [], [], [])
+    found = [one for one in made if one["job"] == "probe"]
+    assert {one["labels"]["probe"] for one in found} == {"edge1", "edge2"}
+    rules = monitoring.monitoring_expected({}, [], made)["groups"][0]["rules"]
+    assert [rule["labels"]["instance"] for rule in rules if rule["labels"]["job"] == "probe"] == ["https://a.example/"]
+
+
+def test_address_of_version_6_is_written_as_one() -> None:
+    six = {**OPTIONS, "address": "2001:db8::31"}
+    six["postgresql"] = [{**OPTIONS["postgresql"][0], "host": "2001:db8::32"}]
+    services = monitoring.monitoring_stack(six)["definition"]["services"]
+    assert services["loki"]["ports"] == ["[2001:db8::31]:3100:3100"]
+    assert "[2001:db8::31]:14317:4317" in services["jaeger"]["ports"]
+    uri = services["postgresql-shop"]["environment"]["DATA_SOURCE_URI"]
+    assert uri == "[2001:db8::32]:5432/postgres?sslmode=require"
+
+
+def test_user_of_redis_stands_in_the_address_of_its_password() -> None:
+    made = monitoring.monitoring_stack({**OPTIONS, "redis": [{**OPTIONS["redis"][0], "user": "watch"}]})
+    assert made["definition"]["services"]["redis-shop"]["environment"]["REDIS_USER"] == "watch"
+    [secret] = [one for one in made["secrets"] if one["name"] == "passwords.json"]
+    assert json.loads(secret["value"]) == {"redis://watch@192.0.2.31:6379": CANARY}
+
+
+def test_target_that_asks_for_a_login_is_named() -> None:
+    labels = {"job": "app", "instance": "shop-blue-api-app1"}
+    url = "http://192.0.2.21:20010/metrics"
+    target = {"labels": labels, "scrapeUrl": url, "health": "down"}
+    told = [
+        {**target, "lastError": "server returned HTTP status 401 Unauthorized"},
+        {**target, "lastError": "server returned HTTP status 404 Not Found"},
+        {**target, "lastError": "dial tcp 192.0.2.21:20010: connect: connection refused"},
+        {**target, "health": "up", "lastError": ""},
+    ]
+    assert monitoring.monitoring_refusing(told) == [
+        "monitoring: answer on target shop-blue-api-app1 of job app: found 401 Unauthorized, need figures without a login."
+        f" Let {url} answer the host that watches, or take it out of monitoring_apps."
+    ]
 
 
 def test_what_should_be_there_is_said() -> None:
@@ -147,7 +193,7 @@ def test_what_should_be_there_is_said() -> None:
     assert said["evenkeel_expected_service", "bot", "shop", "singleton"] == "vector(1)"
     assert not [key for key in said if "report" in key]
     assert said["evenkeel_limit_response_seconds", "shop"] == "vector(0.5)"
-    assert said["evenkeel_limit_queue", "shop", "shop:jobs"] == "vector(100)"
+    assert said["evenkeel_limit_queue", "shop", "shop", "shop:jobs"] == "vector(100)"
     assert said["evenkeel_expected_backup", "shop"] == "vector(1)"
     assert said["evenkeel_expected_target", "ops1", "prometheus"] == "vector(1)"
     assert said["evenkeel_limit_volume_bytes", "jaeger"] == "vector(5368709120)"
@@ -228,6 +274,14 @@ def test_a_part_that_the_edges_lead_to_listens_on_the_private_address_and_says_i
         pytest.param({"wait_factor": 0}, ["monitoring_wait_factor"], id="factor"),
         pytest.param({"postgresql": [{**OPTIONS["postgresql"][0], "password": ""}]}, ["password on shop"], id="password"),
         pytest.param({"postgresql": [{**OPTIONS["postgresql"][0], "admin": {"host": "data9"}}]}, ["admin.host on shop"], id="admin"),
+        pytest.param({"postgresql": [{**OPTIONS["postgresql"][0], "admin": {"host": "data1", "user": "watch"}}]}, ["user on shop"], id="admin as user"),
+        pytest.param({"postgresql": [{**OPTIONS["postgresql"][0], "password": "two words"}]}, ["password on shop of monitoring_postgresql: found a space"], id="space"),
+        pytest.param({"rule_files": ["/a/own.yml", "/b/own.yml"]}, ["name on own.yml of monitoring_rule_files"], id="rules"),
+        pytest.param({"apps": [{"name": "shop", "queues": [{"key": "k", "limit": 1, "redis": "other"}]}]}, ["redis on queue k of shop in monitoring_apps: found other, need shop"], id="queue"),
+        pytest.param({"apps": [{"name": "shop", "queues": [{"key": "k", "limit": 1}] * 2}]}, ["found it 2 times, need it once of shop"] * 2, id="queue twice"),
+        pytest.param({"redis": [*OPTIONS["redis"], {**OPTIONS["redis"][0], "name": "other"}]}, ["redis on queue shop:jobs of shop in monitoring_apps: found none, need other or shop"], id="whose queue"),
+        pytest.param({"slos": [{"name": "a", "app": "shop", "kind": "availability", "objective": 99, "window_days": 40}]}, ["window_days on SLO a: found 40, need at most the 30 days kept"], id="SLO beyond what is kept"),
+        pytest.param({"probes": [{**OPTIONS["probes"][0], "url": "https://me:word@shop.example.com/"}]}, ["url on shop of monitoring_probes: found a password"], id="login of a probe"),
         pytest.param({"redis": OPTIONS["redis"] * 2}, ["shop of monitoring_redis: found it 2 times"], id="twice"),
         pytest.param({"grafana_password": ""}, ["monitoring_grafana_password on Grafana"], id="Grafana"),
         pytest.param({"public_urls": {"blackbox": "https://b.example.com"}}, ["found blackbox, need one of"], id="public"),
