@@ -193,6 +193,8 @@ def definition(options: Options) -> dict[str, t.Any]:
         services[f"postgresql-{one['name']}"] = _service(
             options,
             "postgresql",
+            # Off by default, and what DatabaseReplicaDisconnected asks.
+            command=["--collector.stat_wal_receiver"],
             environment={
                 "DATA_SOURCE_URI": (
                     f"{_address.join(one['host'], one.get('port') or 5432)}/{one.get('database') or 'postgres'}"

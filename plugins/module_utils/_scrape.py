@@ -193,7 +193,8 @@ def expected(
             kind = service["kind"]
             if kind == "scheduled":
                 continue
-            number = int(service.get("replicas") or 1) * (homes if kind == "web" else 1)
+            # One that must run exactly once has one home, all others every host of the app.
+            number = int(service.get("replicas") or 1) * (1 if kind == "singleton" else homes)
             labels = {"app": app["name"], "service": service["name"], "kind": kind}
             rules.append(_constant("evenkeel_expected_service", number, labels))
     for app in about:

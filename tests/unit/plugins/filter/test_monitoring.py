@@ -158,6 +158,8 @@ def test_address_of_version_6_is_written_as_one() -> None:
     services = monitoring.monitoring_stack(six)["definition"]["services"]
     assert services["loki"]["ports"] == ["[2001:db8::31]:3100:3100"]
     assert "[2001:db8::31]:14317:4317" in services["jaeger"]["ports"]
+    # Without it nothing tells of a replica that receives nothing.
+    assert services["postgresql-shop"]["command"] == ["--collector.stat_wal_receiver"]
     uri = services["postgresql-shop"]["environment"]["DATA_SOURCE_URI"]
     assert uri == "[2001:db8::32]:5432/postgres?sslmode=require"
 
@@ -190,6 +192,7 @@ def test_what_should_be_there_is_said() -> None:
     rules = made["groups"][0]["rules"]
     said = {(rule["record"], *sorted(rule["labels"].values())): rule["expr"] for rule in rules}
     assert said["evenkeel_expected_service", "api", "shop", "web"] == "vector(4)"
+    assert said["evenkeel_expected_service", "shop", "worker", "worker"] == "vector(2)"
     assert said["evenkeel_expected_service", "bot", "shop", "singleton"] == "vector(1)"
     assert not [key for key in said if "report" in key]
     assert said["evenkeel_limit_response_seconds", "shop"] == "vector(0.5)"
