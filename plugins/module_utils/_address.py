@@ -2,9 +2,14 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""An address and a port as one word, of version 4 or 6. PRIVATE to the collection."""
+"""Addresses as they stand in settings and URLs. PRIVATE to the collection."""
 
 from __future__ import annotations
+
+import re
+
+# One with a password, wherever it stands in a text.
+WITH_PASSWORD = re.compile(r"(?:^|:)//[^\s/?#|<>]*:[^\s/?#|<>]+@")
 
 
 def join(address: str, port: int | str) -> str:

@@ -9,8 +9,10 @@ Pure functions over plain data. A secret is always the content of a file; no set
 
 from __future__ import annotations
 
-import re
+import functools
 import typing as t
+
+from ansible_collections.evenkeel.platform.plugins.module_utils import _address, _failure
 
 SECRETS = "/run/secrets"
 DEADMAN = "deadman"
@@ -62,8 +64,7 @@ PLAINTEXT = frozenset(
         "webhook_url",
     ]
 )
-# An address with a password, wherever it stands in a text.
-WITH_PASSWORD = re.compile(r"(?:^|:)//[^\s/?#|<>]*:[^\s/?#|<>]+@")
+_sentence = functools.partial(_failure.sentence, "monitoring")
 
 
 def secret_name(receiver: str) -> str:
@@ -144,7 +145,7 @@ def plaintext(settings: t.Any, addresses: t.Collection[str] = (), above: tuple[s
         instead = None if path in addresses or value in (None, "", [], {}) else _instead(keys)
         if instead:
             yield Plaintext(path, "a secret in the open", *instead)
-        elif isinstance(value, str) and WITH_PASSWORD.search(value):
+        elif isinstance(value, str) and _address.WITH_PASSWORD.search(value):
             yield Plaintext(path, "a password in the address", "it without", "Take the password out")
         else:
             yield from plaintext(value, addresses, keys)
@@ -164,10 +165,6 @@ def _instead(keys: tuple[str, ...]) -> tuple[str, str] | None:
     if keys[-1] == "proxy_connect_header":
         return "none, since no file can hold it", "Use a proxy that asks for no header"
     return None
-
-
-def _sentence(what: str, where: str, found: str, need: str, remedy: str) -> str:
-    return f"monitoring: {what} on {where}: found {found}, need {need}. {remedy}."
 
 
 # -- the settings ------------------------------------------------------------

@@ -6,11 +6,7 @@
 
 from __future__ import annotations
 
-import re
 import typing as t
-
-# A password within an address.
-LOGIN = re.compile(r"://[^/@\s]*:[^/@\s]+@")
 
 
 class Failure(Exception):

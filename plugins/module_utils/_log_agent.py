@@ -291,7 +291,7 @@ def problems(options: Options) -> list[str]:
         need = "a file of the controller, or an archive with its checksum"
         remedy = "Set monitoring_agent_program, or monitoring_agent_url and monitoring_agent_checksum"
         found.append(_sentence("program", "the agent", "none that is known to be whole", need, remedy))
-    if _failure.LOGIN.search(target.get("url") or ""):
+    if _address.WITH_PASSWORD.search(target.get("url") or ""):
         need = "none: many may read it"
         found.append(_sentence("url", "monitoring_agent_elasticsearch", "a password in it", need, "Set api_key"))
     if int(options.get("agent_buffer_megabytes") or 0) < 1:

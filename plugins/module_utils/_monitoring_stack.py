@@ -310,7 +310,7 @@ def problems(
             found.append(_sentence("name", where, one["name"], " or ".join(sorted(apps)), "Name an app"))
     found += _queues(options)
     for one in options.get("probes") or []:
-        if _failure.LOGIN.search(one["url"]):
+        if _address.WITH_PASSWORD.search(one["url"]):
             where = f"{one['name']} of monitoring_probes"
             found.append(_sentence("url", where, "a password in it", "none: many may read it", "Leave it out"))
         if apps and one.get("app") and one["app"] not in apps:
