@@ -64,6 +64,8 @@ def grafana(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         return
     folder, port = tmp_path_factory.mktemp("grafana"), free_port()
     files(folder)
+    # Grafana's own user reads it.
+    folder.chmod(0o755)
     words = ["docker", "run", "--detach", "--rm", "--publish", f"127.0.0.1:{port}:3000"]
     words += ["--volume", f"{folder}:/etc/evenkeel/current:ro"]
     for name, value in {
