@@ -252,6 +252,8 @@ class Inhibition(t.NamedTuple):
 INHIBITIONS = (
     # What is measured on a host that is gone.
     Inhibition("HostDown", 'pack=~"host|docker|edge|monitoring"', ("instance",)),
+    # What the data take is asked of the engine.
+    Inhibition("DockerDown", 'alertname="MetricsFileOld"', ("instance",)),
     Inhibition("HostDiskAlmostFull", 'alertname="HostDiskFills"', ("instance", "mountpoint")),
     Inhibition("ContainerOutOfMemory", 'alertname="ContainerMemoryAlmostFull"', ("instance", "container")),
     Inhibition("CertificateEnds", 'alertname="CertificateNearItsEnd"', ("instance", "probe")),

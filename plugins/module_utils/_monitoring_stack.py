@@ -282,7 +282,7 @@ def problems(
         where = f"{one['name']} of monitoring_postgresql"
         if not one.get("password"):
             found.append(_sentence("password", where, "none", "that of its user", "Set password, from your vault"))
-        elif re.search(r"\s", one["password"]):
+        elif re.search(r"\s", str(one["password"])):
             need = "none, since the exporter reads no further"
             found.append(_sentence("password", where, "a space or a line's end in it", need, "Set another"))
         admin = one.get("admin") or {}

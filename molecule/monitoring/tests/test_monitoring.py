@@ -125,15 +125,23 @@ def test_lost_user_is_made_again_and_the_password_is_written_nowhere(host, play,
     assert CANARY not in host.check_output("docker logs database 2>&1")
 
 
-def test_user_of_somebody_else_keeps_its_password(host, play, sql):
-    """One that owns a table, asked for with a password that is not its own."""
-    sql("create role owner login password 'of-the-owner'; create table owned (); alter table owned owner to owner")
-    word = "select rolpassword from pg_authid where rolname = 'owner'"
+@pytest.mark.parametrize(
+    ("user", "made", "sentence"),
+    [
+        ("owner", "create table owned (); alter table owned owner to owner", "owning what is in a database"),
+        ("clerk", "create table shared (); grant select on shared to clerk", "with rights of its own"),
+        ("maker", "alter role maker createdb", "with rights of an administrator"),
+    ],
+)
+def test_user_of_somebody_else_keeps_its_password(user, made, sentence, play, sql):
+    """Asked for with a password that is not its own."""
+    sql(f"create role {user} login password 'its-own'; {made}")
+    word = f"select rolpassword from pg_authid where rolname = '{user}'"
     before = sql(word)
-    item = {"name": "database", "host": "127.0.0.1", "user": "owner", "password": CANARY, "database": "shop"}
+    item = {"name": "database", "host": "127.0.0.1", "user": user, "password": CANARY, "database": "shop"}
     done = play(tags="monitoring_configure", monitoring_postgresql=[{**item, "admin": ADMIN}])
     assert done.rc != 0
-    assert "user owner of database in container database: found it there, and owning what is in a" in done.output
+    assert f"user {user} of database in container database: found it there, and {sentence}" in done.output
     assert CANARY not in done.raw
     assert sql(word) == before
 
