@@ -97,17 +97,32 @@ def test_lines_of_a_trace_are_found_by_it(traced: str) -> None:
     assert CANARY not in str(found)
 
 
+def active_silences() -> list[str]:
+    """Name and reason of each."""
+    found = json.loads(on_data1(SILENCES))
+    return [one["comment"].partition(":")[2] for one in found if one["status"]["state"] == "active"]
+
+
 @pytest.mark.usefixtures("watched")
 def test_release_opens_a_silence_and_closes_it(folder: Path) -> None:
     shop.put_live(shop.OLD, folder)
     begun = rig.begin(*shop.deploy_arguments(shop.NEW, app_deploy_retry=shop.NEW), folder=folder)
     with rig.ended(begun):
         begun.wait_for_task(r"gate \| ")
-        active = [one for one in json.loads(on_data1(SILENCES)) if one["status"]["state"] == "active"]
+        active = active_silences()
         begun.wait()
     assert begun.code == 0, begun.tail()
-    assert [one["comment"].partition(":")[2] for one in active] == ["deploy-shop: a deploy"]
-    assert not [one for one in json.loads(on_data1(SILENCES)) if one["status"]["state"] == "active"]
+    assert active == ["deploy-shop: a deploy"]
+    assert active_silences() == []
+
+
+@pytest.mark.usefixtures("watched")
+def test_refused_release_leaves_no_silence(folder: Path) -> None:
+    """What it left down has to be told."""
+    run = shop.deploy("1.2-neverready", folder, app_deploy_retry="1.2-neverready")
+    assert run.code != 0, run.tail()
+    shop.assert_says(run, "was refused")
+    assert active_silences() == []
 
 
 @pytest.mark.usefixtures("watched")

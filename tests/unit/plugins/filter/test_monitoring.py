@@ -69,6 +69,9 @@ RECORD = {
         "web": {"servers": {"blue": [{"name": "app1_1", "address": "192.0.2.21", "port": 20002}], "green": []}},
     },
 }
+DATABASE = OPTIONS["postgresql"][0]
+QUEUE = {"key": "k", "limit": 1}
+SLO = {"name": "a", "app": "shop", "kind": "availability", "objective": 99}
 DESCRIBED = [
     {
         "name": "shop",
@@ -275,16 +278,16 @@ def test_a_part_that_the_edges_lead_to_listens_on_the_private_address_and_says_i
         pytest.param({}, [], id="sound"),
         pytest.param({"packs": ["hosts"]}, ["monitoring_packs on the rules: found hosts"], id="pack"),
         pytest.param({"wait_factor": 0}, ["monitoring_wait_factor"], id="factor"),
-        pytest.param({"postgresql": [{**OPTIONS["postgresql"][0], "password": ""}]}, ["password on shop"], id="password"),
-        pytest.param({"postgresql": [{**OPTIONS["postgresql"][0], "admin": {"host": "data9"}}]}, ["admin.host on shop"], id="admin"),
-        pytest.param({"postgresql": [{**OPTIONS["postgresql"][0], "admin": {"host": "data1", "user": "watch"}}]}, ["user on shop"], id="admin as user"),
-        pytest.param({"postgresql": [{**OPTIONS["postgresql"][0], "password": "two words"}]}, ["password on shop of monitoring_postgresql: found a space"], id="space"),
+        pytest.param({"postgresql": [{**DATABASE, "password": ""}]}, ["password on shop"], id="password"),
+        pytest.param({"postgresql": [{**DATABASE, "admin": {"host": "data9"}}]}, ["admin.host on shop"], id="admin"),
+        pytest.param({"postgresql": [{**DATABASE, "admin": {"host": "data1", "user": "watch"}}]}, ["user on shop"], id="admin as user"),
+        pytest.param({"postgresql": [{**DATABASE, "password": "two words"}]}, ["found a space"], id="space"),
         pytest.param({"rule_files": ["/a/own.yml", "/b/own.yml"]}, ["name on own.yml of monitoring_rule_files"], id="rules"),
-        pytest.param({"apps": [{"name": "shop", "queues": [{"key": "k", "limit": 1, "redis": "other"}]}]}, ["redis on queue k of shop in monitoring_apps: found other, need shop"], id="queue"),
-        pytest.param({"apps": [{"name": "shop", "queues": [{"key": "k", "limit": 1}] * 2}]}, ["found it 2 times, need it once of shop"] * 2, id="queue twice"),
-        pytest.param({"redis": [*OPTIONS["redis"], {**OPTIONS["redis"][0], "name": "other"}]}, ["redis on queue shop:jobs of shop in monitoring_apps: found none, need other or shop"], id="whose queue"),
-        pytest.param({"slos": [{"name": "a", "app": "shop", "kind": "availability", "objective": 99, "window_days": 40}]}, ["window_days on SLO a: found 40, need at most the 30 days kept"], id="SLO beyond what is kept"),
-        pytest.param({"probes": [{**OPTIONS["probes"][0], "url": "https://me:word@shop.example.com/"}]}, ["url on shop of monitoring_probes: found a password"], id="login of a probe"),
+        pytest.param({"apps": [{"name": "shop", "queues": [{**QUEUE, "redis": "other"}]}]}, ["redis on queue k of shop in monitoring_apps"], id="queue"),
+        pytest.param({"apps": [{"name": "shop", "queues": [QUEUE] * 2}]}, ["found it 2 times, need it once of shop"] * 2, id="queue twice"),
+        pytest.param({"redis": [*OPTIONS["redis"], {**OPTIONS["redis"][0], "name": "other"}]}, ["redis on queue shop:jobs of shop"], id="whose queue"),
+        pytest.param({"slos": [{**SLO, "window_days": 40}]}, ["window_days on SLO a: found 40, need at most the 30"], id="SLO kept"),
+        pytest.param({"probes": [{**OPTIONS["probes"][0], "url": "https://me:word@shop.example.com/"}]}, ["url on shop of monitoring_probes"], id="login"),
         pytest.param({"redis": OPTIONS["redis"] * 2}, ["shop of monitoring_redis: found it 2 times"], id="twice"),
         pytest.param({"grafana_password": ""}, ["monitoring_grafana_password on Grafana"], id="Grafana"),
         pytest.param({"public_urls": {"blackbox": "https://b.example.com"}}, ["found blackbox, need one of"], id="public"),

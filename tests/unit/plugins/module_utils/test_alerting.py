@@ -236,9 +236,9 @@ def rules() -> dict[str, dict[str, Any]]:
 RULES = rules()
 
 
-def alert(name: str, /, **labels: str) -> Labels:
+def alert(alertname: str, /, **labels: str) -> Labels:
     """The labels of an alert as Alertmanager gets them."""
-    return {"alertname": name, **RULES[name]["labels"], **labels}
+    return {"alertname": alertname, **RULES[alertname]["labels"], **labels}
 
 
 def matches(matchers: list[str], labels: Labels) -> bool:
@@ -307,7 +307,8 @@ SITE = {"instance": "https://shop.example.com/", "job": "probe", "probe": "shop"
 )
 def test_what_is_worse_hides_what_is_less_bad_of_the_same_thing(source: Labels, target: Labels) -> None:
     assert hides(source, target)
-    assert not hides(target, source)
+    worse, less_bad = source, target
+    assert not hides(source=less_bad, target=worse)
 
 
 @pytest.mark.parametrize(
