@@ -105,7 +105,7 @@ def test_what_is_older_than_its_days_is_deleted(tmp_path: Path) -> None:
         # The compactor looks at what is on the disk, and gets the index at a start.
         flush = urllib.request.Request(f"{logs.url}/flush", b"", method="POST")
         urllib.request.urlopen(flush, timeout=5).close()
-        assert rig.until(lambda: kept() == 2, 30)
+        assert rig.until(lambda: kept() == 2, 90)
         logs.loki.stop()
         logs.loki.start(*hurry)
         assert rig.until(lambda: kept() == 1, 180)
