@@ -46,5 +46,5 @@ def test_nothing_is_left_but_the_data(host):
     for port in (3100, 4317, 8888, 9090, 9093, 9100):
         assert host.check_output(f"ss -Hltn 'sport = :{port}'") == "", port
     if host.exists("docker"):
-        assert host.check_output("docker ps -aq") == ""
+        assert host.check_output("docker ps --all --quiet --filter label=com.docker.compose.project") == ""
         assert "monitoring_prometheus" in host.check_output("docker volume ls -q")
