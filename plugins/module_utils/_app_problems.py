@@ -80,7 +80,8 @@ def problems(
             models.append(_model.of(app))
         found += of_app
     found += _between_items(items, known)
-    found += _between_models(models)
+    for model in models:
+        found += _routes_twice(model)
     found += _capacity(models, hosts)
     return list(dict.fromkeys(found))
 
@@ -151,6 +152,8 @@ def _of_item(app: t.Any, number: int, hosts: dict[str, dict[str, t.Any]], facts:
             subject, key, origin = f"app {name}", ".".join(path).replace(".[", "[") or "item", origins.get(name, "")
         todo = "Rename or remove it" if value == "an unknown option" else f"Set {key}"
         saying(found, subject, origin)(key, value, need, todo)
+    if () in broken:
+        return found
     own = {path for path in broken if path[:1] != ("services",) or len(path) < 3}
     say = saying(found, f"app {name}", origins.get(name, ""), own)
     _names(say, item)
@@ -214,7 +217,9 @@ def _services(say: Say, item: dict[str, t.Any]) -> None:
     names = [service.get("name") for service in services]
     for twice in sorted({str(name) for name in names if name is not None and names.count(name) > 1}):
         say("services", f"{twice} more than once", "each name once", "Rename one of them")
-    if not any(service.get("kind", "web") == "web" for service in services):
+    if not services:
+        say("services", "none", "at least one of kind web", "Set services")
+    elif all(service.get("kind", "web") in _stacks.BACKGROUND for service in services):
         say("services", "no web service", "at least one of kind web", "Set kind: web on what the edge serves")
 
 
@@ -362,18 +367,17 @@ def _between_items(items: list[dict[str, t.Any]], facts: Facts) -> list[str]:
     return found
 
 
-def _between_models(models: list[Model]) -> list[str]:
+def _routes_twice(model: Model) -> list[str]:
     found = []
     owners: dict[tuple[str, str], str] = {}
-    for model in models:
-        for route in _edge_record.routes_of(model):
-            key = (route["host"], route["path"].rstrip("/") + "/")
-            owner = f"{model['name']}/{route['service']}"
-            if owners.setdefault(key, owner) != owner:
-                found.append(
-                    f"app_deploy: route {key[0]}{key[1]}: found services {owners[key]} and {owner}, need one. "
-                    "Change path or host of one."
-                )
+    for route in _edge_record.routes_of(model):
+        host, path = route["host"], route["path"].rstrip("/") + "/"
+        owner = f"{model['name']}/{route['service']}"
+        if owners.setdefault((host, path), owner) != owner:
+            found.append(
+                f"app_deploy: route {host}{path}: found services {owners[host, path]} and {owner}, need one. "
+                "Change path or host of one."
+            )
     return found
 
 

@@ -192,6 +192,11 @@ def read(app: t.Any) -> tuple[dict[str, t.Any], list[Complaint]]:
     return _mapping_of(app, ITEM, (), found) or {}, found
 
 
+def _shown_at(path: Path, value: t.Any) -> str:
+    """Return a value as a message shows it, but for what may be secret."""
+    return f"a {type(value).__name__}" if {"secrets", "env"} & set(path) else shown(value)
+
+
 def _value_of(value: t.Any, shape: t.Any, path: Path, found: list[Complaint]) -> t.Any:
     if isinstance(shape, dict):
         return _mapping_of(value, shape, path, found)
@@ -200,13 +205,13 @@ def _value_of(value: t.Any, shape: t.Any, path: Path, found: list[Complaint]) ->
     try:
         return shape.take(value)
     except ValueError:
-        found.append((path, shown(value), shape.need))
+        found.append((path, _shown_at(path, value), shape.need))
         return None
 
 
 def _mapping_of(value: t.Any, shape: dict[str, t.Any], path: Path, found: list[Complaint]) -> dict[str, t.Any] | None:
     if not isinstance(value, dict):
-        found.append((path, shown(value), f"a mapping of {', '.join(shape)}"))
+        found.append((path, _shown_at(path, value), f"a mapping of {', '.join(shape)}"))
         return None
     taken = {}
     for key, each in value.items():
@@ -223,7 +228,7 @@ def _rows_of(
     value: t.Any, shape: dict[str, t.Any], path: Path, found: list[Complaint]
 ) -> list[dict[str, t.Any]] | None:
     if not isinstance(value, (list, tuple)):
-        found.append((path, shown(value), "a list"))
+        found.append((path, _shown_at(path, value), "a list"))
         return None
     rows = []
     for number, each in enumerate(value):

@@ -70,7 +70,12 @@ def _weekdays(text: str) -> str:
     parts = []
     for part in text.split(","):
         start, dash, end = part.partition("-")
-        parts.append(_weekday(start) + (f"..{_weekday(end)}" if dash else ""))
+        first = _weekday(start)
+        if dash and first == _DAYS[0]:
+            # To systemd Sunday is the last day of a week, so a range cannot begin with it.
+            parts.append(first)
+            first = _DAYS[1]
+        parts.append(first + (f"..{_weekday(end)}" if dash else ""))
     return ",".join(parts)
 
 

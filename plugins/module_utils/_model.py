@@ -194,7 +194,7 @@ def _additions(row: dict[str, t.Any], kind: str) -> Additions:
         "replicas_max": row.get("replicas_max", replicas),
         "schedule": row.get("schedule", ""),
         "host": row.get("host", ""),
-        "secrets": [{"name": secret["name"], **how} for secret in row.get("secrets", [])],
+        "secrets": [{"name": secret["name"], **how} for secret in row.get("secrets", []) if "name" in secret],
         "connections": row.get("connections", 0),
         "traces": row.get("traces", False),
         "waivers": row.get("waivers", []),

@@ -25,9 +25,8 @@ def background(name: str = "worker", kind: str = "worker", **options: Any) -> di
 
 
 def service(name: str = "api", **options: Any) -> dict[str, Any]:
-    return background(
-        name, "web", **{"port": 8000, "routes": [{"path": f"/{name}"}], "health": {"path": f"/{name}/ready"}, **options}
-    )
+    web = {"kind": "web", "port": 8000, "routes": [{"path": f"/{name}"}], "health": {"path": f"/{name}/ready"}}
+    return background(name, **{**web, **options})
 
 
 def app(*services: dict[str, Any], **options: Any) -> dict[str, Any]:
