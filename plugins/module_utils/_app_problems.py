@@ -40,7 +40,6 @@ class Facts(t.TypedDict, total=False):
     stacks: dict[str, list[str]]  # names of stacks that belong to no app, by host
     ports: dict[str, dict[int, str]]  # ports in use by others and who holds them, by host
     undefined: dict[str, str]  # the undefined variable behind a secret, by "<app>/<service>/<secret>"
-    origins: dict[str, str]  # file and line, by "<app>" and "<app>/<service>"
 
 
 def problems(
@@ -94,7 +93,6 @@ def missing_secrets(model: Model, values: t.Collection[str], facts: Facts | None
             f"{model['name']}/{name}",
             secret["name"],
             known.get("undefined", {}).get(f"{model['name']}/{name}/{secret['name']}", ""),
-            known.get("origins", {}).get(f"{model['name']}/{name}", ""),
         )
         for name, service in model["services"].items()
         for secret in additions(service)["secrets"]
@@ -141,21 +139,19 @@ def _of_item(app: t.Any, number: int, hosts: dict[str, dict[str, t.Any]], facts:
     """Return what is wrong with one item, seen alone."""
     item, complaints = _app_shape.read(app)
     name = str(item.get("name", f"number {number}"))
-    origins = facts.get("origins", {})
     found: list[str] = []
     broken = {path for path, _found, _need in complaints}
     for path, value, need in complaints:
         if path[:1] == ("services",) and len(path) > 2:
             subject, key = f"service {name}/{path[1]}", ".".join(path[2:])
-            origin = origins.get(f"{name}/{path[1]}", origins.get(name, ""))
         else:
-            subject, key, origin = f"app {name}", ".".join(path).replace(".[", "[") or "item", origins.get(name, "")
+            subject, key = f"app {name}", ".".join(path).replace(".[", "[") or "item"
         todo = "Rename or remove it" if value == "an unknown option" else f"Set {key}"
-        saying(found, subject, origin)(key, value, need, todo)
+        saying(found, subject)(key, value, need, todo)
     if () in broken:
         return found
     own = {path for path in broken if path[:1] != ("services",) or len(path) < 3}
-    say = saying(found, f"app {name}", origins.get(name, ""), own)
+    say = saying(found, f"app {name}", own)
     _names(say, item)
     _range(say, item)
     _services(say, item)
@@ -165,15 +161,14 @@ def _of_item(app: t.Any, number: int, hosts: dict[str, dict[str, t.Any]], facts:
     for place, service in enumerate(item.get("services", [])):
         label = str(service.get("name", f"[{place}]"))
         inside = {path[2:] for path in broken if path[:2] == ("services", label)}
-        origin = origins.get(f"{name}/{label}", origins.get(name, ""))
         undefined = {
             secret.rpartition("/")[2]: variable
             for secret, variable in facts.get("undefined", {}).items()
             if secret.rpartition("/")[0] == f"{name}/{label}"
         }
-        speak = saying(found, f"service {name}/{label}", origin, inside)
+        speak = saying(found, f"service {name}/{label}", inside)
         _service_problems.check(speak, service, item.get("hosts", []), list(hosts))
-        _service_problems.check_secrets(speak, found, f"{name}/{label}", service, undefined, origin)
+        _service_problems.check_secrets(speak, found, f"{name}/{label}", service, undefined)
     return found
 
 
@@ -287,7 +282,7 @@ def _strategy(say: Say, item: dict[str, t.Any]) -> None:
 def _of_model(model: Model, hosts: dict[str, dict[str, t.Any]], facts: Facts) -> list[str]:
     """Return what an item without problems of its own meets outside: ports, probe and the edge's own checks."""
     found: list[str] = []
-    say = saying(found, f"app {model['name']}", facts.get("origins", {}).get(model["name"], ""))
+    say = saying(found, f"app {model['name']}")
     if model["probe"]["enabled"] and not _edge_record.probe(model):
         say(
             "probe",
@@ -393,7 +388,10 @@ def _capacity(models: list[Model], hosts: dict[str, dict[str, t.Any]]) -> list[s
                 more = additions(service)
                 if more["kind"] in ("singleton", "scheduled") and _model.home_of(service, app_hosts) != host:
                     continue
-                size = _service_problems.memory_bytes(service.get("mem_limit", 0)) or 0
+                try:
+                    size = _model.memory_bytes(service.get("mem_limit", 0))
+                except ValueError:
+                    continue
                 need += size * more["replicas"] * (2 if more["kind"] == "web" else 1)
         if need > about["memory_bytes"]:
             found.append(

@@ -13,17 +13,15 @@ import typing as t
 Say = t.Callable[[str, t.Any, str, str], None]
 
 
-def saying(found: list[str], subject: str, origin: str = "", broken: t.Collection[tuple[str, ...]] = ()) -> Say:
+def saying(found: list[str], subject: str, broken: t.Collection[tuple[str, ...]] = ()) -> Say:
     """Return a function that adds one sentence about *subject* to *found*.
 
-    *origin* is file and line of the subject in the inventory. A key in *broken*, or one that holds such a key, was
-    reported already.
+    A key in *broken*, or one that holds such a key, was reported already.
     """
-    where = f"{subject} ({origin})" if origin else subject
     silent = {".".join(path).replace(".[", "[") for path in broken}
 
     def say(key: str, value: t.Any, need: str, todo: str) -> None:
         if key not in silent and not any(each.startswith((f"{key}.", f"{key}[")) for each in silent):
-            found.append(f"app_deploy: {key} of {where}: found {value}, need {need}. {todo.rstrip('.')}.")
+            found.append(f"app_deploy: {key} of {subject}: found {value}, need {need}. {todo.rstrip('.')}.")
 
     return say

@@ -12,6 +12,7 @@ item; C(of) expects one in which it finds nothing.
 
 from __future__ import annotations
 
+import re
 import typing as t
 
 from ansible_collections.evenkeel.platform.plugins.module_utils import _app_shape, _compose_policy
@@ -44,6 +45,7 @@ DATABASE_DEFAULTS: dict[str, int] = {"reserved": 5}
 SMOKE_DEFAULTS: dict[str, t.Any] = {"status": 200, "body": ""}
 PORT_COUNT = 100
 STOP_SECONDS = 15
+MEMORY_UNITS = {"b": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
 
 
 class Additions(t.TypedDict):
@@ -88,6 +90,14 @@ def additions(service: dict[str, t.Any]) -> Additions:
 def of_kind(model: Model, *kinds: str) -> dict[str, dict[str, t.Any]]:
     """Return the services whose kind is one of *kinds*, in the order in which they are written."""
     return {name: service for name, service in model["services"].items() if additions(service)["kind"] in kinds}
+
+
+def memory_bytes(size: str | int) -> int:
+    """Return the bytes of a Compose memory size such as C(256m); raises C(ValueError) for anything else."""
+    match = re.fullmatch(r"(\d+)([bkmg]?)b?", str(size).strip().lower())
+    if not match:
+        raise ValueError(f"{size!r} is no memory size")
+    return int(match[1]) * MEMORY_UNITS[match[2] or "b"]
 
 
 def home_of(service: dict[str, t.Any], app_hosts: t.Sequence[str]) -> str:

@@ -18,7 +18,6 @@ from ansible_collections.evenkeel.platform.plugins.module_utils._compose_release
 
 # The limits of a service, and the rule of compose_stack that waives each.
 LIMIT_RULES = {"memory": "memory-limit", "cpus": "cpu-limit", "pids": "pids-limit"}
-MEMORY_UNITS = {"b": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
 SMALLEST_MEMORY = 6 * 1024**2
 IMAGE = re.compile(r"(?:[A-Za-z0-9.-]+(?::[0-9]+)?/)?[a-z0-9]+(?:[._/-]+[a-z0-9]+)*")
 # A route is a prefix of whole segments, so a pattern or a query in it would never match.
@@ -27,12 +26,6 @@ VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 SECRET = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 VOLUME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 MOUNT_OPTIONS = {"ro", "rw", "z", "Z", "nocopy", "cached", "delegated", "consistent"}
-
-
-def memory_bytes(size: str | int) -> int | None:
-    """Return the bytes of a Compose memory size such as C(256m), None for anything else."""
-    match = re.fullmatch(r"(\d+)([bkmg]?)b?", str(size).strip().lower())
-    return int(match[1]) * MEMORY_UNITS[match[2] or "b"] if match else None
 
 
 def waived(service: dict[str, t.Any], rule: str) -> bool:
@@ -60,7 +53,7 @@ def check(say: Say, service: dict[str, t.Any], hosts: list[str], app_hosts: list
 
 
 def check_secrets(
-    say: Say, found: list[str], subject: str, service: dict[str, t.Any], undefined: dict[str, str], origin: str
+    say: Say, found: list[str], subject: str, service: dict[str, t.Any], undefined: dict[str, str]
 ) -> None:
     """Report what is wrong with a service's secrets; no value of one is ever shown."""
     how = service.get("secrets_as", "file")
@@ -77,23 +70,22 @@ def check_secrets(
             say("secrets", shown(name), "a file name of letters, digits, _, . and -", "Set name of the secret")
             continue
         value = secret.get("value")
-        if value is None or value == "":
-            found.append(missing_secret(subject, name, undefined.get(name, ""), origin))
+        if value is None or value == "" or name in undefined:
+            found.append(missing_secret(subject, name, undefined.get(name, "")))
         elif isinstance(value, (dict, list, bool)):
             say(f"secret {name}", f"a {type(value).__name__}", "a text", "Set its value in quotes")
         elif str(value).startswith("$ANSIBLE_VAULT"):
             say(f"secret {name}", "a sealed vault text", "its value", "Give ansible-playbook the vault password")
 
 
-def missing_secret(subject: str, name: str, variable: str, origin: str = "") -> str:
+def missing_secret(subject: str, name: str, variable: str) -> str:
     """Return the sentence about a secret without a value, *variable* being the undefined one behind it."""
-    where = f"{subject} ({origin})" if origin else subject
     if variable:
         found, todo = f"no value, as variable {variable} is not defined", f"Set {variable}"
     else:
         found, todo = "no value", "Set value of the secret"
     return (
-        f"app_deploy: secret {name} of service {where}: found {found}, need one. {todo}; write it with "
+        f"app_deploy: secret {name} of service {subject}: found {found}, need one. {todo}; write it with "
         f"ansible-vault encrypt_string --stdin-name {variable or name}."
     )
 
@@ -220,11 +212,13 @@ def _resources(say: Say, service: dict[str, t.Any]) -> None:
             todo = f"Set resources.{key}, or waive it with a reason in waivers"
             say(f"resources.{key}", "none", "a limit", todo)
     if "memory" in resources:
-        size = memory_bytes(resources["memory"])
-        if size is None:
+        try:
+            size = _model.memory_bytes(resources["memory"])
+        except ValueError:
             say("resources.memory", shown(resources["memory"]), "a size such as 256m", "Set resources.memory")
-        elif size < SMALLEST_MEMORY:
-            say("resources.memory", resources["memory"], "at least 6m, which is the engine's least", "Raise it")
+        else:
+            if size < SMALLEST_MEMORY:
+                say("resources.memory", resources["memory"], "at least 6m, which is the engine's least", "Raise it")
     for key in ("cpus", "pids"):
         if key in resources and resources[key] <= 0:
             say(f"resources.{key}", resources[key], "more than 0", f"Set resources.{key}")

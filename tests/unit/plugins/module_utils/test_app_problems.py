@@ -372,15 +372,11 @@ def test_memory_of_both_colours_counts_on_every_host():
 
 
 def test_a_missing_secret_names_variable_and_command():
-    described = with_service(secrets=[{"name": "database_password", "value": None}])
-    facts = {
-        "undefined": {"shop/api/database_password": "vault_password"},
-        "origins": {"shop/api": "inventories/prod/group_vars/all/apps.yml:12"},
-    }
+    described = with_service(secrets=[{"name": "database_password", "value": "(unknown)"}])
+    facts = {"undefined": {"shop/api/database_password": "vault_password"}}
     assert problems(described, facts=facts) == [
-        "app_deploy: secret database_password of service shop/api (inventories/prod/group_vars/all/apps.yml:12): "
-        "found no value, as variable vault_password is not defined, need one. Set vault_password; write it with "
-        "ansible-vault encrypt_string --stdin-name vault_password."
+        "app_deploy: secret database_password of service shop/api: found no value, as variable vault_password is not defined, "
+        "need one. Set vault_password; write it with ansible-vault encrypt_string --stdin-name vault_password."
     ]
 
 
@@ -389,13 +385,6 @@ def test_a_release_that_was_kept_needs_the_secrets_it_names():
     assert _app_problems.missing_secrets(model, {"api/key": "x", "api/new": "x"}) == []
     (sentence,) = _app_problems.missing_secrets(model, {"api/key": "x"})
     assert "secret new of service shop/api: found no value, need one" in sentence
-
-
-def test_file_and_line_stand_in_the_sentence():
-    facts = {"origins": {"shop": "apps.yml:3", "shop/api": "apps.yml:9"}}
-    found = problems(app(service(kind="job", port=0), release="latest"), facts=facts)
-    assert any("release of app shop (apps.yml:3): found latest" in sentence for sentence in found)
-    assert any("kind of service shop/api (apps.yml:9): found job" in sentence for sentence in found)
 
 
 def test_all_problems_are_named_at_once():
