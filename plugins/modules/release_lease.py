@@ -160,7 +160,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.evenkeel.platform.plugins.module_utils import _clock, _lease
+from ansible_collections.evenkeel.platform.plugins.module_utils import _clock, _lease, _pair
 from ansible_collections.evenkeel.platform.plugins.module_utils._failure import Failure
 from ansible_collections.evenkeel.platform.plugins.module_utils._state import STATE_ARGUMENTS, Records
 
@@ -181,7 +181,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
 def floor(records: Records, given: int) -> int:
     """Return the highest token known beside the lease, so that a lost lease file lowers nothing."""
     journal = records.read_lines("journal.jsonl", read_only=True)
-    return max([given, records.token(), *(int(line.get("token") or 0) for line in journal)])
+    return max([given, _pair.highest(records).token, *(int(line.get("token") or 0) for line in journal)])
 
 
 def plan(params: dict[str, t.Any], lease: _lease.Lease | None, now: _clock.Instant, known: int) -> _lease.Lease | None:
