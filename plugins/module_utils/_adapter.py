@@ -7,15 +7,17 @@
 from __future__ import annotations
 
 import abc
+import contextlib
 import dataclasses
 import typing as t
 from pathlib import Path
 
 from ansible_collections.evenkeel.platform.plugins.module_utils import _entry, _file, _haproxy
-from ansible_collections.evenkeel.platform.plugins.module_utils._failure import Failure, sentence
-from ansible_collections.evenkeel.platform.plugins.module_utils._failure import ProxyDown as ProxyDown
+from ansible_collections.evenkeel.platform.plugins.module_utils._failure import Failure, ProxyDown, sentence
 from ansible_collections.evenkeel.platform.plugins.module_utils._protocol import Status, parse_status
 from ansible_collections.evenkeel.platform.plugins.module_utils._state import FOLDER
+
+__all__ = ["ADAPTER_ARGUMENTS", "Adapter", "HaproxyAdapter", "ProxyDown", "of"]
 
 ADAPTER_ARGUMENTS: dict[str, t.Any] = {
     "adapter": {"type": "str", "choices": ["haproxy"], "default": "haproxy"},
@@ -63,7 +65,10 @@ class Adapter(abc.ABC):
 
     @abc.abstractmethod
     def maintenance(self) -> tuple[list[str | None], str | None]:
-        """Return the maintenance mark of each serving process, the current one first, and that of the file."""
+        """Return the maintenance mark of each serving process, the current one first, and that of the file.
+
+        There is no process, where the proxy does not run.
+        """
 
     @abc.abstractmethod
     def set_maintenance(self, value: str) -> list[str]:
@@ -161,10 +166,8 @@ class HaproxyAdapter(Adapter):
 
     def show(self, status: Status) -> None:
         problems: list[str] = []
-        try:
+        with contextlib.suppress(ProxyDown):  # it loads the file when it starts
             problems = self.write_memory("status", status.text())
-        except ProxyDown:
-            pass  # it loads the file when it starts
         self.write_file("status", status.text())
         if problems:
             raise Failure(
@@ -180,10 +183,8 @@ class HaproxyAdapter(Adapter):
 
     def shown(self) -> Status:
         text = None
-        try:
+        with contextlib.suppress(ProxyDown):
             text = self.readings("status")[0].value
-        except ProxyDown:
-            pass
         try:
             return parse_status(text or self.saved("status") or "")
         except ValueError:
@@ -192,15 +193,15 @@ class HaproxyAdapter(Adapter):
     # -- maintenance -----------------------------------------------------------
 
     def maintenance(self) -> tuple[list[str | None], str | None]:
-        saved = self.saved("maintenance")
-        return [each.value for each in self.readings("maintenance") if each.present or not each.old], saved
+        served: list[str | None] = []
+        with contextlib.suppress(ProxyDown):
+            served = [each.value for each in self.readings("maintenance") if each.present or not each.old]
+        return served, self.saved("maintenance")
 
     def set_maintenance(self, value: str) -> list[str]:
         problems: list[str] = []
-        try:
+        with contextlib.suppress(ProxyDown):  # it loads the file when it starts
             problems = self.write_memory("maintenance", value) + self.differing("maintenance", value)
-        except ProxyDown:
-            pass  # it loads the file when it starts
         if not problems:
             self.write_file("maintenance", value)
         return problems

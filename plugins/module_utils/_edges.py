@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
 # PRIVATE to the collection: may change in any release without notice.
-"""Ask the status addresses of edges what they show of an app."""
+"""What each edge shows of an app at its status address."""
 
 from __future__ import annotations
 
@@ -19,28 +19,30 @@ from ansible_collections.evenkeel.platform.plugins.module_utils._protocol import
     parse_status,
 )
 
+ENTRY_LIMIT = 400
 
-def ask_one(url: str, timeout: float) -> Shown | None:
-    """Return what one edge shows, None when it gives no usable answer."""
+
+def ask(edges: t.Sequence[t.Mapping[str, t.Any]], timeout: float = 3.0) -> dict[str, Shown | None]:
+    """Return what every edge shows, by its name; None for one that shows nothing usable. All are asked at once."""
+    if not edges:
+        return {}
+    with concurrent.futures.ThreadPoolExecutor(max_workers=len(edges)) as threads:
+        answers = threads.map(lambda edge: shown(edge["url"], timeout), edges)
+        return {edge["name"]: answer for edge, answer in zip(edges, answers, strict=True)}
+
+
+def shown(url: str, timeout: float = 3.0) -> Shown | None:
+    """Return the answer of one status address."""
     parts = urllib.parse.urlsplit(url)
-    connection = http.client.HTTPConnection(parts.netloc, timeout=timeout)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port or 80, timeout=timeout)
     try:
-        connection.request("GET", parts.path or "/")
+        connection.request("GET", parts.path or "/", headers={"User-Agent": "evenkeel", "Connection": "close"})
         answer = connection.getresponse()
-        entry = answer.read(1000).decode("utf-8", "replace").strip()
+        entry = answer.read(ENTRY_LIMIT).decode("utf-8", "replace").strip()
         if answer.status != 200:
             return None
-        return Shown(entry, parse_status(answer.getheader(STATUS_HEADER, "")), answer.getheader(RECORD_HEADER, ""))
+        return Shown(entry, parse_status(answer.headers.get(STATUS_HEADER, "")), answer.headers.get(RECORD_HEADER, ""))
     except (OSError, http.client.HTTPException, ValueError):
         return None
     finally:
         connection.close()
-
-
-def ask(edges: t.Sequence[t.Mapping[str, str]], timeout: float = 2.0) -> dict[str, Shown | None]:
-    """Ask all edges at once; each is a dict of C(name) and C(url)."""
-    if not edges:
-        return {}
-    with concurrent.futures.ThreadPoolExecutor(max_workers=min(32, len(edges))) as pool:
-        jobs = {each["name"]: pool.submit(ask_one, each["url"], timeout) for each in edges}
-        return {name: job.result() for name, job in jobs.items()}

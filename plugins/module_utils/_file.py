@@ -9,13 +9,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import functools
 import os
 import time
 import typing as t
 from pathlib import Path
 
 from ansible_collections.evenkeel.platform.plugins.module_utils._failure import Failure, sentence
-
 
 RESERVE = ".reserve"
 RESERVE_BYTES = 128 * 1024
@@ -118,9 +118,8 @@ def append_line(path: str, line: str, mode: int = 0o600) -> None:
     try:
         data = (line.rstrip("\n") + "\n").encode("utf-8", "surrogateescape")
         while data:
-            rest = data
-            data = rest[_with_reserve(folder, lambda: os.write(handle, rest)) :]
-        _with_reserve(folder, lambda: os.fsync(handle))
+            data = data[_with_reserve(folder, functools.partial(os.write, handle, data)) :]
+        _with_reserve(folder, functools.partial(os.fsync, handle))
     finally:
         os.close(handle)
     if fresh:

@@ -199,8 +199,8 @@ class Master:
             )
         return workers
 
-    def worker(self, worker: Worker, text: str) -> str:
-        answer = self.command(f"@!{worker.pid} {text}")
+    def worker(self, worker: Worker, text: str, payload: str = "") -> str:
+        answer = self.command(f"@!{worker.pid} {text}", payload)
         if answer.startswith(_GONE):
             raise WorkerGone(worker.pid)
         if not answer and text.startswith("show "):

@@ -21,16 +21,18 @@ from ansible_collections.evenkeel.platform.plugins.module_utils._protocol import
 # A side may be stopped at the end of its warm time, so nobody goes back to it shortly before.
 WARM_MARGIN_SECONDS = 30
 READ_STATUS = "Run playbooks/status.yml, then start over from what it shows"
+NOTHING = Entry()
+NOBODY = Pair()
 
 
 @dataclasses.dataclass(frozen=True)
 class Held:
     """The live entry with its move, and what of the app is warm, withdrawn or declared out."""
 
-    entry: Entry = Entry()
+    entry: Entry = NOTHING
     move: int = 0
     moved_at: str = ""
-    moved_by: Pair = Pair()
+    moved_by: Pair = NOBODY
     previous: str = ""
     warm: t.Mapping[str, t.Any] = dataclasses.field(default_factory=dict)
     withdrawn: t.Mapping[str, int] = dataclasses.field(default_factory=dict)
