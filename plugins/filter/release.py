@@ -14,6 +14,7 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.evenkeel.platform.plugins.filter.docker_firewall import docker_firewall_rules
 from ansible_collections.evenkeel.platform.plugins.module_utils import (
     _address,
+    _app_choice,
     _controller,
     _model,
     _next_step,
@@ -305,7 +306,7 @@ def release_run(apps: list[Data], groups: t.Mapping[str, t.Any], hosts: t.Collec
     missing = [name for name in needed if name not in hosts]
     names = [str(app.get("name")) for app in apps]
     out = asked["edge_out"].split(",") if isinstance(asked["edge_out"], str) else list(asked["edge_out"])
-    problems = _choice_problems(names, asked)
+    problems = _app_choice.choice_problems(apps, asked["only"], asked["release"])
     if missing:
         problems.append(
             f"app_deploy: hosts of this run: found {', '.join(hosts)}, need also {', '.join(missing)}, or edges and hosts "
@@ -334,18 +335,6 @@ def release_run(apps: list[Data], groups: t.Mapping[str, t.Any], hosts: t.Collec
             "out": [name for name in out if name],
         },
     }
-
-
-def _choice_problems(names: list[str], asked: Data) -> list[str]:
-    listed = ", ".join(names) or "none"
-    only, release = asked["only"], asked["release"]
-    if only and only not in names:
-        return [f"app_deploy: app: found {only}, need one of {listed}. Set app to one of app_deploy_apps."]
-    if release and not only and len(names) > 1:
-        return [f"app_deploy: release: found {release} for {len(names)} apps ({listed}), need one app. Set app."]
-    if release == "latest":
-        return ["app_deploy: release: found latest, need a fixed tag. Set release to the tag to deploy."]
-    return []
 
 
 def release_secrets(app: str, apps: list[Data]) -> Data:

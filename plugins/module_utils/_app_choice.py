@@ -20,14 +20,13 @@ def choice_problems(apps: list[dict[str, t.Any]], only: str = "", release: str =
     """Return why *only* and *release* choose nothing that can be deployed."""
     names = ", ".join(app.get("name", "?") for app in apps) or "none"
     if only and only not in [app.get("name") for app in apps]:
-        return [f"app_deploy: app_deploy_only: found {only}, need one of {names}. Set it to an app of app_deploy_apps."]
+        return [f"app_deploy: app: found {only}, need one of {names}. Set app to an app of app_deploy_apps."]
     if release and not only and len(apps) > 1:
         return [
-            f"app_deploy: app_deploy_release: found {release} for {len(apps)} apps ({names}), need one. "
-            "Set app_deploy_only."
+            f"app_deploy: release: found {release} for {len(apps)} apps ({names}), need one app. Set app."
         ]
     if release == "latest":
-        return ["app_deploy: app_deploy_release: found latest, need a fixed tag. Set it to the tag to deploy."]
+        return ["app_deploy: release: found latest, need a fixed tag. Set release to the tag to deploy."]
     return []
 
 
