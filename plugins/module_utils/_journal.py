@@ -173,7 +173,10 @@ def opened_as(
     if kind == "contract":
         return found
     if kind == "rollback":
-        if serving:
+        sealed = next(iter(_ledger.live_history(rows)), {})
+        if serving and not run and sealed.get("identity") == identity:
+            found.update({"unchanged": True, "to": live.colour})
+        elif serving:
             found.update({"from": _entry.other(live.colour), "to": live.colour, "settled": True})
         return found
     if serving and not same:
@@ -217,7 +220,7 @@ def resume(run: list[Line], live: Entry, content: dict[str, t.Any], app: str, re
                 f"boundary migrating, reached by run {opened.get('run')} of {opened.get('owner')} "
                 f"at {run[-1].get('at')}, and a step that is not declared idempotent",
                 "a person to look at the database; traffic was not touched",
-                f"When the schema is as it should be, set retry (app_deploy_retry) to {identity} to run it again",
+                f"When the schema is as it should be, set retry={identity} to run it again",
             ),
             identity=identity,
         )
@@ -253,7 +256,7 @@ def held_sentence(app: str, identity: str, row: Line) -> str:
         f"{app} {identity}",
         f"it {row['result']} at {row['sealed_at']} by {row.get('owner')} ({row.get('reason') or 'no reason given'})",
         "other content, or a retry by name",
-        f"Set app_deploy_retry={identity} to try it again",
+        f"Set retry={identity} to try it again",
     )
 
 

@@ -277,8 +277,8 @@ def _outcome(model: Data, opened: Data, note: str) -> str:
         return note
     if opened["held"]:
         return (
-            f"{app}: {identity} is held ({opened['held_reason']}), left as it is; set app_deploy_retry={identity} "
-            "to deploy it again"
+            f"{app}: {identity} is held ({opened['held_reason']}), left as it is; set retry={identity} to "
+            "deploy it again"
         )
     if opened["unchanged"]:
         return f"{app}: {identity} is live on {opened['to']}, nothing to do"

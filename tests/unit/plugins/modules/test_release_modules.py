@@ -27,7 +27,7 @@ def deploy(run: Run, release: str, live: str, token: int, result: str = "live", 
     opened = run(
         "release_journal",
         state="opened",
-        token=token,
+        token_floor=token - 1,
         run=f"run {token}",
         owner="alice",
         content={"release": release, **params.pop("content", {})},
@@ -39,6 +39,7 @@ def deploy(run: Run, release: str, live: str, token: int, result: str = "live", 
         "release_journal",
         state="sealed",
         token=token,
+        free_lease=True,
         result=result,
         live=f"{opened['to']}:0:{opened['identity']}:" if result == "live" else live,
     )
@@ -69,7 +70,7 @@ def test_lease_from_taken_to_freed(run: Run, tmp_path: Path) -> None:
 
 
 def test_lease_waits_for_the_holder(run: Run) -> None:
-    lease(run, ttl_seconds=1)
+    lease(run, lease_seconds=1)
     started = time.monotonic()
     assert lease(run, "r2", wait_seconds=5)["token"] == 2
     assert 0.5 < time.monotonic() - started < 4
@@ -82,11 +83,21 @@ def test_lease_is_preempted_and_broken(run: Run) -> None:
     broken = run("release_lease", state="broken", owner="bob", reason="lost")
     assert (broken["changed"], broken["lease"]["broken"]["by"]) == (True, "bob")
     assert not run("release_lease", state="broken", owner="bob", reason="lost")["changed"]
-    assert "it broken by bob" in run("release_lease", state="renewed", token=8)["msg"]
+    assert broken["token"] == 9
+    assert "taken away by bob" in run("release_lease", state="renewed", token=8)["msg"]
+    assert "taken away by bob" in run("release_journal", state="appended", token=8, boundary="fetched")["msg"]
+
+
+def test_lease_of_a_process_that_is_gone_is_taken_at_once(run: Run) -> None:
+    lease(run, controller={"machine": "m", "pid": 1})
+    refused = lease(run, "r2", dead_run="r0")
+    assert "ansible-playbook evenkeel.platform.unlock -e app=shop -e reason=" in refused["msg"]
+    taken = lease(run, "r2", dead_run="r1")
+    assert (taken["token"], taken["lease"]["broken"]["reason"]) == (2, "its process is gone")
 
 
 def test_a_lost_lease_file_lowers_no_token(run: Run, tmp_path: Path) -> None:
-    run("release_fence", token=41)
+    lease(run, token_floor=40)
     (tmp_path / "shop" / "lease.json").write_text("{")
     taken = lease(run)
     assert taken["token"] == 42
@@ -109,9 +120,11 @@ def test_lease_has_one_winner(run: Run, tmp_path: Path) -> None:
             "owner": name,
             "run": name,
             "reason": "",
-            "ttl_seconds": 60,
+            "lease_seconds": 60,
             "token_floor": 0,
             "preempt": False,
+            "dead_run": "",
+            "controller": {},
         }
         try:
             release_lease.once(books, params)
@@ -126,22 +139,6 @@ def test_lease_has_one_winner(run: Run, tmp_path: Path) -> None:
         thread.join()
     assert outcomes.count("won") == 1
     assert sum("another run holds the lease" in each for each in outcomes) == 19
-
-
-def test_fence_raises_and_refuses(run: Run, tmp_path: Path) -> None:
-    state = tmp_path / "shop" / "state.json"
-    planned = run("release_fence", token=3, stage="start", _check=True, _diff=True)
-    assert (planned["changed"], planned["highest"], state.exists()) == (True, 3, False)
-    raised = run("release_fence", token=3, stage="start", _diff=True)
-    assert planned.keys() == raised.keys()
-    assert raised["diff"] == {"before": {"token": 0}, "after": {"token": 3}}
-    assert not run("release_fence", token=3, stage="drain")["changed"]
-    refused = run("release_fence", token=2)
-    assert (refused["failed"], refused["highest"]) == (True, 3)
-    kept = json.loads(state.read_text())
-    state.write_text(json.dumps({**kept, "ports": {"api": 20000}}))
-    run("release_fence", token=4)
-    assert json.loads(state.read_text())["ports"] == {"api": 20000}
 
 
 def test_journal_of_a_release(run: Run, tmp_path: Path) -> None:
