@@ -222,9 +222,16 @@ def release_undo(plan: Data, wish: Data, hostvars: t.Mapping[str, t.Any], hosts:
             "edge_names": [],
             "seal": False,
             "free": False,
+            "again": False,
             "message": "\n".join(_plan.reasons(failures, lost)),
         }
-    return _plan.undo(plan, wish["fleet"], _facts(hostvars, options, hosts), failures, lost)
+    undo = _plan.undo(plan, wish["fleet"], _facts(hostvars, options, hosts), failures, lost)
+    # Once: a step found something else than its plan assumed, and nothing serves the release.
+    replan = any(failure.get("replan") for failure in failures)
+    undo["again"] = bool(
+        replan and not options["again"] and not undo["overtaken"] and not undo["back"] and not undo["stays"] and not lost
+    )
+    return undo
 
 
 def _failures(hostvars: t.Mapping[str, t.Any], hosts: t.Collection[str]) -> list[Data]:
