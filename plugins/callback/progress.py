@@ -72,6 +72,7 @@ from ansible.utils.fqcn import add_internal_fqcns
 from ansible_collections.evenkeel.platform.plugins.plugin_utils import _progress
 
 HEARTBEAT_SECONDS = 30.0
+PLAIN_WIDTH = 120  # of a file or pipe, which has none
 INTERACTIVE = frozenset({"pause"})
 FACTS = frozenset({"setup", "gather_facts"})
 UNORDERED = frozenset(add_internal_fqcns(("free", "host_pinned")))
@@ -121,6 +122,9 @@ class CallbackModule(Default):
         self._header_printed = ""
         self._unordered = False
         self._stages: dict[tuple[str, ...], _progress.Stage] = {}
+        self._failed_items: dict[tuple[str, str], list[dict[str, Any]]] = {}
+        self._skipped_items: dict[tuple[str, str], int] = {}
+        self._tries: dict[tuple[str, str], int] = {}
         self._failed: list[list[_progress.Failure]] = []
         self._messages: dict[tuple[str, ...], list[str]] = {}
         self._outcomes: list[str] = []
@@ -133,7 +137,7 @@ class CallbackModule(Default):
 
     @property
     def _width(self) -> int:
-        return int(self._display.columns)
+        return int(self._display.columns) if sys.stdout.isatty() else PLAIN_WIDTH
 
     def _say(self, lines: str | Iterable[str], color: str | None = None, **options: Any) -> None:
         for line in [lines] if isinstance(lines, str) else lines:
@@ -208,9 +212,14 @@ class CallbackModule(Default):
 
     # Results
 
-    def _count(self, result: Any, skipped: bool = False) -> None:
+    @staticmethod
+    def _place(result: Any) -> tuple[str, str]:
+        return str(result.task._uuid), result.host.get_name()
+
+    def _count(self, result: Any) -> None:
         task = result.task
-        self._counts.result(str(task._uuid), task.action, result.result, skipped, str(task.delegate_to or ""))
+        runs = len(_progress.items_of(result.result)) - self._skipped_items.pop(self._place(result), 0)
+        self._counts.result(str(task._uuid), task.action, runs, str(task.delegate_to or ""))
 
     def _debug(self, result: Any) -> None:
         """Keep what a debug task says: until all hosts said it, or until the end for the outcome of the run."""
@@ -239,7 +248,8 @@ class CallbackModule(Default):
         task = result.task
         name, host = task.name or task.action, result.host.get_name()
         action = _progress.short_action(task.action)
-        found = _progress.failures_of(host, name, action, result.result, unreachable)
+        items = self._failed_items.pop(self._place(result), [])
+        found = _progress.failures_of(host, name, action, result.result, items, unreachable)
         color = C.COLOR_UNREACHABLE if unreachable else C.COLOR_WARN if word == "ignored" else C.COLOR_ERROR
         to_stderr = bool(self.get_option("display_failed_stderr"))
         self._say_in_play((_progress.short_failure(word, one, self._width) for one in found), color, stderr=to_stderr)
@@ -296,14 +306,13 @@ class CallbackModule(Default):
     def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
         self._count(result)
         if self._verbose:
-            found = _progress.failures_of(result.host.get_name(), "", "", result.result, unreachable=False)
             super().v2_runner_on_failed(result, ignore_errors)
-        else:
-            found = self._failure(result, "ignored" if ignore_errors else "failed")
-            stage = self._stage(result.task)
-            stage.add(result.host.get_name(), [])
-            stage.failed = stage.failed or not ignore_errors
+            return
+        found = self._failure(result, "ignored" if ignore_errors else "failed")
+        stage = self._stage(result.task)
+        stage.add(result.host.get_name(), [])
         if not ignore_errors:
+            stage.failed = True
             self._failed.append(found)
 
     def v2_runner_on_unreachable(self, result: Any) -> None:
@@ -317,7 +326,7 @@ class CallbackModule(Default):
             self._failed.append(found)
 
     def v2_runner_on_skipped(self, result: Any) -> None:
-        self._count(result, skipped=True)
+        self._skipped_items.pop(self._place(result), None)
         if self._verbose:
             super().v2_runner_on_skipped(result)
         else:
@@ -333,10 +342,13 @@ class CallbackModule(Default):
     def v2_runner_item_on_failed(self, result: Any) -> None:
         if self._verbose:
             super().v2_runner_item_on_failed(result)
-        else:
-            self._handle_warnings(result.result)
+            return
+        self._handle_warnings(result.result)
+        self._failed_items.setdefault(self._place(result), []).append(dict(result.result))
 
     def v2_runner_item_on_skipped(self, result: Any) -> None:
+        place = self._place(result)
+        self._skipped_items[place] = self._skipped_items.get(place, 0) + 1
         if self._verbose:
             super().v2_runner_item_on_skipped(result)
 
@@ -349,9 +361,11 @@ class CallbackModule(Default):
         if self._verbose:
             super().v2_runner_retry(result)
             return
-        attempts, retries = int(result.result.get("attempts") or 0), int(result.result.get("retries") or 0)
+        # Releases of ansible-core differ in how they count the attempts of a result.
+        place = self._place(result)
+        self._tries[place] = self._tries.get(place, 1) + 1
         title = _progress.split_name(result.task.name or result.task.action)[1]
-        self._show(result.task, _progress.waiting(title, attempts + 1, retries))
+        self._show(result.task, _progress.waiting(title, self._tries[place], int(result.result.get("retries") or 0)))
 
     def v2_runner_on_async_poll(self, result: Any) -> None:
         self._counts.polls += 1

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-LABEL_WIDTH = 10
+LABEL_WIDTH = 11
 HOSTS_WIDTH = 14
 HOSTS_NAMED = 3
 DETAIL_LINES = 12
@@ -102,7 +102,7 @@ def collapse(hosts: Iterable[str]) -> str:
 
 def fit(text: str, width: int) -> str:
     """Return the first line of a text, cut to a width."""
-    line = " ".join(text.strip().splitlines()[:1])
+    line = " ".join(text.splitlines()[:1]).rstrip()
     return line if len(line) <= width else line[: max(0, width - 3)].rstrip() + "..."
 
 
@@ -117,7 +117,7 @@ def items_of(result: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """Return the results of a loop's items, or the result itself where there was no loop."""
     items = result.get("results")
     looped = isinstance(items, list) and all(isinstance(item, Mapping) for item in items)
-    if looped and items and any("ansible_loop_var" in item or "_ansible_item_result" in item for item in items):
+    if looped and items and any("ansible_loop_var" in item or is_hidden(item) for item in items):
         return list(items)
     return [result]
 
@@ -186,7 +186,7 @@ def sentence(result: Mapping[str, Any]) -> str:
     if not text:
         text = next((line for key in ("reason", "module_stderr", "stderr") for line in lines_of(result.get(key))), "")
     code = result.get("rc")
-    if text in ("", "non-zero return code") and isinstance(code, int):
+    if (not text or "non-zero return code" in text) and isinstance(code, int):
         return f"the command ended with code {code}."
     return text or "no reason was given; run with -v for the whole result."
 
@@ -295,22 +295,26 @@ class Failure:
     unreachable: bool = False
 
 
-def failures_of(host: str, task: str, action: str, result: Mapping[str, Any], unreachable: bool) -> list[Failure]:
+def failures_of(
+    host: str,
+    task: str,
+    action: str,
+    result: Mapping[str, Any],
+    items: Sequence[Mapping[str, Any]] = (),
+    unreachable: bool = False,
+) -> list[Failure]:
     """Return a failure for each item of a loop that failed, or the one of the task."""
-    items = items_of(result)
-    looped = items != [result]
-    failed = [item for item in items if item.get("failed") or item.get("unreachable")] if looped else items
     found = []
-    for item in failed or [result]:
-        label = item_label(item) if looped else ""
+    for one in items or [result]:
+        label = item_label(one) if items else ""
         found.append(
             Failure(
                 host=host,
                 task=f"{task} ({label})" if label else task,
                 action=action,
-                sentence=sentence(item),
-                details=tuple(details(item)),
-                next=next_command(item),
+                sentence=sentence(one),
+                details=tuple(details(one)),
+                next=next_command(one),
                 unreachable=unreachable,
             )
         )
@@ -319,8 +323,7 @@ def failures_of(host: str, task: str, action: str, result: Mapping[str, Any], un
 
 def short_failure(word: str, failure: Failure, width: int) -> str:
     """Return the line that is printed when it happens: cut to the width, as the end has all of it."""
-    line = columns(word, failure.host, f"{failure.task}: {fit(failure.sentence, width)}")
-    return line if len(line) <= width else line[: width - 3].rstrip() + "..."
+    return fit(columns(word, failure.host, f"{failure.task}: {failure.sentence}"), width)
 
 
 def unrescued(events: Sequence[Sequence[Failure]], counted: Mapping[str, int]) -> list[Failure]:
@@ -417,16 +420,13 @@ class Counts:
         self._ran.append(False)
         self.tasks += 1
 
-    def result(
-        self, key: str, action: str, result: Mapping[str, Any], skipped: bool = False, delegate: str = ""
-    ) -> None:
-        if skipped:
-            return
+    def result(self, key: str, action: str, runs: int, delegate: str = "") -> None:
+        """Count what a task ran on a host, which is more than once in a loop."""
         if key in self._index:
             self._ran[self._index[key]] = True
         if short_action(action) in CONTROLLER_ACTIONS or delegate in LOCAL_HOSTS:
             return
-        self.remote_runs += sum(1 for item in items_of(result) if not item.get("skipped"))
+        self.remote_runs += runs
 
     @property
     def skipped(self) -> int:
