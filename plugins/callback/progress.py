@@ -69,6 +69,7 @@ from ansible import constants as C  # noqa: N812 - the name under which all of A
 from ansible import context
 from ansible.plugins.callback.default import CallbackModule as Default
 from ansible.utils.fqcn import add_internal_fqcns
+
 from ansible_collections.evenkeel.platform.plugins.plugin_utils import _progress
 
 HEARTBEAT_SECONDS = 30.0

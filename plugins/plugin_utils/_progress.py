@@ -433,9 +433,7 @@ class Counts:
         return self._ran.count(False)
 
     def line(self) -> str:
-        return (
-            f"tasks {self.tasks} (skipped {self.skipped}), remote runs {self.remote_runs}, polls {self.polls}"
-        )
+        return f"tasks {self.tasks} (skipped {self.skipped}), remote runs {self.remote_runs}, polls {self.polls}"
 
     def as_json(self, seconds: float, hosts: Mapping[str, Mapping[str, int]]) -> str:
         found = {

@@ -154,7 +154,9 @@ DEPLOY = """
 
 
 def test_deploy_is_a_dozen_lines(screen: Screen) -> None:
-    assert screen.run(DEPLOY, EVENKEEL_SHOW_COUNTS="1") == """\
+    assert (
+        screen.run(DEPLOY, EVENKEEL_SHOW_COUNTS="1")
+        == """\
 Deploy 1.1
   lease       app1              0.0 s  took the lease with token 7
   start       app1-app3         0.0 s
@@ -171,6 +173,7 @@ Deploy 1.1
 shop: release 1.1 is live on green, 1.0 is warm until 12:00
 Done in 0.0 s.
 tasks 9 (skipped 1), remote runs 12, polls 0"""
+    )
     assert screen.code == 0
 
 
@@ -181,11 +184,14 @@ def test_run_that_changes_nothing_is_one_line(screen: Screen) -> None:
 
 def test_stage_that_took_long_is_printed_unchanged(screen: Screen) -> None:
     plays = "- hosts: app\n  gather_facts: false\n  tasks:\n    - {name: gate | Probe, answer: {}}\n"
-    assert screen.run(plays, EVENKEEL_QUIET_SECONDS="0") == """\
+    assert (
+        screen.run(plays, EVENKEEL_QUIET_SECONDS="0")
+        == """\
 app
   gate        app1-app3         0.0 s
 
 Nothing to change, 0.0 s."""
+    )
 
 
 FAILURE = """
@@ -208,7 +214,9 @@ FAILURE = """
 
 
 def test_failure_shows_sentence_evidence_and_next_command_once(screen: Screen) -> None:
-    assert screen.run(FAILURE) == """\
+    assert (
+        screen.run(FAILURE)
+        == """\
 Deploy 1.2
   failed      app1           gate | Probe each server: health_gate: service api: found status 500, need 200. Run ansi...
   failed      app2           gate | Probe each server: health_gate: service api: found status 500, need 200. Run ansi...
@@ -225,6 +233,7 @@ Failed: gate | Probe each server, on app1, app2
     api after 0.0 s: refused
     api after 0.0 s: status 500
   Next: ansible-playbook evenkeel.platform.status"""
+    )
     assert screen.code == 2
 
 
@@ -244,7 +253,9 @@ RESCUED = """
 
 
 def test_rescued_failure_is_one_line(screen: Screen) -> None:
-    assert screen.run(RESCUED) == """\
+    assert (
+        screen.run(RESCUED)
+        == """\
 Deploy 1.2
   failed      app1           start | Start the idle colour: compose_release: found exit code 1
   start       app1              0.0 s
@@ -252,18 +263,22 @@ Deploy 1.2
 
   app1        1 changed, 1 rescued
 Done in 0.0 s."""
+    )
     assert screen.code == 0
 
 
 def test_failed_rescue_tells_what_it_began_with(screen: Screen) -> None:
     plays = RESCUED + "        - {name: undo | Explain, ansible.builtin.fail: {msg: release 1.2 was refused.}}\n"
-    assert screen.run(plays).partition("Failed after 0.0 s.")[2] == """
+    assert (
+        screen.run(plays).partition("Failed after 0.0 s.")[2]
+        == """
 
 Failed: undo | Explain, on app1
   release 1.2 was refused.
   It began with start | Start the idle colour, on app1
     compose_release: found exit code 1
     last line of the log"""
+    )
 
 
 UNREACHABLE = """
@@ -280,7 +295,12 @@ UNREACHABLE = """
 def test_unreachable_host_is_named_with_the_reason(screen: Screen) -> None:
     lines = screen.run(UNREACHABLE).splitlines()
     assert lines[1].startswith("  unreachable edge1          gate | Ping: ")
-    assert lines[3:7] == ["  edge1       1 unreachable", "Failed after 0.0 s.", "", "Unreachable: gate | Ping, on edge1"]
+    assert lines[3:7] == [
+        "  edge1       1 unreachable",
+        "Failed after 0.0 s.",
+        "",
+        "Unreachable: gate | Ping, on edge1",
+    ]
     assert "ssh: connect to host 127.0.0.1 port 1: Connection refused" in lines[7]
     assert len(lines) == 8
 
@@ -313,7 +333,9 @@ FAILING = """
 def test_loops_hidden_results_and_specifications(screen: Screen) -> None:
     found = screen.run(FAILING)
     assert "hunter2" not in found
-    assert found == """\
+    assert (
+        found
+        == """\
 Fail in several ways
   ignored     app1           install | Install packages (nginx): apt: no package nginx
   ignored     app1           install | Install packages (haproxy): apt: no package haproxy
@@ -328,6 +350,7 @@ Failed after 0.0 s.
 Failed: preflight | Validate the options, on app1
   missing required arguments: port
   value of mode must be one of: a, got: b"""
+    )
 
 
 MANY = """
@@ -369,7 +392,9 @@ MANY = """
 def test_batches_handlers_includes_and_free_hosts(screen: Screen) -> None:
     (screen.folder / "more.yml").write_text("- {name: configure | Write more, answer: {changed: true}}\n")
     found = screen.run(MANY.replace("hosts: nobody", "hosts: 'app:!app'"), EVENKEEL_SHOW_COUNTS="1")
-    assert found == """\
+    assert (
+        found
+        == """\
 [WARNING]: mind the gap
 Run in batches
   configure   app1, app2        0.0 s  write it, write more
@@ -394,6 +419,7 @@ Match nothing
   app3        5 changed
 Done in 0.0 s.
 tasks 14 (skipped 0), remote runs 15, polls 0"""
+    )
 
 
 def test_verbose_is_the_default_callback(screen: Screen) -> None:
@@ -416,7 +442,9 @@ CHECKED = """
 
 def test_check_and_diff(screen: Screen) -> None:
     found = screen.run(CHECKED, "--check", "--diff")
-    assert found == """\
+    assert (
+        found
+        == """\
 Write a file (check)
   configure | Write the settings
 --- before
@@ -428,6 +456,7 @@ Write a file (check)
 
   app1        1 changed
 Done in 0.0 s, nothing was changed: this was a check.""".replace("FOLDER", str(screen.folder))
+    )
     assert not (screen.folder / "settings").exists()
 
 
@@ -459,7 +488,9 @@ def test_terminal_shows_what_runs_and_keeps_the_lines(screen: Screen) -> None:
     assert "\r  gate        Probe each server  0 s" in found
     assert "\r  gate        waiting for probe each server, try 2 of 6  0 s" in found
     assert "\x1b" not in found
-    assert rendered(found) == """\
+    assert (
+        rendered(found)
+        == """\
 Wait for it
   gate        app1              0.0 s
 [WARNING]: mind the gap
@@ -467,6 +498,7 @@ Wait for it
 
   app1        1 changed
 Done in 0.0 s."""
+    )
 
 
 def test_terminal_has_colours_where_they_are_wanted(screen: Screen) -> None:
