@@ -46,7 +46,7 @@ options:
       - section: callback_progress
         key: show_counts
   counts_file:
-    description: File to write these counts to, as JSON, with the summary of each host.
+    description: File to write these counts to, as JSON, with what changed and the summary of each host.
     type: path
     env:
       - name: EVENKEEL_COUNTS_FILE
@@ -205,7 +205,7 @@ class CallbackModule(Default):
 
     def _flush_messages(self) -> None:
         """Print what debug tasks said, one copy for all hosts that said the same."""
-        for text, hosts in self._messages.items():
+        for text, hosts in sorted(self._messages.items(), key=lambda said: _progress.natural(min(said[1]))):
             prefix = f"{_progress.collapse(hosts)}: " if len(self._messages) > 1 and len(text) == 1 else ""
             lines = [f"{prefix}{line}" for line in text]
             self._say_in_play(lines)
@@ -221,6 +221,8 @@ class CallbackModule(Default):
         task = result.task
         runs = len(_progress.items_of(result.result)) - self._skipped_items.pop(self._place(result), 0)
         self._counts.result(str(task._uuid), task.action, runs, str(task.delegate_to or ""))
+        if result.result.get("changed"):
+            self._counts.changed_tasks.append(f"{task.name or task.action}: {result.host.get_name()}")
 
     def _debug(self, result: Any) -> None:
         """Keep what a debug task says: until all hosts said it, or until the end for the outcome of the run."""

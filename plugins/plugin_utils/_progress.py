@@ -409,6 +409,7 @@ class Counts:
     tasks: int = 0
     remote_runs: int = 0
     polls: int = 0
+    changed_tasks: list[str] = field(default_factory=list)
     _ran: list[bool] = field(default_factory=list)
     _index: dict[str, int] = field(default_factory=dict)
 
@@ -442,6 +443,7 @@ class Counts:
             "remote_runs": self.remote_runs,
             "polls": self.polls,
             "seconds": round(seconds, 2),
+            "changed_tasks": self.changed_tasks,
             "hosts": hosts,
         }
         return json.dumps(found, indent=2, sort_keys=True) + "\n"

@@ -68,7 +68,7 @@ class Screen:
         shell = {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "EVENKEEL_"))}
         shell.pop("NO_COLOR", None)
         shell |= {"ANSIBLE_CONFIG": str(self.folder / "ansible.cfg"), "EVENKEEL_QUIET_SECONDS": "60", "TERM": "xterm"}
-        shell |= {"LC_ALL": "C.UTF-8", "ANSIBLE_HOME": str(self.folder / "home"), "COLUMNS": "100"} | env
+        shell |= {"LC_ALL": "C.UTF-8", "ANSIBLE_HOME": str(self.folder / "home"), "ANSIBLE_FORKS": "1"} | env
         argv = [PROGRAM, "-i", str(self.folder / "inventory"), "play.yml", *arguments]
         read = self.on_terminal if terminal else self.on_pipe
         return SECONDS.sub("0.0 s", read(argv, shell)).strip("\n")
@@ -517,7 +517,8 @@ def test_counts_are_written_for_measurements(screen: Screen, arguments: list[str
     counts: dict[str, Any] = json.loads(path.read_text())
     assert counts.pop("seconds") > 0
     assert counts.pop("hosts")["app1"]["changed"] == 1
-    assert counts == {"tasks": 2, "skipped": 0, "remote_runs": 2, "polls": 2}
+    changed = ["switch | Move the traffic: app1"]
+    assert counts == {"tasks": 2, "skipped": 0, "remote_runs": 2, "polls": 2, "changed_tasks": changed}
 
 
 def test_counts_file_that_cannot_be_written_is_a_warning(screen: Screen) -> None:

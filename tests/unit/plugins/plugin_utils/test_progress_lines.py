@@ -272,5 +272,6 @@ def test_counts() -> None:
         "remote_runs": 2,
         "polls": 0,
         "seconds": 1.23,
+        "changed_tasks": [],
         "hosts": {"app1": {"ok": 1}},
     }
