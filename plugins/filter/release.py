@@ -405,15 +405,17 @@ def release_next(app: str, hostvars: t.Mapping[str, t.Any], run: Data, hosts: t.
         }
         for name, edge in answers.items()
     }
-    live = _plan.served(answers)["entry"]
     lease = dict(records["lease"])
-    lease["dead"] = bool(lease.get("held")) and _controller.gone(lease.get("controller") or {})
+    # A run whose process is gone is no longer waited for.
+    lease["held"] = bool(lease.get("held")) and not _controller.gone(lease.get("controller") or {})
+    row = next(iter(records["live_rows"]), {})
+    live = _plan.served(answers)["entry"]["release"]
     return _next_step.next_step(
         {
             "app": app,
-            "live": live["release"],
-            "warm": records["warm"].get("identity", ""),
-            "held": [each["identity"] for each in records["held"]],
+            "live": {"release": live, "since": row.get("sealed_at") or ""} if live else {},
+            "warm": records["warm"],
+            "held": records["held"],
             "unfinished": records["unfinished"],
             "lease": lease,
             "pending_contract": records["pending_contract"],

@@ -138,9 +138,8 @@ def broken(
     if not lease or not held(lease, now):
         return lease
     token = max(highest(lease), floor) + 1
-    return dict(
-        lease, token=token, freed_at=_clock.iso(now.wall), broken=_broken(lease, now, owner, run, reason), run=run
-    )
+    taken_away = {**_broken(lease, now, owner, run, reason), "alone": True}
+    return dict(lease, token=token, freed_at=_clock.iso(now.wall), broken=taken_away, run=run)
 
 
 def _renewal(now: _clock.Instant, ttl: int) -> Lease:
@@ -168,7 +167,7 @@ def _broken(lease: Lease, now: _clock.Instant, owner: str, run: str, reason: str
 def stale(lease: Lease, app: str, token: int) -> str:
     """Return the sentence that stops a run whose token a newer run, or a person, has overtaken."""
     taken_away = lease.get("broken") or {}
-    if taken_away.get("token") == token:
+    if taken_away.get("alone") and taken_away.get("token") == token:
         why = f"Its lease was taken away by {taken_away['by']} at {taken_away['at']} ({taken_away['reason']})"
     else:
         why = f"A newer run by {lease.get('owner')} took over at {lease.get('taken_at')}"

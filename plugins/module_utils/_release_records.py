@@ -160,7 +160,7 @@ def secret_versions(records: Records, values: Params, writing: bool) -> dict[str
 def given_numbers(records: Records) -> dict[str, int]:
     """Return the highest number given under each release's name, from the record of names, files and ledger."""
     given = {str(k): int(v) for k, v in ((records.read("names.json", read_only=True) or {}).get("names") or {}).items()}
-    seen = _releases.names(records) | {str(row["identity"]) for row in records.read_lines("ledger.jsonl", True)}
+    seen = _releases.names(records) | {str(row["identity"]) for row in records.read_lines("ledger.jsonl", read_only=True)}
     for identity in seen:
         release = identity.partition("+")[0]
         given[release] = max(given.get(release, 0), _journal.number_of(identity, release))
