@@ -119,16 +119,16 @@ class Guard:
             self.check()
             yield
 
-    def order(self, colour: str = "") -> Path:
+    def order(self, colour: str) -> Path:
         """Return the path of the order to stop a colour."""
-        return Path(self.records.path(f"retire-{colour or self.colour}.json"))
+        return Path(self.records.path(f"retire-{colour}.json"))
 
-    def drop_order(self) -> bool:
-        """Remove the order to stop the guarded colour, whose containers an act changes; tell whether there was one."""
-        if not self.colour or not self.order().exists():
+    def drop_order(self, colour: str) -> bool:
+        """Remove the order to stop a colour whose containers an act changes; tell whether there was one."""
+        if not self.order(colour).exists():
             return False
         if not self.records.check_mode:
-            self.order().unlink()
+            self.order(colour).unlink()
         return True
 
 
