@@ -7,153 +7,115 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: host_programs
-short_description: Install programs on a host with the library they share with the modules
+short_description: Install programs of Evenkeel on a host, with the library they share with its modules
 version_added: 0.1.0
+author: The Evenkeel authors (@evenkeel)
 description:
-  - Writes each program, and the files of the collection's library that the programs import. So a program of a host
-    decides by the same code as the modules.
+  - Writes the programs, and below C(lib) the module utilities that this module carries, so that what a timer of the
+    host decides and what a module decides is one implementation.
+  - A program begins with C(sys.path.insert(0, "/usr/local/lib/evenkeel/lib")).
 extends_documentation_fragment:
   - evenkeel.platform.attributes
+attributes:
+  diff_mode:
+    details: [Names the files that change, without their content.]
 options:
   programs:
     description: The programs.
     type: list
     elements: dict
-    required: true
+    default: []
     suboptions:
       name:
-        description: Name of the file below O(folder).
+        description: File name below O(base).
         type: str
         required: true
       content:
-        description: Its content.
+        description: Its text. Not needed to remove it.
         type: str
-        required: true
       mode:
-        description: Its mode.
+        description: Its permissions, in octal digits.
         type: str
         default: "0755"
-  folder:
-    description: The folder of the programs. The library is installed in C(lib) below it.
+  base:
+    description: Folder of the programs.
     type: path
     default: /usr/local/lib/evenkeel
-author:
-  - The Evenkeel authors (@evenkeel)
+  state:
+    description: V(absent) removes the programs, and the library once no other program of the folder uses it.
+    type: str
+    choices: [present, absent]
+    default: present
 """
 
 EXAMPLES = r"""
-- name: Install edge-sync
+- name: Install the retire program
   evenkeel.platform.host_programs:
     programs:
-      - name: edge-sync
-        content: "{{ lookup('ansible.builtin.file', 'edge-sync') }}"
+      - name: evenkeel-retire
+        content: "{{ lookup('ansible.builtin.file', 'evenkeel-retire') }}"
 """
 
 RETURN = r"""
 actions:
-  description: What was written, or would be.
+  description: What was done, or would be in check mode.
   returned: always
   type: list
   elements: str
-  sample: [wrote /usr/local/lib/evenkeel/edge-sync]
+  sample: ["wrote evenkeel-retire"]
 """
 
-import importlib
-import re
 import typing as t
-from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
-# Named here so that they travel with the module; what they import comes along.
-from ansible_collections.evenkeel.platform.plugins.module_utils import (  # noqa: F401
+# What programs use is named here, so that Ansible sends it along; what those import in turn comes by itself.
+from ansible_collections.evenkeel.platform.plugins.module_utils import (
     _adapter,
-    _clock,
+    _compose_engine,
     _edge,
     _edges,
-    _file,
-    _haproxy,
-    _held,
-    _holder,
+    _gate,
+    _pair,
+    _programs,
     _protocol,
-    _state,
+    _retire,
+    _switch,
 )
 from ansible_collections.evenkeel.platform.plugins.module_utils._failure import Failure
 
+CARRIED = (_adapter, _compose_engine, _edge, _edges, _gate, _pair, _protocol, _retire, _switch)
 ARGUMENT_SPEC: dict[str, t.Any] = {
     "programs": {
         "type": "list",
         "elements": "dict",
-        "required": True,
+        "default": [],
         "options": {
             "name": {"type": "str", "required": True},
-            "content": {"type": "str", "required": True},
+            "content": {"type": "str"},
             "mode": {"type": "str", "default": "0755"},
         },
     },
-    "folder": {"type": "path", "default": "/usr/local/lib/evenkeel"},
+    "base": {"type": "path", "default": "/usr/local/lib/evenkeel"},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
 }
-PACKAGE = "ansible_collections.evenkeel.platform.plugins.module_utils"
-# The parts of a package's path that are packages themselves. With an empty __init__.py each of them is found before
-# another installation of the collection on the host.
-FOLDERS = [PACKAGE.rsplit(".", depth)[0] for depth in range(4, 0, -1)] + [PACKAGE]
-_IMPORT = re.compile(rf"^from {re.escape(PACKAGE)}(?:\.(\w+))? import (\([^)]*\)|.*)$", re.MULTILINE)
-
-
-def imported(source: str) -> set[str]:
-    """Return the names of the library's modules that a source imports."""
-    found: set[str] = set()
-    for one, names in _IMPORT.findall(source):
-        text = re.sub(r"#.*", "", names).strip("()")
-        found |= {one} if one else {name.split()[0] for name in text.split(",") if name.strip()}
-    return found
-
-
-def library(contents: t.Iterable[str]) -> dict[str, str]:
-    """Return the sources of all modules that the programs need, by name."""
-    result: dict[str, str] = {}
-    open_names = {name for content in contents for name in imported(content)}
-    while open_names:
-        name = open_names.pop()
-        loader = importlib.import_module(f"{PACKAGE}.{name}").__loader__
-        result[name] = t.cast(t.Any, loader).get_source(f"{PACKAGE}.{name}")
-        open_names |= imported(result[name]) - set(result)
-    return result
-
-
-def files(programs: t.Sequence[dict[str, t.Any]], folder: str) -> dict[Path, tuple[str, int]]:
-    """Return content and mode of every file, the library first."""
-    lib = Path(folder, "lib")
-    result = {lib.joinpath(*name.split("."), "__init__.py"): ("", 0o644) for name in FOLDERS}
-    for name, source in sorted(library(each["content"] for each in programs).items()):
-        result[lib.joinpath(*PACKAGE.split("."), f"{name}.py")] = (source, 0o644)
-    for each in programs:
-        content = each["content"]
-        result[Path(folder, each["name"])] = (
-            content if content.endswith("\n") else content + "\n",
-            int(each["mode"], 8),
-        )
-    return result
 
 
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
-    actions: list[str] = []
-    diff: list[dict[str, str]] = []
+    base, programs = module.params["base"], module.params["programs"]
     try:
-        for path, (content, mode) in files(module.params["programs"], module.params["folder"]).items():
-            before = _file.read_text(str(path))
-            if before == content and path.stat().st_mode & 0o7777 == mode:
-                continue
-            actions.append(f"wrote {path}")
-            headers = {"before_header": str(path), "after_header": str(path)}
-            diff.append({**headers, "before": before or "", "after": content})
-            if not module.check_mode:
-                _file.ensure_folder(str(path.parent), 0o755)
-                _file.write_atomic(str(path), content, mode)
-    except (Failure, OSError) as failure:
-        module.fail_json(msg=f"host_programs: {failure}", actions=actions)
-    module.exit_json(changed=bool(actions), actions=actions, diff=diff)
+        _programs.check(programs, module.params["state"])
+        if module.params["state"] == "present":
+            wanted = _programs.wanted(programs, _programs.library())
+        else:
+            wanted = _programs.left(base, programs)
+        change = _programs.compare(base, wanted, programs)
+        if not module.check_mode:
+            _programs.apply(base, change, wanted)
+    except Failure as failure:
+        module.fail_json(msg=failure.sentence, **{"actions": [], **failure.result})
+    module.exit_json(changed=bool(change), actions=_programs.actions(change), diff=_programs.diff(change))
 
 
 if __name__ == "__main__":
