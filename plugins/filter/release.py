@@ -194,6 +194,13 @@ def release_plan(wish: Data, opened: Data, hostvars: t.Mapping[str, t.Any], opti
         plan = _plan.release(
             wish["model"], digests, wish["kind"], wish["fleet"], wish["facts"], answer, options, wish["note"]
         )
+        # What the release is, for every host to keep: the record host may be lost.
+        plan["kept"] = {
+            "identity": answer["identity"],
+            "release": wish["model"]["release"],
+            "hash": answer.get("hash", ""),
+            "content": release_content(wish, hostvars)["content"],
+        }
         for host, about in plan["hosts"].items():
             known = ((wish["facts"].get(host) or {}).get("host") or {}).get("firewall") or []
             wanted = [line for line in docker_firewall_rules(about["rules"]) if "accept" in line]
@@ -245,6 +252,10 @@ def _failures(hostvars: t.Mapping[str, t.Any], hosts: t.Collection[str]) -> list
         task = task or str((hostvars[name].get("ansible_failed_task") or {}).get("name") or "")
         result["stage"] = task.partition(" | ")[0] if " | " in task else ""
         result["smoke_failed"] = result["stage"] == "smoke"
+        result["migration_failed"] = result["stage"] == "migrate" and bool(result.get("rc"))
+        if result["migration_failed"]:
+            result["msg"] = result.get("reason") or result.get("msg")
+            result["evidence"] = [f"  migration | {line}" for line in result.get("lines") or []]
         found.append(result)
     return found
 

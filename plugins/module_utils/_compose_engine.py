@@ -175,6 +175,16 @@ class Engine:
         """Remove the containers of a stack; its volumes stay."""
         return self.act(*compose_arguments(stack, folder, "down", "--remove-orphans"))
 
+    def remove(self, stack: Stack, services: list[str]) -> Reply:
+        """Stop and remove the containers of some services of a stack, by what the engine itself knows of them."""
+        names = [
+            str(each["Id"])
+            for each in self.containers(stack.name)
+            if ((each.get("Config") or {}).get("Labels") or {}).get("com.docker.compose.service") in services
+        ]
+        reply = self.act("stop", *names)
+        return reply if reply.rc != 0 else self.act("rm", "--force", *names)
+
     def stop(self, stack: Stack, folder: str | None = None) -> Reply:
         """Stop the containers of a stack."""
         return self.act(*compose_arguments(stack, folder, "stop"))

@@ -63,6 +63,7 @@ class States:
             "staged": self.staged,
             "running": self.running,
             "former": self.former,
+            "reduced": self.reduced,
             "steady": self.steady,
             "stopped": self.stopped,
             "absent": self.absent,
@@ -115,7 +116,7 @@ class States:
         if drift:
             actions += self._start(made.folder, current, result) if not self.check_mode else present.predicted(drift)
         actions += self._point(made.folder, current, boot)
-        if start and pending:
+        if start:
             actions += self._drop_order()
         current = current if self.check_mode else made.folder
         return dict(result, changed=bool(actions), actions=actions, current=current)
@@ -271,6 +272,30 @@ class States:
             self._drop_order()
         after = current if self.check_mode else None
         return {"changed": bool(actions), "actions": actions, "previous": current, "current": after}
+
+    def reduced(self) -> Result:
+        """Remove the containers of some services, and see that the engine has none of them left."""
+        current = self.stack.current()
+        result = self._about(current)
+        wanted = set(self.params["services"])
+
+        def left() -> list[str]:
+            names = {present.service_of(each) for each in self.engine.containers(self.stack.name)}
+            return sorted(names & wanted)
+
+        there = self.engine.answers() if self.check_mode else self.engine.commands.available
+        found = left() if there else []
+        actions = [f"removed service {name}" for name in found]
+        if found and not self.check_mode:
+            self._ask()
+            self._must(self.engine.remove(self.stack, found), "services", "them gone")
+            if left():
+                raise ReleaseError(
+                    f"compose_release: service {', '.join(left())} on {self.where}: found it still there, need it gone "
+                    "before it starts elsewhere. Remove it by hand and run this again.",
+                    **result,
+                )
+        return dict(result, changed=bool(actions), actions=actions)
 
     def steady(self) -> Result:
         """Fail where the engine knows better than the last answers of the program."""

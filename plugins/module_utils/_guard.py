@@ -11,7 +11,7 @@ import contextlib
 import typing as t
 from pathlib import Path
 
-from ansible_collections.evenkeel.platform.plugins.module_utils import _edges, _pair
+from ansible_collections.evenkeel.platform.plugins.module_utils import _edges, _file, _pair, _retire
 from ansible_collections.evenkeel.platform.plugins.module_utils._failure import Failure, sentence
 from ansible_collections.evenkeel.platform.plugins.module_utils._protocol import Pair, refusals
 from ansible_collections.evenkeel.platform.plugins.module_utils._state import APP, Records
@@ -31,6 +31,7 @@ GUARD_ARGUMENTS: dict[str, t.Any] = {
                 "default": [],
                 "options": {"name": {"type": "str", "required": True}, "url": {"type": "str", "required": True}},
             },
+            "ask": {"type": "bool", "default": True},
             "lock_seconds": {"type": "float", "default": 600.0},
         },
     },
@@ -43,13 +44,20 @@ class Guard:
     """Lets an act on this host happen only for the newest run, and only as the edges allow it."""
 
     def __init__(
-        self, records: Records, pair: Pair, edges: t.Sequence[t.Mapping[str, t.Any]], move: int, colour: str = ""
+        self,
+        records: Records,
+        pair: Pair,
+        edges: t.Sequence[t.Mapping[str, t.Any]],
+        move: int,
+        colour: str = "",
+        asks: bool = True,
     ) -> None:
         self.records = records
         self.pair = pair
         self.edges = edges
         self.move = move
         self.colour = colour
+        self.asks = asks
 
     @classmethod
     def of(cls, module: t.Any, name: str) -> Guard | None:
@@ -78,7 +86,7 @@ class Guard:
             check_mode=module.check_mode,
         )
         pair = Pair(given["token"], given["run"])
-        return cls(records, pair, given["edges"], given["move"], given["colour"] or "")
+        return cls(records, pair, given["edges"], given["move"], given["colour"] or "", given["ask"])
 
     def enter(self) -> None:
         """Let this host know the pair of the run, or refuse an older one. Never waits for an act."""
@@ -95,6 +103,9 @@ class Guard:
         if self.records.check_mode:
             return
         self.check()
+        # Of an uninstall: no edge knows the app any more, so only the pair of the run counts.
+        if not self.asks:
+            return
         found = refusals(_edges.ask(self.edges), self.pair, self.move, self.colour)
         if found:
             subject = f"colour {self.colour} of app {self.records.app}" if self.colour else f"app {self.records.app}"
@@ -130,6 +141,23 @@ class Guard:
         if not self.records.check_mode:
             self.order(colour).unlink()
         return True
+
+    def leave_order(self, colour: str, stack: str) -> list[str]:
+        """Leave the order to stop a colour that this move left; return what was done."""
+        path = str(self.order(colour))
+        before = _file.read_text(path) or ""
+        after = _retire.order_text(self.records.app, colour, self.move, stack, self.edges)
+        if before == after:
+            return []
+        if not self.records.check_mode:
+            with self.records.writing(path):
+                _file.write_atomic(path, after)
+        return [f"ordered to stop {colour}, left behind by move {self.move}"]
+
+    def keep_release(self, record: t.Mapping[str, t.Any]) -> None:
+        """Store what the release is on this host too, for the day the record host is lost."""
+        if not self.records.check_mode and self.records.read("releases", f"{record['identity']}.json") is None:
+            self.records.write(dict(record), "releases", f"{record['identity']}.json")
 
 
 @contextlib.contextmanager

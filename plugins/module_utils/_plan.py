@@ -291,7 +291,7 @@ def _retire(plan: Data, model: Data) -> Data:
     """Return the order to stop the old side, of the move that leaves it; the edges withdraw it when its time is over."""
     if not plan["from"] or "handover" not in plan["stages"]:
         return {}
-    return {"colour": plan["from"], "move": plan["move_after"], "stack": f"{model['name']}-{plan['from']}"}
+    return {"colour": plan["from"], "stack": f"{model['name']}-{plan['from']}"}
 
 
 def _background(model: Data, digests: Data, fleet: Data, host: str) -> Data:
@@ -396,6 +396,7 @@ def undo(plan: Data, fleet: Data, facts: Data, failures: t.Sequence[Data], lost:
         "move_after": move_after,
         "remove": remove,
         "warm": warm,
+        "retire": {"colour": plan["to"], "stack": f"{plan['app']}-{plan['to']}"} if warm else {},
         "gate": _gate_of(warm, plan, fleet, facts, counted),
         "hosts": {},
         "batches": [],

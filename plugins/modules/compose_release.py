@@ -45,6 +45,8 @@ options:
       - V(former) brings back the release that stood before the current one; with O(guard), the one that stood before
         the first release of O(guard.move) on this host, which is the current one if there was none of that move.
         Where no release stood before, the containers are removed.
+      - V(reduced) removes the containers of O(services) and leaves the others, as a singleton that moves to another
+        host stops here before it starts there.
       - V(steady) fails where a container of the stack does not run well, or was started again by the engine in the
         last O(within_seconds).
       - V(stopped) stops the containers and keeps them from starting at boot.
@@ -292,7 +294,7 @@ from ansible_collections.evenkeel.platform.plugins.module_utils._failure import 
 from ansible_collections.evenkeel.platform.plugins.module_utils._guard import GUARD_ARGUMENTS, Guard, acting
 from ansible_collections.evenkeel.platform.plugins.module_utils._registry import REGISTRY_ARGUMENTS
 
-STATES = ["present", "staged", "running", "former", "steady", "stopped", "absent", "pulled"]
+STATES = ["present", "staged", "running", "former", "reduced", "steady", "stopped", "absent", "pulled"]
 ARGUMENT_SPEC: dict[str, Any] = {
     **GUARD_ARGUMENTS,
     "name": {"type": "str"},
@@ -316,6 +318,15 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "boot": {"type": "bool", "default": False},
     "keep": {"type": "int", "default": 5},
     "volumes": {"type": "list", "elements": "str", "default": []},
+    "services": {"type": "list", "elements": "str", "default": []},
+    "record": {"type": "dict"},
+    "retire": {
+        "type": "dict",
+        "options": {
+            "colour": {"type": "str", "choices": ["blue", "green"], "required": True},
+            "stack": {"type": "str", "required": True},
+        },
+    },
     "wait_timeout_seconds": {"type": "int", "default": 120},
     "within_seconds": {"type": "int", "default": 120},
     "base_dir": {"type": "path", "default": "/opt/evenkeel/stacks"},
@@ -340,7 +351,15 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         )
     stack = Stack(name, module.params["base_dir"])
     with acting(guard), stack.lock():
-        return States(engine, stack, module.params, module.check_mode, guard).table()[state]()
+        result = States(engine, stack, module.params, module.check_mode, guard).table()[state]()
+        if guard:
+            # Both are of the move that this act follows, so they are written under its lock.
+            if module.params["record"]:
+                guard.keep_release(module.params["record"])
+            if module.params["retire"]:
+                actions = guard.leave_order(**module.params["retire"])
+                result.update(actions=[*result["actions"], *actions], changed=bool(result["changed"] or actions))
+        return result
 
 
 def main() -> None:
@@ -351,6 +370,7 @@ def main() -> None:
             ("state", "present", ["name", "definition"]),
             ("state", "staged", ["name", "definition"]),
             *(("state", state, ["name"]) for state in ("running", "former", "steady", "stopped", "absent")),
+            ("state", "reduced", ["name", "services"]),
             ("state", "pulled", ["images"]),
         ],
     )

@@ -79,6 +79,7 @@ from ansible_collections.evenkeel.platform.plugins.module_utils import (
     _file,
     _pair,
     _release_records,
+    _releases,
 )
 from ansible_collections.evenkeel.platform.plugins.module_utils._failure import Failure
 from ansible_collections.evenkeel.platform.plugins.module_utils._state import STATE_ARGUMENTS, Records
@@ -137,6 +138,7 @@ def main() -> None:
                 **stacks(module, records.app),
                 "firewall": firewall(records.app),
                 "orders": orders(records),
+                "releases": sorted(_releases.read(records, read_only=True)) if "records" not in parts else [],
             }
     except Failure as failure:
         module.fail_json(msg=failure.sentence, **failure.result)

@@ -266,7 +266,7 @@ def test_acts_assume_the_move_they_are_planned_for() -> None:
     assert (made["move"], made["move_after"]) == (7, 8)
     assert made["guards"]["idle"] == {**made["guards"]["before"], "colour": "blue"}
     assert made["guards"]["after"]["move"] == 8
-    assert made["retire"] == {"colour": "green", "move": 8, "stack": "shop-green"}
+    assert made["retire"] == {"colour": "green", "stack": "shop-green"}
     assert made["entry_after"] == "blue:0:1.2:1.1"
     assert [each["name"] for each in made["guards"]["before"]["edges"]] == list(EDGES)
 
