@@ -18,10 +18,10 @@ extends_documentation_fragment:
   - evenkeel.platform.haproxy
 options:
   parts:
-    description: What this host is to the app.
+    description: What this host is to the app. V(releases) reads the releases that an app host keeps as well.
     type: list
     elements: str
-    choices: [edge, host, records]
+    choices: [edge, host, records, releases]
     required: true
   count:
     description: How many rows of the ledger to return.
@@ -57,7 +57,7 @@ host:
   description:
     - What runs of the app on an app host, empty on any other.
     - C(engine) is whether Docker answers, C(stacks) the containers of each stack with their states, C(firewall) the
-      rules that let the edges in, C(orders) the colours that wait to be stopped.
+      rules that let the edges in, C(orders) the colours that wait to be stopped, C(releases) what it keeps.
   returned: always
   type: dict
   sample: {"engine": true, "stacks": {"blue": {"running": 2, "other": 0}}, "firewall": [], "orders": ["green"]}
@@ -87,7 +87,7 @@ from ansible_collections.evenkeel.platform.plugins.module_utils._state import ST
 ARGUMENT_SPEC: dict[str, t.Any] = {
     **STATE_ARGUMENTS,
     **_adapter.ADAPTER_ARGUMENTS,
-    "parts": {"type": "list", "elements": "str", "choices": ["edge", "host", "records"], "required": True},
+    "parts": {"type": "list", "elements": "str", "choices": ["edge", "host", "records", "releases"], "required": True},
     "count": {"type": "int", "default": 100},
 }
 MODULE = "release_facts"
@@ -138,7 +138,7 @@ def main() -> None:
                 **stacks(module, records.app),
                 "firewall": firewall(records.app),
                 "orders": orders(records),
-                "releases": sorted(_releases.read(records, read_only=True)) if "records" not in parts else [],
+                "releases": list(_releases.read(records, read_only=True).values()) if "releases" in parts else [],
             }
     except Failure as failure:
         module.fail_json(msg=failure.sentence, **failure.result)

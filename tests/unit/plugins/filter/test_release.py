@@ -306,6 +306,7 @@ def test_a_tag_that_moved_between_two_hosts_is_refused() -> None:
 
 
 def undo(found: dict[str, Data], made: Data, asked: Data, hosts: t.Sequence[str] = EVERYONE, **result: t.Any) -> Data:
+    found["edge1"]["ansible_failed_task"] = {"name": result.pop("task", "start | Start the containers")}
     found["edge1"]["ansible_failed_result"] = {"msg": "why", **result}
     return release.release_undo(made, asked, found, hosts, options())
 
@@ -385,7 +386,8 @@ def test_a_run_that_was_overtaken_does_nothing_more() -> None:
         pytest.param({"evidence": ["service api: exited"]}, (), "refused", id="container"),
         pytest.param({"failed_targets": ["api"]}, (), "refused", id="gate"),
         pytest.param({"probe": {"ok": False}}, (), "refused", id="probe"),
-        pytest.param({"migration_failed": True}, (), "refused", id="migration"),
+        pytest.param({"rc": 3, "task": "migrate | Wait for the migration"}, (), "refused", id="migration"),
+        pytest.param({"task": "smoke | Request each path"}, (), "refused", id="smoke"),
         pytest.param({"msg": "registry refused the login"}, (), "failed", id="registry"),
         pytest.param({"evidence": ["x"], "msg": "write: no space left on device"}, (), "failed", id="disk"),
         pytest.param({"evidence": ["x"]}, ("app2",), "failed", id="host-gone"),
