@@ -145,7 +145,8 @@ frontend status
   bind 127.0.0.1:{status}
   http-request set-var(txn.entry) str(shop),map_str({folder}/live.map)
   http-request set-var(txn.status) str(shop),map_str({folder}/status.map)
-  http-request return status 200 content-type text/plain lf-string "%[var(txn.entry)]\n" hdr Evenkeel-Status "%[var(txn.status)]"
+  http-after-response set-header Evenkeel-Status %[var(txn.status)]
+  http-request return status 200 content-type text/plain lf-string "%[var(txn.entry)]"
 backend shop_blue_api
   option httpchk GET /readyz
   http-check expect status 200
