@@ -109,7 +109,7 @@ class Scripted(_haproxy.Master):
         self.script = script
         self.sent: list[str] = []
 
-    def command(self, text: str) -> str:
+    def command(self, text: str, payload: str = "") -> str:
         self.sent.append(text)
         return self.script[text].pop(0)
 
