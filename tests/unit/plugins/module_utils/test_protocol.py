@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import typing as t
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,8 +19,8 @@ SURE = Status(True, 12, Pair(7, "b"), {"blue": 12}, ())
 SHOWN = Shown(GREEN, SURE, "record")
 
 
-def edge(entry: str = GREEN, record: str = "record", **status: object) -> Shown:
-    return Shown(entry, SURE._replace(**status), record)  # type: ignore[arg-type]
+def edge(entry: str = GREEN, record: str = "record", **status: t.Any) -> Shown:
+    return Shown(entry, SURE._replace(**status), record)
 
 
 @pytest.mark.parametrize(
