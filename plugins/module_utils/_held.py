@@ -30,7 +30,7 @@ class Held:
     """The live entry with its move, and what of the app is warm, withdrawn or declared out."""
 
     entry: Entry = NOTHING
-    # Whether the record names this entry; after a crash right behind a move it names the one before.
+    # Whether the record names this entry, or a higher move is shown: not so after a crash right behind a move.
     entry_recorded: bool = True
     move: int = 0
     moved_at: str = ""
@@ -58,7 +58,11 @@ def of(record: t.Mapping[str, t.Any] | None, status: Status, entry: Entry) -> He
     warm = dict(record.get("warm") or {})
     return Held(
         entry=entry,
-        entry_recorded="entry" not in record or _entry.parse(record["entry"], "state.json", "entry") == entry,
+        entry_recorded=(
+            "entry" not in record
+            or _entry.parse(record["entry"], "blue_green", "state.json") == entry
+            or status.move > int(record.get("move") or 0)
+        ),
         move=max(int(record.get("move") or 0), status.move),
         moved_at=str(record.get("moved_at") or ""),
         moved_by=Pair(int(by.get("token") or 0), str(by.get("run") or "")),

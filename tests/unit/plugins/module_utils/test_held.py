@@ -59,6 +59,7 @@ def test_record_and_status_are_read_as_they_were_written() -> None:
             id="the-later-withdrawal",
         ),
         pytest.param({"entry": "blue:0:1.0:"}, Status(), Held(GREEN, False), id="killed-before-the-record"),
+        pytest.param({"entry": "blue:0:1.0:"}, Status(move=1), Held(GREEN, move=1), id="shown-on-a-full-disk"),
     ],
 )
 def test_what_is_held_after_a_crash(record: dict[str, t.Any] | None, status: Status, expected: Held) -> None:
