@@ -6,9 +6,8 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import http.server
-import importlib.machinery
-import importlib.util
 import json
 import shutil
 import socket
@@ -17,13 +16,14 @@ import subprocess
 import sys
 import threading
 import time
-import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
+from ansible_collections.evenkeel.platform.plugins.module_utils import _edges
+from ansible_collections.evenkeel.platform.plugins.module_utils._protocol import Pair, Shown, Status
 from ansible_collections.evenkeel.platform.tests.unit.roles.conftest import Play
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -298,40 +298,28 @@ def test_proxy_protocol_is_asked_of_trusted_proxies_and_refused_from_others(edge
         edge.public(before=b"PROXY TCP4 192.0.2.66 192.0.2.1 40000 443\r\n")
 
 
-@pytest.fixture
-def away(monkeypatch: pytest.MonkeyPatch, edge: Edge) -> types.ModuleType:
-    """The program of an edge that was away and has the same record of the app."""
-    files = ROOT / "roles" / "edge" / "files"
-    monkeypatch.syspath_prepend(str(files))
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    loader = importlib.machinery.SourceFileLoader("edge_sync", str(files / "edge-sync"))
-    spec = importlib.util.spec_from_loader("edge_sync", loader)
-    assert spec is not None
-    module = importlib.util.module_from_spec(spec)
-    loader.exec_module(module)
-    monkeypatch.setattr(module, "STATE", edge.folder / "state")
-    return module
+STATUS = Status(True, 7, Pair(7, "a"), {"green": 7}, ("edge2",))
 
 
-def test_edge_that_was_away_hears_the_move_and_the_record(edge: Edge, away: types.ModuleType) -> None:
-    stamp = "7:2026-11-21T10:00:00.000Z"
-    edge.say("moved.map", stamp)
+def test_status_address_shows_entry_status_and_record(edge: Edge) -> None:
+    edge.say("status.map", STATUS.text())
     assert edge.status("/live/shop").body == "blue:0:1.0:\n"
-    # Apps nobody has are no reason to stop listening.
-    heard = away.heard(f"127.0.0.1:{edge.ports['status']}", ["nothing", "shop"])
-    assert heard == {"shop": away.Word("blue:0:1.0:", stamp, away.record_of("shop"))}
-    assert len(away.record_of("shop")) == 64
+    address = f"http://127.0.0.1:{edge.ports['status']}/live"
+    shown = _edges.ask([{"name": name, "url": f"{address}/{name}"} for name in ("nothing", "shop")])
+    record = json.loads((edge.folder / "state" / "shop" / "edge.json").read_text())
+    expected = hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
+    assert shown == {"nothing": None, "shop": Shown("blue:0:1.0:", STATUS, expected)}
 
 
 def test_unconfirmed_entry_is_not_served_and_said(edge: Edge) -> None:
     assert edge.status("/healthz")[:1] == (200,)
-    edge.say("moved.map", "unconfirmed:7:2026-11-21T10:00:00.000Z")
+    edge.say("status.map", STATUS._replace(confirmed=False).text())
     try:
         assert edge.public().status == 503
         answer = edge.status("/healthz")
         assert (answer.status, answer.body) == (503, "the entry of shop is unconfirmed\n")
-        # What would be served is told all the same: nothing may stop that colour.
+        # It still shows what it would serve: nothing may stop that colour.
         assert edge.status("/live/shop").body == "blue:0:1.0:\n"
     finally:
-        edge.say("moved.map", "7:2026-11-21T10:00:00.000Z")
+        edge.say("status.map", STATUS.text())
     assert edge.public().status == 200
