@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.evenkeel.platform.plugins.module_utils import _app, _compose_policy
-from ansible_collections.evenkeel.platform.plugins.modules import compose_secrets
+from ansible_collections.evenkeel.platform.plugins.module_utils._compose_secrets import SECRET_ARGUMENTS
 
 HOSTS = {
     "app1": {"address": "10.0.0.21", "memory_bytes": 2**31},
@@ -250,7 +250,7 @@ def test_secrets_of_the_environment_carry_their_reason():
     stack = _app.colour_stack(full, "blue", _app.allocate_ports(full), "10.0.0.21")
     (row,) = _app.stack_secrets(full, stack)
     assert (row["as"], row["reason"]) == ("environment", reason)
-    assert set(row) <= set(compose_secrets.ARGUMENT_SPEC["secrets"]["options"])
+    assert set(row) <= set(SECRET_ARGUMENTS)
     assert {waiver["rule"] for waiver in _app.stack_waivers(full, stack)} <= set(_compose_policy.RULES)
 
 
