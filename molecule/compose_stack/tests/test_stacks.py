@@ -33,7 +33,8 @@ def test_service_is_healthy_and_runs_a_digest(inspect, service):
 
 
 def test_template_makes_a_stack_as_well(inspect):
-    assert inspect("plain", "from-template")["State"]["Health"]["Status"] == "healthy"
+    assert inspect("plain.1", "from-template")["State"]["Health"]["Status"] == "healthy"
+    assert inspect("plain.1", "from-template")["Name"] == "/template.plain.1"
 
 
 def test_record_names_image_and_digest(host, digests):
@@ -273,10 +274,10 @@ def test_boot_brings_back_what_was_marked_and_not_what_was_stopped(host, run_rol
     assert inspect("web")["State"]["StartedAt"] != started
     assert until(lambda: "evenkeel-stack@" not in host.check_output("systemctl list-jobs --no-legend"))
     assert host.run("systemctl is-active evenkeel-stack@demo.service").stdout.strip() == "active"
-    assert inspect("plain", "from-template")["State"]["Status"] == "exited"
+    assert inspect("plain.1", "from-template")["State"]["Status"] == "exited"
     assert not host.file(f"{STACKS}/from-template/boot").exists
     assert run_role({"stacks": ["{{ from_template }}"]}).rc == 0
-    assert inspect("plain", "from-template")["State"]["Running"]
+    assert inspect("plain.1", "from-template")["State"]["Running"]
 
 
 def test_unit_starts_a_stack_that_the_engine_left_alone(host, inspect, until):
