@@ -9,7 +9,13 @@ import re
 
 import pytest
 
-from ansible_collections.evenkeel.platform.plugins.module_utils import _app_problems, _edge_record, _model, _ports
+from ansible_collections.evenkeel.platform.plugins.module_utils import (
+    _app_problems,
+    _edge,
+    _edge_record,
+    _model,
+    _ports,
+)
 from ansible_collections.evenkeel.platform.tests.unit.plugins.module_utils.described import (
     HOSTS,
     app,
@@ -416,9 +422,9 @@ def test_a_sound_app_makes_a_record_that_the_edge_takes():
         (described,) = param.values
         model = _model.of(described)
         made = _edge_record.record(model, _ports.allocate(model), HOSTS, "blue")
-        assert _app_problems._edge.record_problems(made) == [], param.id
+        assert _edge.record_problems(made) == [], param.id
 
 
 def test_what_only_the_edge_finds_is_reported(monkeypatch):
-    monkeypatch.setattr(_app_problems._edge, "record_problems", lambda _record: ["edge: x of app shop: Set edge_app."])
+    monkeypatch.setattr(_edge, "record_problems", lambda _record: ["edge: x of app shop: Set edge_app."])
     assert problems(app()) == ["app_deploy: x of app shop: Set app_deploy_apps."]
