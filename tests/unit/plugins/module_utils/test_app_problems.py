@@ -477,9 +477,7 @@ def test_whatever_stands_in_an_app_is_judged(place, junk):
         node = node[key]
     node[last] = junk
     found = problems(described["app"], app(**OTHER), facts={"records": {"shop": RECORD}})
-    assert all(re.fullmatch(r"app_deploy: [^\x00-\x1f]+: found [^\x00-\x1f]+\.", sentence) for sentence in found), (
-        found
-    )
+    assert all(re.fullmatch(r"app_deploy: [^\x00-\x1f]+: found [^\x00-\x1f]+\.", sentence) for sentence in found), found
     if not found:
         model = _model.of(described["app"])
         _release_content.content(model, {})
