@@ -505,7 +505,24 @@ def test_undone_release_on_several_hosts(screen: Screen) -> None:
         screen.run(UNDONE)
         == """\
 Deploy 1.2
-"""
+  failed      app1           gate | Probe each server: health_gate: app1 is down
+  failed      app2           gate | Probe each server: health_gate: app2 is down
+  gate        app1, app2        0.0 s
+  failed      app1           undo | Explain: release 1.2 was refused. Run make status.
+  undo        app1-app3         0.0 s  moved shop to blue
+
+  app1        1 failed, 1 changed, 1 rescued
+  app2        1 changed, 1 rescued
+  app3        1 changed
+Failed after 0.0 s.
+
+Failed: undo | Explain, on app1
+  release 1.2 was refused. Run make status.
+  It began with gate | Probe each server, on app1
+    health_gate: app1 is down
+  It began with gate | Probe each server, on app2
+    health_gate: app2 is down
+  Next: make status"""
     )
 
 
