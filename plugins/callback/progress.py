@@ -188,7 +188,7 @@ class CallbackModule(Default):
         key = self._key(task)
         if _progress.short_action(task.action) not in _progress.INCLUDES:
             if not self._unordered:
-                self._close_stages(but=key)
+                self._close_stages([other for other in self._stages if other != key])
             if key not in self._stages:
                 self._stages[key] = _progress.Stage(self._label(task), time.monotonic())
         self._show(task)
@@ -196,9 +196,9 @@ class CallbackModule(Default):
     def _stage(self, task: Any) -> _progress.Stage:
         return self._stages.setdefault(self._key(task), _progress.Stage(self._label(task), time.monotonic()))
 
-    def _close_stages(self, but: tuple[str, ...] = ()) -> None:
-        """Print the stages that are over, in the order in which they began."""
-        for key in [key for key in self._stages if key != but]:
+    def _close_stages(self, keys: Iterable[tuple[str, ...]] | None = None) -> None:
+        """Print the stages that are over, all or these, in the order in which they began."""
+        for key in list(self._stages if keys is None else keys):
             stage = self._stages.pop(key)
             seconds = time.monotonic() - stage.began
             quiet = not (stage.moved or stage.failed) and seconds < float(self.get_option("quiet_seconds"))
@@ -207,7 +207,9 @@ class CallbackModule(Default):
                 self._say_in_play(_progress.stage_lines(stage, seconds, self._width), color)
 
     def _flush_messages(self) -> None:
-        """Print what debug tasks said, one copy for all hosts that said the same."""
+        """Print what debug tasks said below what had moved by then, one copy for all hosts that said the same."""
+        if self._messages:
+            self._close_stages([key for key, stage in self._stages.items() if stage.moved])
         for text, hosts in sorted(self._messages.items(), key=lambda said: _progress.natural(min(said[1]))):
             prefix = f"{_progress.collapse(hosts)}: " if len(self._messages) > 1 and len(text) == 1 else ""
             lines = [f"{prefix}{line}" for line in text]

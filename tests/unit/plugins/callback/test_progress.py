@@ -195,6 +195,34 @@ Nothing to change, 0.0 s."""
     )
 
 
+MESSAGES = """
+- name: Write an environment
+  hosts: app1
+  gather_facts: false
+  tasks:
+    - {name: Write it, answer: {changed: true}}
+    - {name: Print what is next, ansible.builtin.debug: {msg: "Describe the apps\\nand run site.yml."}}
+    - {name: Read it, answer: {}}
+    - {name: Print it, ansible.builtin.debug: {msg: "{{ item }}"}, loop: [one, two]}
+"""
+
+
+def test_messages_come_below_what_moved_before(screen: Screen) -> None:
+    assert (
+        screen.run(MESSAGES)
+        == """\
+Write an environment
+  tasks       app1              0.0 s  write it
+Describe the apps
+and run site.yml.
+one
+two
+
+  app1        1 changed
+Done in 0.0 s."""
+    )
+
+
 FAILURE = """
 - name: Deploy 1.2
   hosts: app
