@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import copy
 import re
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -26,7 +27,7 @@ from ansible_collections.evenkeel.platform.tests.unit.plugins.module_utils.descr
     service,
 )
 
-JOB = {"kind": "scheduled", "schedule": "*-*-* 03:00:00", "healthcheck": []}
+JOB: dict[str, Any] = {"kind": "scheduled", "schedule": "*-*-* 03:00:00", "healthcheck": []}
 BOT = {"name": "bot", "kind": "singleton"}
 SECRET = {"name": "key", "value": "canary-4711"}
 WAIVER = {"rule": "root-user", "reason": "It binds a low port."}
@@ -422,7 +423,7 @@ def test_a_waiver_needs_its_reason():
 
 def test_a_sound_app_makes_a_record_that_the_edge_takes():
     for param in SOUND:
-        described = dict(param.values[0])
+        described: Any = param.values[0]
         model = _model.of(described)
         made = _edge_record.record(model, _ports.allocate(model), HOSTS, "blue")
         assert _edge.record_problems(made) == [], param.id
@@ -470,12 +471,12 @@ def test_an_app_with_every_option_is_sound():
 
 @given(st.sampled_from(sorted(places(EVERYTHING), key=str)), JUNK)
 def test_whatever_stands_in_an_app_is_judged(place, junk):
-    described = copy.deepcopy({"app": EVERYTHING})
-    node = described
-    *way, last = ("app", *place)
-    for key in way:
+    described: dict[str, Any] = copy.deepcopy({"app": EVERYTHING})
+    keys = ["app", *place]
+    node: Any = described
+    for key in keys[:-1]:
         node = node[key]
-    node[last] = junk
+    node[keys[-1]] = junk
     found = problems(described["app"], app(**OTHER), facts={"records": {"shop": RECORD}})
     assert all(re.fullmatch(r"app_deploy: [^\x00-\x1f]+: found [^\x00-\x1f]+\.", sentence) for sentence in found), found
     if not found:
