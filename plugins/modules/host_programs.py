@@ -22,7 +22,7 @@ options:
     required: true
     suboptions:
       name:
-        description: Name of the file below O(folder).
+        description: Name of the file below O(base).
         type: str
         required: true
       content:
@@ -33,7 +33,7 @@ options:
         description: Its mode.
         type: str
         default: "0755"
-  folder:
+  base:
     description: The folder of the programs. The library is installed in C(lib) below it.
     type: path
     default: /usr/local/lib/evenkeel
@@ -91,7 +91,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
             "mode": {"type": "str", "default": "0755"},
         },
     },
-    "folder": {"type": "path", "default": "/usr/local/lib/evenkeel"},
+    "base": {"type": "path", "default": "/usr/local/lib/evenkeel"},
 }
 PACKAGE = "ansible_collections.evenkeel.platform.plugins.module_utils"
 # The parts of a package's path that are packages themselves. With an empty __init__.py each of them is found before
@@ -141,7 +141,7 @@ def main() -> None:
     actions: list[str] = []
     diff: list[dict[str, str]] = []
     try:
-        for path, (content, mode) in files(module.params["programs"], module.params["folder"]).items():
+        for path, (content, mode) in files(module.params["programs"], module.params["base"]).items():
             before = _file.read_text(str(path))
             if before == content and path.stat().st_mode & 0o7777 == mode:
                 continue
