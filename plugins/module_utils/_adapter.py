@@ -167,7 +167,9 @@ class HaproxyAdapter(Adapter):
     def show(self, status: Status) -> None:
         problems: list[str] = []
         with contextlib.suppress(ProxyDown):  # it loads the file when it starts
-            problems = self.write_memory("status", status.text())
+            # An app that is not configured yet has the file alone, which the first reload with it loads.
+            if self.readings("status")[0].present or self.readings("live")[0].present:
+                problems = self.write_memory("status", status.text())
         self.write_file("status", status.text())
         if problems:
             raise Failure(

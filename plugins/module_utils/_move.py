@@ -273,7 +273,7 @@ class Act:
         with self.records.locked(edge=True):
             held = self.holder.load()
             if not done and (held.entry, held.move, self.holder.pair) != (wanted.entry, wanted.move, pair):
-                done = "A newer run has moved the entry since, so this run changes nothing more"
+                done = "A newer run has taken over, so this run changes nothing more"
             if not done:
                 self.back(wanted, what, [why])
         raise Failure(sentence(MODULE, what, self.app, why, f"the entry {wanted.entry} to answer", done), **self.result)

@@ -57,7 +57,7 @@ def refuse_lower(module: str, app: str, pair: Pair, known: Pair) -> None:
         raise Failure(
             sentence(
                 module,
-                "the run is overtaken",
+                "the run was overtaken",
                 app,
                 str(pair),
                 f"at least {known}, which this host has met",

@@ -254,6 +254,15 @@ def test_a_damaged_state_keeps_the_higher_move(program: types.ModuleType, peer: 
     assert edge.status().move == 3
 
 
+def test_records_of_one_app_that_make_no_sense_keep_no_other_from_starting(
+    program: types.ModuleType, peer: Peer, edge: Folder
+) -> None:
+    (edge.path / "alone" / "state.json").write_text('{"schema": 2, "move": "x"}')
+    peer.apps["shop"] = (NEW, SHOWN._replace(move=4), program.record_of("shop"))
+    assert not program.settle()
+    assert edge.text("live.map") == f"shop {NEW}"
+
+
 @pytest.mark.parametrize(
     ("until", "entry", "withdrawn"),
     [

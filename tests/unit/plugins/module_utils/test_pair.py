@@ -36,7 +36,7 @@ def test_pair_is_raised_and_never_lowered(records: Records, tmp_path: Path) -> N
     }
     for lower in (Pair(5, "a"), Pair(4, "z")):
         for refuse in (_pair.raise_to, _pair.check):
-            with pytest.raises(Failure, match="the run is overtaken on shop: found token") as refused:
+            with pytest.raises(Failure, match="the run was overtaken on shop: found token") as refused:
                 refuse(records, lower)
             assert refused.value.result["highest"] == {"token": 5, "run": "b"}
     _pair.check(records, Pair(5, "b"))

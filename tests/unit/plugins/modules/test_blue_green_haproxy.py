@@ -143,6 +143,13 @@ def test_a_higher_pair_is_known_at_once_and_a_lower_one_refused(act: Run, move: 
     assert move("green", release="1.1", token=5, run="b")["changed"]
 
 
+def test_a_pair_is_known_before_the_app_is_configured(act: Run, haproxy: Haproxy) -> None:
+    raised = act("raised", app="new", token=5, run="b")
+    assert (raised.get("failed"), raised["pair"], raised["running"]) == (None, {"token": 5, "run": "b"}, True)
+    assert (haproxy.root / "new" / "status.map").read_text() == f"new {Status(pair=Pair(5, 'b')).text()}\n"
+    assert act("raised", app="new", token=4, run="z")["overtaken"]
+
+
 @pytest.mark.parametrize("lost", ["pair.json", "state.json", "status.map"])
 def test_a_damaged_record_lets_no_old_run_in(act: Run, move: Run, haproxy: Haproxy, lost: str) -> None:
     assert move("green", release="1.1", token=50, run="b")["changed"]

@@ -20,7 +20,7 @@ def test_a_run_that_was_overtaken_changes_nothing(run: Run, tmp_path: Path, chec
     params = {"files": {"haproxy.cfg": ""}, "records": [], "fingerprint": "x", "config_dir": str(tmp_path / "etc")}
     refused = run("edge_config", _check=check, token=5, run="a", haproxy="/bin/true", service="", **params)
     assert refused["failed"]
-    assert "edge_config: the run is overtaken on shop: found token 5 of run a" in refused["msg"]
+    assert "edge_config: the run was overtaken on shop: found token 5 of run a" in refused["msg"]
     assert sorted(tmp_path.rglob("*")) == before
 
 

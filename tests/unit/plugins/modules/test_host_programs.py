@@ -19,7 +19,7 @@ FILES = Path(__file__).parents[4] / "roles" / "edge" / "files"
 def test_a_program_runs_on_the_library_alone(run: t.Callable[..., dict[str, t.Any]], tmp_path: Path, name: str) -> None:
     folder = tmp_path / "programs"
     programs = [{"name": name, "content": (FILES / name).read_text()}]
-    params = {"programs": programs, "folder": str(folder)}
+    params = {"programs": programs, "base": str(folder)}
     assert run("host_programs", _check=True, **params)["changed"]
     assert not folder.exists()
     assert run("host_programs", **params)["changed"]
