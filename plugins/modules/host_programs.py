@@ -75,16 +75,16 @@ from ansible_collections.evenkeel.platform.plugins.module_utils import (
     _compose_engine,
     _edge,
     _edges,
-    _gate,
+    _held,
+    _holder,
     _pair,
     _programs,
     _protocol,
     _retire,
-    _switch,
 )
 from ansible_collections.evenkeel.platform.plugins.module_utils._failure import Failure
 
-CARRIED = (_adapter, _compose_engine, _edge, _edges, _gate, _pair, _protocol, _retire, _switch)
+CARRIED = (_adapter, _compose_engine, _edge, _edges, _held, _holder, _pair, _protocol, _retire)
 ARGUMENT_SPEC: dict[str, t.Any] = {
     "programs": {
         "type": "list",
