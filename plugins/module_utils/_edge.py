@@ -20,6 +20,7 @@ from pathlib import Path
 
 SCHEMA = 2
 COLOURS = ("blue", "green")
+PROTOCOLS = ("http1", "h2", "grpc")
 APP = re.compile(r"[a-z][a-z0-9-]{0,30}")
 # Its folder below /var/lib/evenkeel is the edge's own.
 RESERVED = ("edge",)
@@ -69,6 +70,13 @@ def record_problems(record: t.Any) -> list[str]:
     for service, about in services.items():
         if not SERVICE.fullmatch(str(service)):
             refuse("service", service, "a small letter and then a-z, 0-9, - and _")
+        protocols = about.get("protocol") or {}
+        if not isinstance(protocols, dict) or set(protocols) - set(COLOURS):
+            refuse(f"protocol of service {service}", protocols, "one for each colour")
+            protocols = {}
+        for colour, protocol in protocols.items():
+            if protocol not in PROTOCOLS:
+                refuse(f"protocol of service {service} ({colour})", protocol, f"one of {', '.join(PROTOCOLS)}")
         for colour in COLOURS:
             _refuse_health(refuse, (about.get("health") or {}).get(colour) or {}, f"of service {service} ({colour})")
         for colour in COLOURS:
@@ -117,6 +125,8 @@ def _refuse_health(refuse: t.Callable[[str, t.Any, str], None], health: dict[str
         refuse(f"health status {label}", health.get("status"), "a status from 100 to 599")
     if not HOST.fullmatch(str(health.get("host", ""))):
         refuse(f"health host {label}", health.get("host"), "a name in small letters")
+    if health.get("proto") not in (None, "", "https"):
+        refuse(f"health proto {label}", health["proto"], "https or nothing")
     interval = health.get("interval_seconds")
     if not isinstance(interval, (int, float)) or isinstance(interval, bool) or not 0.1 <= interval <= 3600:
         refuse(f"health interval {label}", interval, "0.1 to 3600 seconds")
@@ -175,6 +185,18 @@ def routes(record: dict[str, t.Any], colour: str) -> dict[str, str]:
 
 def map_text(table: dict[str, str]) -> str:
     return "".join(f"{key} {value}\n" for key, value in table.items())
+
+
+def header_pattern(names: t.Iterable[str]) -> str:
+    """A regular expression for names of headers in lower case, whatever separates their words.
+
+    A ``*`` at the end of a name stands for any rest.
+    """
+    parts = []
+    for name in sorted({name.lower() for name in names}):
+        words = [re.escape(word) for word in name.removesuffix("*").split("-")]
+        parts.append("[^a-z0-9]".join(words) + (".*" if name.endswith("*") else ""))
+    return f"^({'|'.join(parts)})$"
 
 
 def refusal(output: str, stage: str, config_dir: str) -> str:
