@@ -479,7 +479,7 @@ def test_websocket_is_upgraded_and_names_no_other_header(edge: Edge) -> None:
 @pytest.mark.parametrize(
     "body", ["0\r\nX-Real-IP: 192.0.2.66\r\n\r\n", "2\r\nhi\r\n0\r\nX-Real-IP: 192.0.2.66\r\n\r\n"]
 )
-def test_trailers_of_a_request_do_not_reach_the_app(edge: Edge, body: str) -> None:
+def test_trailers_of_a_chunked_request_do_not_reach_the_app(edge: Edge, body: str) -> None:
     answer = edge.public(headers=f"Transfer-Encoding: chunked\r\nTrailer: X-Real-IP\r\n\r\n{body}")
     assert answer.status == 411
 
