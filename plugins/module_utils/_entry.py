@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import typing as t
 
 from ansible_collections.evenkeel.platform.plugins.module_utils._failure import Failure, sentence
 
@@ -36,6 +37,17 @@ class Entry:
         if colour == self.colour:
             return self.release
         return self.other_release
+
+
+def as_dict(entry: Entry) -> dict[str, t.Any]:
+    """Return the entry as modules return it; C(text) is empty when nothing is live."""
+    return {
+        "text": str(entry) if entry.serves else "",
+        "colour": entry.colour if entry.serves else "",
+        "weight": entry.weight,
+        "release": entry.release,
+        "other_release": entry.other_release,
+    }
 
 
 def other(colour: str) -> str:

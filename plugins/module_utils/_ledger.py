@@ -9,7 +9,8 @@ from __future__ import annotations
 import typing as t
 
 Row = dict[str, t.Any]
-RESULTS = ("live", "refused", "rolled_back", "abandoned")
+# Refused: there is evidence against the release, so it is held. Failed: a host, registry or disk failed, not the release.
+RESULTS = ("live", "refused", "failed", "rolled_back", "abandoned")
 
 
 def held(rows: list[Row]) -> dict[str, Row]:

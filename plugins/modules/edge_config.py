@@ -73,6 +73,16 @@ options:
       - The unit to reload. Nothing is reloaded if it is not running or if this is empty.
     type: str
     default: haproxy.service
+  app:
+    description:
+      - The app that a run changes, with O(token) and O(run). Refused when this edge has met a higher pair for it.
+    type: str
+  token:
+    description: The token of the run.
+    type: int
+  run:
+    description: The identifier of the run.
+    type: str
 attributes:
   check_mode:
     description: Validates the configuration if HAProxy is set up already, and writes nothing.
@@ -120,8 +130,10 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.evenkeel.platform.plugins.module_utils import _edge, _file, _haproxy
-from ansible_collections.evenkeel.platform.plugins.module_utils._failure import Failure, sentence
+from ansible_collections.evenkeel.platform.plugins.module_utils import _edge, _file, _haproxy, _pair
+from ansible_collections.evenkeel.platform.plugins.module_utils._failure import Failure, ProxyDown, sentence
+from ansible_collections.evenkeel.platform.plugins.module_utils._protocol import Pair, Status
+from ansible_collections.evenkeel.platform.plugins.module_utils._state import Records
 
 ARGUMENT_SPEC = {
     "files": {"type": "dict", "required": True},
@@ -134,9 +146,12 @@ ARGUMENT_SPEC = {
     "loaded": {"type": "path", "default": "/run/evenkeel/edge-loaded"},
     "haproxy": {"type": "path", "default": "/usr/sbin/haproxy"},
     "service": {"type": "str", "default": "haproxy.service"},
+    "app": {"type": "str"},
+    "token": {"type": "int", "no_log": False},
+    "run": {"type": "str"},
 }
 OUR_FRAGMENTS = ("20-sites.cfg", "50-app-*.cfg")
-OURS = ("edge.json", "live.map", "moved.map", "maintenance.map", "routes-blue.map", "routes-green.map")
+OURS = ("edge.json", "live.map", "status.map", "maintenance.map", "routes-blue.map", "routes-green.map")
 
 
 class Edge:
@@ -170,7 +185,7 @@ class Edge:
             files[folder / "edge.json"] = _edge.record_text(record)
             for colour in _edge.COLOURS:
                 files[folder / f"routes-{colour}.map"] = _edge.map_text(_edge.routes(record, colour))
-            for name, first in (("live.map", "none:0::"), ("moved.map", "0:"), ("maintenance.map", "off")):
+            for name, first in (("live.map", "none:0::"), ("status.map", Status().text()), ("maintenance.map", "off")):
                 if not (folder / name).exists():
                     files[folder / name] = f"{record['app']} {first}\n"
         for name, first in (("servers.state", "1\n"), ("acme.map", "")):
@@ -233,7 +248,7 @@ class Edge:
                 for path in self.config_dir.glob(pattern):
                     candidate.setdefault(path, _file.read_text(str(path)))
             for record in self.records:
-                for name in ("live.map", "moved.map", "maintenance.map"):
+                for name in ("live.map", "status.map", "maintenance.map"):
                     path = self.state_dir / record["app"] / name
                     candidate.setdefault(path, _file.read_text(str(path)))
             path = self.state_dir / "edge" / "acme.map"
@@ -276,7 +291,7 @@ class Edge:
         """Return every worker, also those of former reloads; none if HAProxy is not running."""
         try:
             return self.master.workers()
-        except _haproxy.Unreachable:
+        except ProxyDown:
             return []
 
     def running(self) -> bool:
@@ -371,7 +386,16 @@ class Edge:
     def lock(self) -> t.ContextManager[None]:
         return _file.lock(f"{self.module.params['lock_dir']}/evenkeel-edge.lock", 60, "edge_config")
 
-    def fenced(self) -> None:
+    def refuse_overtaken(self) -> None:
+        """Refuse a run when this edge has met a newer one for its app."""
+        params = self.module.params
+        if params["app"]:
+            records = Records(
+                "edge_config", params["app"], str(self.state_dir), params["lock_dir"], 60, self.module.check_mode
+            )
+            _pair.check(records, Pair(params["token"], params["run"]))
+
+    def refuse_stale(self) -> None:
         """Refuse records that differ from those on the edge."""
         found = []
         for path in sorted(self.state_dir.glob("*/edge.json")):
@@ -391,6 +415,7 @@ class Edge:
     def apply(self) -> None:
         """Validate, write and load; everything but the reload under the edge's lock."""
         if self.module.check_mode:
+            self.refuse_overtaken()
             wanted = self.wanted()
             different = self.changes(wanted)
             if different:
@@ -402,7 +427,8 @@ class Edge:
             self.move_routes(write=False)
             return
         with self.lock():
-            self.fenced()
+            self.refuse_overtaken()
+            self.refuse_stale()
             wanted = self.wanted()
             different = self.changes(wanted)
             if different:
@@ -422,7 +448,11 @@ class Edge:
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
+    module = AnsibleModule(
+        argument_spec=ARGUMENT_SPEC,
+        supports_check_mode=True,
+        required_together=[("app", "token", "run")],
+    )
     edge = Edge(module)
     try:
         edge.apply()
