@@ -25,6 +25,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from ansible_collections.evenkeel.platform.plugins.module_utils import _edges
+from ansible_collections.evenkeel.platform.plugins.module_utils._protocol import Pair, Shown, Status
 from ansible_collections.evenkeel.platform.tests.unit.roles.conftest import Play
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -388,27 +390,27 @@ def away(monkeypatch: pytest.MonkeyPatch, edge: Edge) -> types.ModuleType:
     return module
 
 
-def test_edge_that_was_away_hears_the_move_and_the_record(edge: Edge, away: types.ModuleType) -> None:
-    stamp = "7:2026-11-21T10:00:00.000Z"
-    edge.say("moved.map", stamp)
+def test_status_address_shows_entry_status_and_record(edge: Edge, away: types.ModuleType) -> None:
+    status = Status(move=3, pair=Pair(7, "run"), withdrawn={"green": 3})
+    edge.say("status.map", status.text())
     assert edge.status("/live/shop").body == "blue:0:1.0:\n"
-    # Apps nobody has are no reason to stop listening.
-    heard = away.heard(f"127.0.0.1:{edge.ports['status']}", ["nothing", "shop"])
-    assert heard == {"shop": away.Word("blue:0:1.0:", stamp, away.record_of("shop"))}
+    assert edge.status("/live/nothing").status == 404
+    url = f"http://127.0.0.1:{edge.ports['status']}/live/shop"
+    assert _edges.shown(url) == Shown("blue:0:1.0:", status, away.record_of("shop"))
     assert len(away.record_of("shop")) == 64
 
 
-def test_unconfirmed_entry_is_not_served_and_said(edge: Edge) -> None:
+def test_unconfirmed_entry_is_not_served_and_reported(edge: Edge) -> None:
     assert edge.status("/healthz")[:1] == (200,)
-    edge.say("moved.map", "unconfirmed:7:2026-11-21T10:00:00.000Z")
+    edge.say("status.map", Status(confirmed=False, move=3).text())
     try:
         assert edge.public().status == 503
         answer = edge.status("/healthz")
         assert (answer.status, answer.body) == (503, "the entry of shop is unconfirmed\n")
-        # What would be served is told all the same: nothing may stop that colour.
+        # What would be served is shown all the same: nothing may stop that colour.
         assert edge.status("/live/shop").body == "blue:0:1.0:\n"
     finally:
-        edge.say("moved.map", "7:2026-11-21T10:00:00.000Z")
+        edge.say("status.map", Status(move=3).text())
     assert edge.public().status == 200
 
 
