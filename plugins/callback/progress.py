@@ -59,6 +59,7 @@ seealso:
 """
 
 import os
+import shutil
 import sys
 import time
 from collections.abc import Iterable, Mapping
@@ -138,7 +139,7 @@ class CallbackModule(Default):
 
     @property
     def _width(self) -> int:
-        return int(self._display.columns) if sys.stdout.isatty() else PLAIN_WIDTH
+        return shutil.get_terminal_size().columns - 1 if sys.stdout.isatty() else PLAIN_WIDTH
 
     def _say(self, lines: str | Iterable[str], color: str | None = None, **options: Any) -> None:
         for line in [lines] if isinstance(lines, str) else lines:
@@ -155,6 +156,8 @@ class CallbackModule(Default):
     def _show(self, task: Any, text: str = "") -> None:
         """Show what runs now: on the live line, elsewhere once in a while."""
         if _progress.short_action(task.action) in INTERACTIVE:
+            if self._live:
+                self._live.clear()
             return
         stage = self._stages.get(self._key(task))
         title = text or _progress.split_name(task.name or task.action)[1]
@@ -422,6 +425,8 @@ class CallbackModule(Default):
             super().v2_playbook_on_stats(stats)
         else:
             self._end(seconds, hosts)
+            if stats.custom and self.get_option("show_custom_stats"):
+                self._say(_progress.lines_of(stats.custom))
         if self.get_option("show_counts"):
             self._say(self._counts.line())
         if path := self.get_option("counts_file"):

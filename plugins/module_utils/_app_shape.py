@@ -50,7 +50,8 @@ def word(value: t.Any) -> str:
         return "true" if value else "false"
     if isinstance(value, (str, int, float, datetime.date)) and "\0" not in str(value):
         return str(value)
-    raise ValueError(value)
+    # Without the value, which may be a secret.
+    raise ValueError(f"found a {type(value).__name__}, need a text, a number or a boolean")
 
 
 def shown(value: t.Any) -> str:
@@ -234,7 +235,8 @@ def _rows_of(
     rows = []
     for number, each in enumerate(value):
         name = each.get("name") if isinstance(each, dict) else None
-        row = _mapping_of(each, shape, (*path, name if isinstance(name, str) else f"[{number}]"), found)
+        named = isinstance(name, str) and name and not CONTROL.search(name)
+        row = _mapping_of(each, shape, (*path, str(name) if named else f"[{number}]"), found)
         if row is not None:
             rows.append(row)
     return rows

@@ -75,6 +75,14 @@ def parse(text: str | None, module: str, where: str) -> Entry:
     return Entry("" if colour in (None, "none") else colour, int(weight or 0), release, second)
 
 
+def readable(text: str) -> Entry | None:
+    """Return the entry of another edge's text, or None when it cannot be read."""
+    try:
+        return parse(text, "blue_green", "another edge")
+    except Failure:
+        return None
+
+
 def parse_file(text: str | None, app: str) -> str | None:
     """Return the raw value of the app's key in a map file, or None without one."""
     for line in (text or "").splitlines():

@@ -30,6 +30,8 @@ class Held:
     """The live entry with its move, and what of the app is warm, withdrawn or declared out."""
 
     entry: Entry = NOTHING
+    # Whether the record names this entry, or a higher move is shown: not so after a crash right behind a move.
+    entry_recorded: bool = True
     move: int = 0
     moved_at: str = ""
     moved_by: Pair = NOBODY
@@ -56,6 +58,11 @@ def of(record: t.Mapping[str, t.Any] | None, status: Status, entry: Entry) -> He
     warm = dict(record.get("warm") or {})
     return Held(
         entry=entry,
+        entry_recorded=(
+            "entry" not in record
+            or _entry.parse(record["entry"], "blue_green", "state.json") == entry
+            or status.move > int(record.get("move") or 0)
+        ),
         move=max(int(record.get("move") or 0), status.move),
         moved_at=str(record.get("moved_at") or ""),
         moved_by=Pair(int(by.get("token") or 0), str(by.get("run") or "")),
@@ -180,6 +187,7 @@ def moved(
     return dataclasses.replace(
         held,
         entry=after,
+        entry_recorded=True,
         move=move,
         moved_at=moved_at,
         moved_by=pair,
@@ -211,6 +219,7 @@ def taken_over(held: Held, shown: _protocol.Shown, name: str, now: str) -> Held:
     return dataclasses.replace(
         after,
         entry=entry,
+        entry_recorded=True,
         move=shown.status.move,
         moved_at=now,
         moved_by=shown.status.pair,

@@ -137,8 +137,8 @@ class Act:
         after = _switch.target(before, self.app, colour, params["weight"], release, params["other_release"])
         if params["colour"] == "previous":
             known = [
-                _switch.Known(each.status.pair, each.status.move, _entry.parse(each.entry, MODULE, name))
-                for name, each in self.peers.items()
+                _switch.Known(each.status.pair, each.status.move, _entry.readable(each.entry))
+                for each in self.peers.values()
                 if each is not None
             ]
             own = _switch.Known(self.holder.pair, held.move, before)
@@ -147,7 +147,7 @@ class Act:
         self.holder.check(pair)
         assumed = params["assume_entry"]
         assumed = None if assumed is None else _entry.parse(assumed, MODULE, "assume_entry")
-        return after, pair, _switch.next_move(before, after, held.move, params["move"], assumed, self.app)
+        return after, pair, _switch.next_move(held, after, params["move"], assumed, self.app)
 
     def move(self) -> None:
         """Decide and move under the locks."""
@@ -174,7 +174,9 @@ class Act:
         )
         self.moved = before != after
         if not self.moved:
-            wanted = dataclasses.replace(held, move=number, moved_at=held.moved_at or wanted.moved_at)
+            wanted = dataclasses.replace(
+                held, entry_recorded=True, move=number, moved_at=held.moved_at or wanted.moved_at
+            )
         moving = any(worker["value"] != value for worker in holder.workers) or (not holder.workers and self.moved)
         saving = self.adapter.read_saved() != value
         recording = holder.stale(wanted, pair)

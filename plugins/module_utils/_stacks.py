@@ -55,7 +55,9 @@ def background(model: Model, host: str, app_hosts: t.Sequence[str], address: str
             continue
         for number in range(1, additions(service)["replicas"] + 1):
             container = _container(service, {"EVENKEEL_HOST": host, **_traces(model, name, address)})
-            container["container_name"] = _names.container_name(model["name"], name, number)
+            # The first one bears the service's own name: most services beside a colour have no second.
+            own = (name, number) if number > 1 else (name,)
+            container["container_name"] = _names.container_name(model["name"], *own)
             if kind == "scheduled":
                 container["profiles"] = ["scheduled"]
             services[name if number == 1 else _names.replica_name(name, number)] = container

@@ -11,6 +11,7 @@ import typing as t
 from ansible_collections.evenkeel.platform.plugins.module_utils import _entry, _protocol
 from ansible_collections.evenkeel.platform.plugins.module_utils._entry import Entry
 from ansible_collections.evenkeel.platform.plugins.module_utils._failure import Failure, sentence
+from ansible_collections.evenkeel.platform.plugins.module_utils._held import Held
 from ansible_collections.evenkeel.platform.plugins.module_utils._protocol import Pair
 
 MODULE = "blue_green"
@@ -83,20 +84,23 @@ def refuse_withdrawn(app: str, after: Entry, withdrawn: t.Mapping[str, int]) -> 
             )
 
 
-def next_move(before: Entry, after: Entry, held_move: int, move: int, assumed: Entry | None, app: str) -> int:
+def next_move(held: Held, after: Entry, move: int, assumed: Entry | None, app: str) -> int:
     """Return the number of the move, or refuse an edge that is not where the plan assumed it.
 
-    An edge that serves the wanted entry already keeps its number unless that is lower than the plan's.
+    An edge that serves the wanted entry already takes at least the number of the plan: that of the move which the
+    plan was about to make, or with nothing to change the one it was made for.
     """
+    before = held.entry
     if before == after:
-        return max(held_move, move + 1)
-    if held_move != move or (assumed is not None and assumed != before):
+        planned = assumed is not None and assumed != after
+        return max(held.move + (0 if held.entry_recorded or planned else 1), move + (1 if planned else 0))
+    if held.move != move or (assumed is not None and assumed != before):
         raise Failure(
             sentence(
                 MODULE,
                 "the edge is not where the plan assumed it",
                 app,
-                f"move {held_move} with the entry {before}",
+                f"move {held.move} with the entry {before}",
                 f"move {move}" + (f" with the entry {assumed}" if assumed is not None else ""),
                 "Make a new plan from what the edges serve",
             ),
@@ -106,11 +110,11 @@ def next_move(before: Entry, after: Entry, held_move: int, move: int, assumed: E
 
 
 class Known(t.NamedTuple):
-    """Pair, move and entry of an edge."""
+    """Pair, move and entry of an edge; no entry, where it shows one that cannot be read."""
 
     pair: Pair
     move: int
-    entry: Entry
+    entry: Entry | None
 
 
 def takeover(run: str, token: int, own: Known, peers: t.Sequence[Known], after: Entry) -> tuple[Pair, int]:

@@ -199,7 +199,9 @@ def _probes(transcript: Any) -> Iterator[str]:
         listed = [answer for answer in answers if isinstance(answer, Mapping)] if isinstance(answers, list) else []
         for answer in listed[-PROBE_LINES:]:
             seen = answer.get("problem") or answer.get("answer") or ("passed" if answer.get("ok") else "failed")
-            yield f"{name} after {float(answer.get('at_seconds') or 0):.1f} s: {fit(str(seen), 160)}"
+            at = answer.get("at_seconds")
+            when = f" after {at:.1f} s" if isinstance(at, int | float) else ""
+            yield f"{name}{when}: {fit(str(seen), 160)}"
 
 
 def details(result: Mapping[str, Any]) -> list[str]:

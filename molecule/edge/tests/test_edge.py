@@ -14,7 +14,7 @@ import pytest
 testinfra_hosts = ["ansible://edge"]
 
 LIVE = "/var/lib/evenkeel/shop/live.map"
-MOVED = "/var/lib/evenkeel/shop/moved.map"
+STATUS = "/var/lib/evenkeel/shop/status.map"
 MAINTENANCE = "/var/lib/evenkeel/shop/maintenance.map"
 
 
@@ -74,8 +74,8 @@ def memory(host, path: str) -> str:
 def set_memory(host, path: str, value: str) -> None:
     ask(host, f"@current set map {path} shop {value}")
     if path == LIVE:
-        # As a move does, so that the other edge takes it for the newer word.
-        ask(host, f"@current set map {MOVED} shop {time.time_ns()}:")
+        # As a move does, so that the other edge takes it for the newer one.
+        ask(host, f"@current set map {STATUS} shop confirmed,move={time.time_ns()},token=1,run=a,withdrawn=,out=")
     assert memory(host, path) == value
 
 
@@ -511,7 +511,7 @@ def test_edge_that_was_away_takes_the_move_it_missed(host, other):
     assert memory(host, LIVE) == "green:0:1.1:1.0"
     assert host.file(LIVE).content_string == "shop green:0:1.1:1.0\n"
     assert fetch(host, "https://shop.lab.test/").json["release"] == "1.1"
-    assert memory(host, MOVED) == memory(other, MOVED)
+    assert memory(host, STATUS) == memory(other, STATUS)
     assert json.loads(host.file("/var/lib/evenkeel/shop/state.json").content_string)["entry"] == "green:0:1.1:1.0"
 
 
@@ -536,7 +536,7 @@ def test_edge_serves_nothing_of_backends_that_it_does_not_know(host, other, unti
         assert confirming(host)
     finally:
         host.check_output(f"cp /run/record {record}")
-    # Once it has the record, the other edge's word is enough, and no run is needed.
+    # Once it has the record, the answer of the other edge is enough, and no run is needed.
     assert until(lambda: fetch(host, "https://shop.lab.test/").status == 200)
     assert fetch(host, f"{status}/healthz").status == 200
     assert until(lambda: not confirming(host))
@@ -550,6 +550,52 @@ def test_edge_without_a_reachable_peer_serves_and_keeps_asking(host, other, unti
     other.check_output("systemctl start haproxy")
     assert until(lambda: not confirming(host), seconds=20)
     assert memory(host, LIVE) == memory(other, LIVE) == "blue:0:1.0:1.1"
+
+
+def test_edge_declared_out_answers_only_once_the_controller_trusts_it(host, other, until):
+    text = memory(other, STATUS)
+    host.check_output("systemctl stop haproxy")
+    ask(other, f"@current set map {STATUS} shop {text}{host.backend.hostname}")
+    try:
+        host.check_output("systemctl start haproxy")
+        assert fetch(host, "https://shop.lab.test/").status == 503
+        assert confirming(host)
+        host.check_output("/usr/local/lib/evenkeel/edge-sync trust")
+        assert fetch(host, "https://shop.lab.test/").status == 200
+    finally:
+        ask(other, f"@current set map {STATUS} shop {text}")
+        host.check_output("/usr/local/lib/evenkeel/edge-sync trust")
+    assert until(lambda: not confirming(host))
+
+
+def test_side_whose_warm_time_is_over_is_withdrawn_by_the_timer(host, until):
+    state = "/var/lib/evenkeel/shop/state.json"
+    before = memory(host, STATUS)
+    host.check_output(f"cp {state} /run/state 2>/dev/null || true")
+    warm = {"colour": "green", "release": "1.1", "until": int(time.time()) - 1, "move": 7}
+    text = json.dumps({"schema": 2, "app": "shop", "entry": "blue:0:1.0:1.1", "warm": warm})
+    host.check_output(f"echo {shlex.quote(text)} > {state}")
+    try:
+        assert until(lambda: ",withdrawn=green@7," in memory(host, STATUS), seconds=25)
+        assert host.file(STATUS).content_string == f"shop {memory(host, STATUS)}\n"
+    finally:
+        host.check_output(f"rm {state}; cp /run/state {state} 2>/dev/null || true")
+        ask(host, f"@current set map {STATUS} shop {before}")
+
+
+def test_request_whose_body_is_awaited_has_no_backend_yet(host):
+    send = (
+        "import socket, time; s = socket.create_connection(('127.0.0.1', 80)); "
+        "s.sendall(b'POST / HTTP/1.1\\r\\nHost: unknown\\r\\nTransfer-Encoding: chunked\\r\\n\\r\\n'); time.sleep(3)"
+    )
+    send = send.replace("Host: unknown", "Host: shop.lab.test\\r\\nX-Forwarded-Proto: https")
+    send = send.replace(
+        "create_connection(('127.0.0.1', 80))", "create_connection(('127.0.0.1', 80), 5, ('127.0.0.5', 0))"
+    )
+    host.check_output(f"systemd-run --quiet python3 -c {shlex.quote(send)}")
+    time.sleep(1)
+    # connection_drain counts these lines.
+    assert " fe=public_http be=<NONE> " in ask(host, "@current show sess")
 
 
 # -- replicas ------------------------------------------------------------------

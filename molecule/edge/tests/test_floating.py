@@ -13,7 +13,7 @@ testinfra_hosts = ["ansible://backend"]
 ADDRESS = "10.232.0.90"
 EDGES = ("edge12", "edge13")
 UNIT = "evenkeel-floating.service"
-MOVED = "/var/lib/evenkeel/shop/moved.map"
+STATUS = "/var/lib/evenkeel/shop/status.map"
 
 
 @pytest.fixture
@@ -82,14 +82,14 @@ def test_it_leaves_an_edge_whose_entry_is_unconfirmed(host, edges, one_holder, u
     second = next(name for name in EDGES if name != first)
 
     def say(value):
-        edges[first].check_output(f"/usr/local/bin/ask.py {shlex.quote(f'@current set map {MOVED} shop {value}')}")
+        edges[first].check_output(f"/usr/local/bin/ask.py {shlex.quote(f'@current set map {STATUS} shop {value}')}")
 
-    stamp = edges[first].check_output(f"/usr/local/bin/ask.py {shlex.quote(f'@current show map {MOVED}')}").split()[2]
-    say("unconfirmed:" + stamp)
+    text = edges[first].check_output(f"/usr/local/bin/ask.py {shlex.quote(f'@current show map {STATUS}')}").split()[2]
+    say(text.replace("confirmed,", "unconfirmed,"))
     try:
         assert until(lambda: holders(edges) == [second]), holders(edges)
     finally:
-        say(stamp)
+        say(text)
 
 
 def test_it_survives_the_end_of_keepalived_itself(host, edges, one_holder, until):

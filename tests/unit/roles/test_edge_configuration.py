@@ -6,9 +6,8 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import http.server
-import importlib.machinery
-import importlib.util
 import json
 import re
 import shutil
@@ -18,7 +17,6 @@ import subprocess
 import sys
 import threading
 import time
-import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -375,42 +373,30 @@ def test_proxy_protocol_is_asked_of_trusted_proxies_and_refused_from_others(edge
         edge.public(before=b"PROXY TCP4 192.0.2.66 192.0.2.1 40000 443\r\n")
 
 
-@pytest.fixture
-def away(monkeypatch: pytest.MonkeyPatch, edge: Edge) -> types.ModuleType:
-    """The program of an edge that was away and has the same record of the app."""
-    files = ROOT / "roles" / "edge" / "files"
-    monkeypatch.syspath_prepend(str(files))
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    loader = importlib.machinery.SourceFileLoader("edge_sync", str(files / "edge-sync"))
-    spec = importlib.util.spec_from_loader("edge_sync", loader)
-    assert spec is not None
-    module = importlib.util.module_from_spec(spec)
-    loader.exec_module(module)
-    monkeypatch.setattr(module, "STATE", edge.folder / "state")
-    return module
+STATUS = Status(True, 7, Pair(7, "a"), {"green": 7}, ("edge2",))
 
 
-def test_status_address_shows_entry_status_and_record(edge: Edge, away: types.ModuleType) -> None:
-    status = Status(move=3, pair=Pair(7, "run"), withdrawn={"green": 3})
-    edge.say("status.map", status.text())
+def test_status_address_shows_entry_status_and_record(edge: Edge) -> None:
+    edge.say("status.map", STATUS.text())
     assert edge.status("/live/shop").body == "blue:0:1.0:\n"
-    assert edge.status("/live/nothing").status == 404
-    url = f"http://127.0.0.1:{edge.ports['status']}/live/shop"
-    assert _edges.shown(url) == Shown("blue:0:1.0:", status, away.record_of("shop"))
-    assert len(away.record_of("shop")) == 64
+    address = f"http://127.0.0.1:{edge.ports['status']}/live"
+    shown = _edges.ask([{"name": name, "url": f"{address}/{name}"} for name in ("nothing", "shop")])
+    record = json.loads((edge.folder / "state" / "shop" / "edge.json").read_text())
+    expected = hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
+    assert shown == {"nothing": None, "shop": Shown("blue:0:1.0:", STATUS, expected)}
 
 
 def test_unconfirmed_entry_is_not_served_and_reported(edge: Edge) -> None:
     assert edge.status("/healthz")[:1] == (200,)
-    edge.say("status.map", Status(confirmed=False, move=3).text())
+    edge.say("status.map", STATUS._replace(confirmed=False).text())
     try:
         assert edge.public().status == 503
         answer = edge.status("/healthz")
         assert (answer.status, answer.body) == (503, "the entry of shop is unconfirmed\n")
-        # What would be served is shown all the same: nothing may stop that colour.
+        # It still shows what it would serve: nothing may stop that colour.
         assert edge.status("/live/shop").body == "blue:0:1.0:\n"
     finally:
-        edge.say("status.map", Status(move=3).text())
+        edge.say("status.map", STATUS.text())
     assert edge.public().status == 200
 
 

@@ -66,7 +66,8 @@ class Screen:
     def run(self, plays: str, *arguments: str, terminal: bool = False, **env: str) -> str:
         (self.folder / "play.yml").write_text(plays)
         shell = {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "EVENKEEL_"))}
-        shell.pop("NO_COLOR", None)
+        for name in ("NO_COLOR", "COLUMNS"):
+            shell.pop(name, None)
         shell |= {"ANSIBLE_CONFIG": str(self.folder / "ansible.cfg"), "EVENKEEL_QUIET_SECONDS": "60", "TERM": "xterm"}
         shell |= {"LC_ALL": "C.UTF-8", "ANSIBLE_HOME": str(self.folder / "home"), "ANSIBLE_FORKS": "1"} | env
         argv = [PROGRAM, "-i", str(self.folder / "inventory"), "play.yml", *arguments]
@@ -465,6 +466,64 @@ def test_modes_that_run_nothing_are_left_alone(screen: Screen, argument: str) ->
     mine = screen.run(DEPLOY, argument)
     assert mine == screen.run(DEPLOY, argument, ANSIBLE_STDOUT_CALLBACK="ansible.builtin.default")
     assert screen.code == 0
+
+
+UNDONE = """
+- name: Deploy 1.2
+  hosts: app
+  any_errors_fatal: true
+  gather_facts: false
+  tasks:
+    - name: gate | Try
+      block:
+        - name: gate | Probe each server
+          answer: {failed: true, msg: "health_gate: {{ inventory_hostname }} is down"}
+          when: inventory_hostname != 'app3'
+      rescue:
+        - name: undo | Include the way back
+          ansible.builtin.include_tasks: undo.yml
+
+- name: Never run
+  hosts: app
+  gather_facts: false
+  tasks: [{name: one | Do it, answer: {changed: true}}]
+"""
+UNDO = """
+- name: undo | Move the traffic back
+  answer: {changed: true, actions: [moved shop to blue]}
+- name: undo | Explain
+  ansible.builtin.fail: {msg: release 1.2 was refused. Run make status.}
+  run_once: true
+- name: report | Print the outcome
+  ansible.builtin.debug: {msg: never}
+"""
+
+
+def test_undone_release_on_several_hosts(screen: Screen) -> None:
+    (screen.folder / "undo.yml").write_text(UNDO)
+    assert (
+        screen.run(UNDONE)
+        == """\
+Deploy 1.2
+  failed      app1           gate | Probe each server: health_gate: app1 is down
+  failed      app2           gate | Probe each server: health_gate: app2 is down
+  gate        app1, app2        0.0 s
+  failed      app1           undo | Explain: release 1.2 was refused. Run make status.
+  undo        app1-app3         0.0 s  moved shop to blue
+
+  app1        1 failed, 1 changed, 1 rescued
+  app2        1 changed, 1 rescued
+  app3        1 changed
+Failed after 0.0 s.
+
+Failed: undo | Explain, on app1
+  release 1.2 was refused. Run make status.
+  It began with gate | Probe each server, on app1
+    health_gate: app1 is down
+  It began with gate | Probe each server, on app2
+    health_gate: app2 is down
+  Next: make status"""
+    )
 
 
 WAITING = """

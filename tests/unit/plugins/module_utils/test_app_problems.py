@@ -8,8 +8,17 @@ import copy
 import re
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from ansible_collections.evenkeel.platform.plugins.module_utils import _app_problems, _edge_record, _model, _ports
+from ansible_collections.evenkeel.platform.plugins.module_utils import (
+    _app_problems,
+    _edge,
+    _edge_record,
+    _model,
+    _ports,
+    _release_content,
+)
 from ansible_collections.evenkeel.platform.tests.unit.plugins.module_utils.described import (
     HOSTS,
     app,
@@ -419,12 +428,68 @@ def test_a_waiver_needs_its_reason():
 
 def test_a_sound_app_makes_a_record_that_the_edge_takes():
     for param in SOUND:
-        (described,) = param.values
+        described = dict(param.values[0])
         model = _model.of(described)
         made = _edge_record.record(model, _ports.allocate(model), HOSTS, "blue")
-        assert _app_problems._edge.record_problems(made) == [], param.id
+        assert _edge.record_problems(made) == [], param.id
+
+
+EVERYTHING = app(
+    service(
+        command=["serve"],
+        env={"A": "b"},
+        secrets=[SECRET],
+        volumes=["data:/data"],
+        waivers=[WAIVER],
+        user="10001",
+        replicas_max=2,
+        connections=1,
+        traces=True,
+        stop_seconds=5,
+    ),
+    background(**JOB, host="app1"),
+    background("mail", replicas=2),
+    migration=[{"service": "api", "command": ["x"], "revert": ["y"], "timeout_seconds": 5, "idempotent": True}],
+    database={"max_connections": 100},
+    smoke=[{"path": "/api", "host": "shop.test", "status": 200, "body": "x"}],
+    probe={"url": "https://shop.test/api", "status": 200},
+    strategy={"gate": {"successes": 1, "timeout_seconds": 5}, "drain": {"timeout_seconds": 5}, "warm_seconds": 5},
+)
+JUNK = st.recursive(
+    st.none() | st.booleans() | st.integers(-2, 70000) | st.floats() | st.text("aZ/.*:\n\0$ -é", max_size=6),
+    lambda inner: (
+        st.lists(inner, max_size=2) | st.dictionaries(st.text("abc", max_size=2) | st.integers(), inner, max_size=2)
+    ),
+    max_leaves=4,
+)
+
+
+def places(node, path=()):
+    yield path
+    for key, value in node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else []:
+        yield from places(value, (*path, key))
+
+
+def test_an_app_with_every_option_is_sound():
+    assert problems(EVERYTHING) == []
+
+
+@given(st.sampled_from(sorted(places(EVERYTHING), key=str)), JUNK)
+def test_whatever_stands_in_an_app_is_judged(place, junk):
+    described = copy.deepcopy({"app": EVERYTHING})
+    node = described
+    *way, last = ("app", *place)
+    for key in way:
+        node = node[key]
+    node[last] = junk
+    found = problems(described["app"], app(**OTHER), facts={"records": {"shop": RECORD}})
+    assert all(re.fullmatch(r"app_deploy: [^\x00-\x1f]+: found [^\x00-\x1f]+\.", sentence) for sentence in found), found
+    if not found:
+        model = _model.of(described["app"])
+        _release_content.content(model, {})
+        _model.secret_values(described["app"])
 
 
 def test_what_only_the_edge_finds_is_reported(monkeypatch):
-    monkeypatch.setattr(_app_problems._edge, "record_problems", lambda _record: ["edge: x of app shop: Set edge_app."])
+    monkeypatch.setattr(_edge, "record_problems", lambda _record: ["edge: x of app shop: Set edge_app."])
     assert problems(app()) == ["app_deploy: x of app shop: Set app_deploy_apps."]

@@ -200,6 +200,7 @@ def test_no_two_containers_share_a_name(first, second):
 @given(st.tuples(APPS, SERVICES, st.integers(1, 12)), st.tuples(APPS, SERVICES, st.integers(1, 12)))
 def test_names_tell_app_service_and_number_apart(first, second):
     assert (_names.container_name(*first) == _names.container_name(*second)) == (first == second)
+    assert (_names.job_unit(*first[:2]) == _names.job_unit(*second[:2])) == (first[:2] == second[:2])
     assert (_names.replica_name(*first[1:]) == _names.replica_name(*second[1:])) == (first[1:] == second[1:])
 
 

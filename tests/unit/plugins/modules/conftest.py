@@ -35,7 +35,7 @@ def run(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> t.Callable[..., R
 
     def call(name: str, _check: bool = False, _diff: bool = False, **params: t.Any) -> Result:
         main = importlib.import_module(f"{PACKAGE}.{name}").main
-        if name != "health_gate":
+        if name not in ("health_gate", "host_programs"):
             params = {"app": "shop", "state_dir": str(tmp_path), "lock_dir": str(tmp_path / "lock"), **params}
         arguments = {**params, "_ansible_check_mode": _check, "_ansible_diff": _diff}
         capsys.readouterr()
@@ -147,7 +147,8 @@ frontend status
   bind 127.0.0.1:{status}
   http-request set-var(txn.entry) str(shop),map_str({folder}/live.map)
   http-request set-var(txn.status) str(shop),map_str({folder}/status.map)
-  http-request return status 200 content-type text/plain lf-string "%[var(txn.entry)]\n" hdr Evenkeel-Status "%[var(txn.status)]"
+  http-after-response set-header Evenkeel-Status %[var(txn.status)]
+  http-request return status 200 content-type text/plain lf-string "%[var(txn.entry)]"
 backend shop_blue_api
   option httpchk GET /readyz
   http-check expect status 200

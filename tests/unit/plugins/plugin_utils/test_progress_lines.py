@@ -138,6 +138,11 @@ def test_sentence_of_a_failure(result: dict[str, Any], expected: str) -> None:
         ),
         pytest.param({"msg": "x", "transcript": "odd"}, [], id="transcript of another kind"),
         pytest.param(
+            {"msg": "x", "transcript": {"api": [{"at_seconds": "soon", "ok": True}, "odd"], "web": 1}},
+            ["api: passed"],
+            id="answers of another kind",
+        ),
+        pytest.param(
             {"rc": 1, "stderr": "\n".join(f"line {n}" for n in range(9)), "stdout": "other"},
             [f"line {n}" for n in range(4, 9)],
             id="the last lines",
