@@ -128,6 +128,7 @@ SERVICE: dict[str, t.Any] = {
     "name": LINE,
     "image": LINE,
     "kind": LINE,
+    "protocol": LINE,
     "command": WORDS,
     "port": INTEGER,
     "routes": [{"host": LINE, "path": LINE}],

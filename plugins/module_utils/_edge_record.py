@@ -60,9 +60,15 @@ def record(
             "proto": proto,
             "interval_seconds": check["interval_seconds"],
         }
-        former = before.get("services", {}).get(name, {}).get("health", {})
+        former = before.get("services", {}).get(name, {})
+        protocol = additions(service)["protocol"]
         services[name] = {
-            "health": {colour: health, other: former.get(other, health)},
+            "health": {colour: health, other: former.get("health", {}).get(other, health)},
+            # A record without it is of HTTP/1.1.
+            "protocol": {
+                colour: protocol,
+                other: former.get("protocol", {}).get(other, "http1") if former else protocol,
+            },
             "servers": {side: _servers(ports[name][side], hosts) for side in COLOURS},
         }
     routes = before.get("routes", {}).get(other, [])
@@ -105,6 +111,7 @@ def gate_targets(
                         "url": f"http://{_address.join(facts['address'], ports[name][colour][slot])}{health['path']}",
                         "host": host_of(model, name),
                         "proto": proto,
+                        "protocol": additions(service)["protocol"],
                         "status": health["status"],
                         "body": health["body"],
                         "release_key": health["release_key"],
@@ -144,6 +151,9 @@ def default_probe(model: Model, edge_https_port: int = 443) -> dict[str, t.Any]:
     for name, service in _model.of_kind(model, "web").items():
         health = additions(service)["health"]
         host = host_of(model, name)
+        if additions(service)["protocol"] == "grpc":
+            # The path of its health check is no path of a user.
+            continue
         if routed(model, host, health["path"]) == name:
             checks.append({"host": host, **{key: health[key] for key in ("path", "status", "release_key")}})
     checks.sort(key=lambda check: not check["release_key"])

@@ -53,6 +53,7 @@ class Additions(t.TypedDict):
 
     kind: str
     port: int
+    protocol: str
     routes: list[dict[str, str]]
     health: dict[str, t.Any]
     replicas: int
@@ -198,8 +199,9 @@ def _additions(row: dict[str, t.Any], kind: str) -> Additions:
     return {
         "kind": kind,
         "port": row.get("port", 0),
+        "protocol": row.get("protocol", "http1") if kind == "web" else "",
         "routes": [{"path": "/", **route} for route in row.get("routes", [])] if kind == "web" else [],
-        "health": {**HEALTH_DEFAULTS, **row.get("health", {})} if kind == "web" else {},
+        "health": _health(row) if kind == "web" else {},
         "replicas": replicas,
         "replicas_max": row.get("replicas_max", replicas),
         "schedule": row.get("schedule", ""),
@@ -209,3 +211,11 @@ def _additions(row: dict[str, t.Any], kind: str) -> Additions:
         "traces": row.get("traces", False),
         "waivers": row.get("waivers", []),
     }
+
+
+def _health(row: dict[str, t.Any]) -> dict[str, t.Any]:
+    health = {**HEALTH_DEFAULTS, **row.get("health", {})}
+    if row.get("protocol") == "grpc":
+        # The standard health service says whether it serves, and nothing of the release.
+        health |= {"path": "/", "status": 200, "body": "", "release_key": ""}
+    return health

@@ -39,7 +39,7 @@ def check(say: Say, service: dict[str, t.Any], hosts: list[str], app_hosts: list
     if kind == "web":
         _web(say, service, hosts)
     elif kind in _model.KINDS:
-        for key in ("routes", "health"):
+        for key in ("routes", "health", "protocol"):
             if service.get(key):
                 say(key, f"it set on a {kind}", "it on a web service only", f"Remove {key}, or set kind: web")
     _replicas(say, service, kind)
@@ -151,7 +151,14 @@ def _web(say: Say, service: dict[str, t.Any], hosts: list[str]) -> None:
         if route.get("host") and route["host"] not in hosts:
             need = f"one of {', '.join(hosts) or 'the public names of the app'}"
             say("routes", f"host {shown(route['host'])}", need, "Add it to hosts")
+    protocol = service.get("protocol", "http1")
+    if protocol not in _edge.PROTOCOLS:
+        say("protocol", shown(protocol), f"one of {', '.join(_edge.PROTOCOLS)}", "Set protocol")
     health = service.get("health", {})
+    if protocol == "grpc" and set(health) - {"interval_seconds"}:
+        keys = ", ".join(sorted(set(health) - {"interval_seconds"}))
+        need = "interval_seconds alone, as the standard gRPC health service is asked"
+        say("health", keys, need, "Remove the others, or set protocol: h2")
     if not _edge.PATH.fullmatch(health.get("path", "/")):
         say("health.path", shown(health["path"]), "a path that starts with /", "Set health.path")
     if not 100 <= health.get("status", 200) <= 599:

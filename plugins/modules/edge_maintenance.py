@@ -7,11 +7,11 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: edge_maintenance
-short_description: Show or take away the maintenance page of an app on an edge
+short_description: Switch the maintenance page of an app on an edge on or off
 version_added: 0.1.0
 description:
-  - Sets the maintenance entry of an app in every worker of HAProxy and in the file a restart loads.
-  - When HAProxy does not run only the file is written; it is loaded at the start.
+  - Sets the maintenance flag of an app in every worker of HAProxy and in the file that a restart loads.
+  - If HAProxy is not running, only the file is written.
 extends_documentation_fragment:
   - evenkeel.platform.attributes
   - evenkeel.platform.state
@@ -27,7 +27,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Show the maintenance page
+- name: Switch the maintenance page on
   evenkeel.platform.edge_maintenance:
     app: shop
     state: "on"
@@ -35,12 +35,12 @@ EXAMPLES = r"""
 
 RETURN = r"""
 before:
-  description: What was served, V(on) or V(off).
+  description: The former state, V(on) or V(off).
   returned: always
   type: str
   sample: "off"
 after:
-  description: What is served now, or would be in check mode.
+  description: The state now, or as it would be in check mode.
   returned: always
   type: str
   sample: "on"

@@ -71,6 +71,20 @@ options:
         description: Address, with or without port, to connect to instead.
         type: str
         default: ""
+      proto:
+        description:
+          - What the request says of the client in C(X-Forwarded-Proto), as the edge does. C(X-Forwarded-Host) and
+            C(X-Forwarded-Port) go with it. Empty sends none of them.
+        type: str
+        choices: ["", http, https]
+        default: ""
+      protocol:
+        description:
+          - What the target speaks. V(h2) is HTTP/2 without TLS. V(grpc) asks the standard gRPC health service, and an
+            answer other than SERVING counts as status 503.
+        type: str
+        choices: [http1, h2, grpc]
+        default: http1
       status:
         description: Status to expect; O(status) when left out.
         type: int
@@ -203,6 +217,8 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
             "url": {"type": "str", "required": True},
             "host": {"type": "str", "default": ""},
             "connect_to": {"type": "str", "default": ""},
+            "proto": {"type": "str", "choices": ["", "http", "https"], "default": ""},
+            "protocol": {"type": "str", "choices": ["http1", "h2", "grpc"], "default": "http1"},
             "status": {"type": "int"},
             "body": {"type": "str"},
             "release_key": {"type": "str", "no_log": False},
@@ -238,6 +254,8 @@ def probe(
             given["url"],
             host=given["host"],
             connect_to=given["connect_to"],
+            proto=given["proto"],
+            protocol=given["protocol"],
             ca_file=params["ca_file"],
             verify=params["verify"],
             timeout=max(0.1, min(params["request_timeout_seconds"], left)),

@@ -24,7 +24,7 @@ def until(until):
 
 @pytest.fixture
 def edges(host):
-    """The edges by name; both are well before and after."""
+    """The edges by name; both are healthy before and after."""
     found = {
         name: host.get_host(f"ansible://{name}", ansible_inventory=host.backend.ansible_inventory) for name in EDGES
     }
@@ -41,7 +41,7 @@ def holders(edges):
 
 @pytest.fixture
 def one_holder(edges, until):
-    """Return a function that waits until one edge holds the address, and names it."""
+    """Return a function that waits until one edge holds the address, and returns its name."""
 
     def ask():
         assert until(lambda: len(holders(edges)) == 1), holders(edges)
@@ -100,7 +100,7 @@ def test_it_survives_the_end_of_keepalived_itself(host, edges, one_holder, until
     assert until(lambda: edges[first].service(UNIT).is_running)
 
 
-def test_where_no_edge_is_well_one_holds_it_all_the_same(edges, one_holder):
+def test_one_edge_holds_it_even_if_none_is_healthy(edges, one_holder):
     for edge in edges.values():
         edge.check_output("systemctl stop haproxy")
     time.sleep(6)

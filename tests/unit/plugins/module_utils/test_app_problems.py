@@ -144,6 +144,12 @@ ROUTES = [
     ),
 ]
 HEALTH = [
+    pytest.param(with_service(protocol="http2"), "protocol of service shop/api: found http2", id="protocol"),
+    pytest.param(
+        with_service(protocol="grpc", health={"path": "/ready", "interval_seconds": 2}),
+        "health of service shop/api: found path, need interval_seconds alone",
+        id="health of gRPC",
+    ),
     pytest.param(with_service(health={"path": "api"}), "health.path of service shop/api: found api", id="path"),
     pytest.param(with_service(health={"path": "/a b"}), "health.path of service shop/api: found '/a b'", id="space"),
     pytest.param(with_service(health={"path": "/a#b"}), "health.path of service shop/api: found /a#b", id="comment"),

@@ -67,6 +67,29 @@ def test_a_check_is_the_request_a_user_makes(routes, expected):
     assert (target["host"], target["proto"]) == (expected, "https")
 
 
+def test_each_colour_keeps_the_protocol_of_its_release():
+    first = record(app(service()))
+    assert first["services"]["api"]["protocol"] == {"blue": "http1", "green": "http1"}
+    second = record(app(service(protocol="h2")), "green", first)
+    assert second["services"]["api"]["protocol"] == {"blue": "http1", "green": "h2"}
+    assert _edge.record_problems(second) == []
+    # A record from before there were protocols.
+    del first["services"]["api"]["protocol"]
+    assert record(app(service(protocol="h2")), "green", first)["services"]["api"]["protocol"] == {
+        "blue": "http1",
+        "green": "h2",
+    }
+
+
+def test_a_grpc_service_is_asked_by_its_health_service_and_for_no_release():
+    described = service(protocol="grpc")
+    described.pop("health", None)
+    model = _model.of(app(described))
+    target = _edge_record.gate_targets(model, "blue", _ports.allocate(model), HOSTS)[0]
+    assert (target["protocol"], target["status"], target["body"], target["release_key"]) == ("grpc", 200, "", "")
+    assert _edge_record.default_probe(model) == {}
+
+
 def test_without_a_redirect_to_tls_a_check_has_no_protocol():
     assert record(app(), proto="")["services"]["api"]["health"]["blue"]["proto"] == ""
     model = _model.of(app())

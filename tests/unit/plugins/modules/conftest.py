@@ -53,6 +53,7 @@ class App:
         self.release = release
         self.status = 200
         self.delay = 0.0
+        self.headers: dict[str, str] = {}
         self.server: http.server.ThreadingHTTPServer | None = None
         self.port = 0
         self.start()
@@ -64,6 +65,7 @@ class App:
             protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:
+                app.headers = dict(self.headers.items())
                 if self.path == "/slow":
                     time.sleep(app.delay)
                 body = json.dumps({"release": app.release}).encode()
