@@ -226,7 +226,11 @@ def open_run(records: Records, params: Params, writing: bool) -> Result:
                 "Set release",
             )
         )
-    token = take_lease(records, params)["token"] if writing else 0
+    token = 0
+    if writing:
+        token = take_lease(records, params)["token"]
+        # Room for going back: the records of a way back are written though the disk is full.
+        records.reserve()
     try:
         result = _opened(records, params, live, content, token, read_only)
     except Failure:

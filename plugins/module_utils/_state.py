@@ -215,21 +215,3 @@ def split_lines(text: str) -> tuple[list[dict[str, t.Any]], list[str], str]:
         else:
             bad.append(line)
     return good, bad, "".join(line + "\n" for line in kept)
-
-
-def fence(module: str, app: str, token: int, highest: int) -> int:
-    """Return the token to keep, or refuse one that is lower than the highest met."""
-    if token < highest:
-        raise Failure(
-            sentence(
-                module,
-                "the token is stale",
-                app,
-                f"token {token}",
-                f"at least {highest}, which a newer run has shown to this host",
-                "A newer run has taken over; this run stops here and changes nothing more",
-            ),
-            token=token,
-            highest=highest,
-        )
-    return max(token, highest)
