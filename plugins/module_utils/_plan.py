@@ -46,7 +46,11 @@ def edges_of(fleet: Data, facts: Data, out: t.Collection[str] = ()) -> Data:
 def served(edges: Data) -> Data:
     """Return the C(entry), C(move) and C(warm) of the fleet: those of the edge with the highest move."""
     if not edges:
-        return {"entry": {"text": "", "colour": "", "weight": 0, "release": "", "other_release": ""}, "move": 0, "warm": {}}
+        return {
+            "entry": {"text": "", "colour": "", "weight": 0, "release": "", "other_release": ""},
+            "move": 0,
+            "warm": {},
+        }
     newest = max(edges.values(), key=lambda edge: (edge["move"], edge["entry"]["text"]))
     warm = [edge["warm"] for edge in edges.values() if edge["warm"] and edge["move"] == newest["move"]]
     return {"entry": newest["entry"], "move": newest["move"], "warm": warm[0] if len(warm) == len(edges) else {}}
@@ -95,9 +99,7 @@ def refusals(app: str, fleet: Data, facts: Data, out: t.Collection[str] = (), ch
                 f"or declare it out with -e edge_out={name}."
             )
     if len(out) and not counted:
-        found.append(
-            f"app_deploy: edge_out: found every edge declared out, need one that serves {app}. Leave one in."
-        )
+        found.append(f"app_deploy: edge_out: found every edge declared out, need one that serves {app}. Leave one in.")
     return found
 
 
@@ -188,7 +190,10 @@ def release(
         ),
         "record": record,
         "probe": _probe(model, options),
-        "gate": {"targets": _edge_record.gate_targets(model, colour, ports, fleet["hosts"]), **model["strategy"]["gate"]},
+        "gate": {
+            "targets": _edge_record.gate_targets(model, colour, ports, fleet["hosts"]),
+            **model["strategy"]["gate"],
+        },
         "minimum_servers": _edge_record.minimum_servers(model, fleet["hosts"], recorded),
         "smoke": model["smoke"],
         "smoke_host": model["hosts"][0],
@@ -288,7 +293,7 @@ def _outcome(model: Data, opened: Data, note: str) -> str:
 
 
 def _retire(plan: Data, model: Data) -> Data:
-    """Return the order to stop the old side, of the move that leaves it; the edges withdraw it when its time is over."""
+    """Return the order to stop the old side; the edges withdraw it when its time is over."""
     if not plan["from"] or "handover" not in plan["stages"]:
         return {}
     return {"colour": plan["from"], "stack": f"{model['name']}-{plan['from']}"}

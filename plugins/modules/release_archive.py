@@ -103,7 +103,9 @@ def main() -> None:
         module.fail_json(msg=failure.sentence, archive="", **failure.result)
     for text in records.warnings:
         module.warn(text)
-    module.exit_json(changed=changed, archive=place, diff={"before": {}, "after": {"archive": place} if changed else {}})
+    module.exit_json(
+        changed=changed, archive=place, diff={"before": {}, "after": {"archive": place} if changed else {}}
+    )
 
 
 if __name__ == "__main__":

@@ -206,9 +206,7 @@ def once(records: Records, params: dict[str, t.Any]) -> tuple[_lease.Lease | Non
             return before, records_of.break_lease(records, params)
         now = _clock.now()
         if state == "renewed":
-            after = _lease.renewed(
-                before, now, app=records.app, token=params["token"], ttl=params["lease_seconds"]
-            )
+            after = _lease.renewed(before, now, app=records.app, token=params["token"], ttl=params["lease_seconds"])
         else:
             after = _lease.freed(before, now, app=records.app, token=params["token"])
         if after != before:
