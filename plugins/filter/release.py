@@ -398,8 +398,8 @@ def release_without_records(app: str, hostvars: t.Mapping[str, t.Any], edges: li
     left = f" {', '.join(stayed)} did not go back: keep users away until it has." if stayed else ""
     return (
         f"{app}: {', '.join(moved)} serves {entry['release']} on {entry['colour']}.{left} Workers, singletons, jobs "
-        "and records are as they were: run playbooks/rollback.yml without app_deploy_break_glass once the record host is "
-        "back."
+        "and records are as they were: run playbooks/rollback.yml without app_deploy_break_glass once the record "
+        "host is back."
     )
 
 

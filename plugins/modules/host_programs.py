@@ -72,6 +72,7 @@ from ansible.module_utils.basic import AnsibleModule
 # What programs use is named here, so that Ansible sends it along; what those import in turn comes by itself.
 from ansible_collections.evenkeel.platform.plugins.module_utils import (
     _adapter,
+    _clock,
     _compose_engine,
     _edge,
     _edges,
@@ -84,7 +85,7 @@ from ansible_collections.evenkeel.platform.plugins.module_utils import (
 )
 from ansible_collections.evenkeel.platform.plugins.module_utils._failure import Failure
 
-CARRIED = (_adapter, _compose_engine, _edge, _edges, _held, _holder, _pair, _protocol, _retire)
+CARRIED = (_adapter, _clock, _compose_engine, _edge, _edges, _held, _holder, _pair, _protocol, _retire)
 ARGUMENT_SPEC: dict[str, t.Any] = {
     "programs": {
         "type": "list",
