@@ -313,9 +313,11 @@ def test_a_tag_that_moved_between_two_hosts_is_refused() -> None:
 
 
 def undo(found: dict[str, Data], made: Data, asked: Data, hosts: t.Sequence[str] = EVERYONE, **result: t.Any) -> Data:
+    for name in hosts:
+        found[name]["__app_deploy_facts_now"] = found[name].get("__app_deploy_facts", {})
     found["edge1"]["ansible_failed_task"] = {"name": result.pop("task", "start | Start the containers")}
     found["edge1"]["ansible_failed_result"] = {"msg": "why", **result}
-    return release.release_undo(made, asked, found, hosts, options())
+    return release.release_undo(made, asked, found, EVERYONE, options())
 
 
 def after(edges: t.Mapping[str, Data], token: int = 6, run: str = "r6") -> dict[str, Data]:
