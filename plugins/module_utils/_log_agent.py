@@ -13,7 +13,7 @@ import functools
 import re
 import typing as t
 
-from ansible_collections.evenkeel.platform.plugins.module_utils import _address, _failure
+from ansible_collections.evenkeel.platform.plugins.module_utils import _address, _failure, _log_store
 
 STATE = "/var/lib/evenkeel-agent"
 SECRETS = "/etc/evenkeel/agent"
@@ -192,9 +192,10 @@ def exporters(options: Options, server: str) -> tuple[dict[str, t.Any], list[str
     """Everything that is sent to, then the names for logs and those for traces."""
     found: dict[str, t.Any] = {}
     logs, traces = [], []
-    if options.get("loki_enabled"):
-        found["otlp_http/loki"] = {"endpoint": f"http://{_address.join(server, 3100)}/otlp", **_sent(options)}
-        logs.append("otlp_http/loki")
+    if store := _log_store.chosen(options):
+        name = f"otlp_http/{store.name}"
+        found[name] = {**store.exporter(server), **_sent(options)}
+        logs.append(name)
     target = options.get("agent_elasticsearch") or {}
     if target.get("url"):
         found["elasticsearch"] = {
@@ -284,9 +285,9 @@ def problems(options: Options) -> list[str]:
         return []
     found = []
     target = options.get("agent_elasticsearch") or {}
-    if not (options.get("loki_enabled") or options.get("jaeger_enabled") or target.get("url")):
-        need = "Loki, Jaeger or monitoring_agent_elasticsearch"
-        found.append(_sentence("where it sends", "the agent", "nothing", need, "Set monitoring_loki_enabled"))
+    if not (options.get("logs_enabled") or options.get("jaeger_enabled") or target.get("url")):
+        need = "a log store, Jaeger or monitoring_agent_elasticsearch"
+        found.append(_sentence("target", "the agent", "none", need, "Set monitoring_logs_enabled"))
     if not options.get("agent_program") and not (options.get("agent_url") and options.get("agent_checksum")):
         need = "a file of the controller, or an archive with its checksum"
         remedy = "Set monitoring_agent_program, or monitoring_agent_url and monitoring_agent_checksum"

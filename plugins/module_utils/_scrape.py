@@ -14,7 +14,7 @@ import functools
 import typing as t
 import urllib.parse
 
-from ansible_collections.evenkeel.platform.plugins.module_utils import _address, _failure
+from ansible_collections.evenkeel.platform.plugins.module_utils import _address, _failure, _log_store
 
 PORTS = {"node": 9100, "edge": 8405, "agent": 8888}
 # The name of a backend of HAProxy as app, colour and service.
@@ -37,7 +37,8 @@ def own(
     server: str, parts: t.Iterable[str], postgresql: list[dict[str, t.Any]], redis: list[dict[str, t.Any]]
 ) -> list[Target]:
     """The parts of the stack itself, by their names in its network."""
-    ports = {"prometheus": 9090, "alertmanager": 9093, "grafana": 3000, "loki": 3100, "blackbox": 9115, "jaeger": 8888}
+    ports = {"prometheus": 9090, "alertmanager": 9093, "grafana": 3000, "blackbox": 9115, "jaeger": 8888}
+    ports |= {store.name: store.port for store in _log_store.STORES.values()}
     found = [{"job": part, "instance": server, "address": f"{part}:{ports[part]}"} for part in parts]
     for job, port, asked in (("postgresql", 9187, postgresql), ("redis", 9121, redis)):
         found += [{"job": job, "instance": one["name"], "address": f"{job}-{one['name']}:{port}"} for one in asked]
