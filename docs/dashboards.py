@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -412,14 +413,24 @@ def _coloured(name: str) -> dict[str, Any]:
     }
 
 
+def placed(panels: Sequence[Panel]) -> list[tuple[int, int]]:
+    """Column and row of each panel; a row has two columns, and a wide panel takes both."""
+    found: list[tuple[int, int]] = []
+    x, y = 0, 0
+    for one in panels:
+        if x + one.width > 24:
+            x, y = 0, y + 1
+        found.append((x // 12, y))
+        x += one.width
+    return found
+
+
 def board(uid: str, one: Board) -> dict[str, Any]:
     """A dashboard as Grafana reads it."""
-    panels, x, y = [], 0, 0
-    for number, each in enumerate(one.panels, 1):
-        if x + each.width > 24:
-            x, y = 0, y + 8
-        panels.append(panel(number, each, x, y))
-        x += each.width
+    panels = [
+        panel(number, each, 12 * x, 8 * y)
+        for number, (each, (x, y)) in enumerate(zip(one.panels, placed(one.panels), strict=True), 1)
+    ]
     return {
         "uid": f"evenkeel-{uid}",
         "title": one.title,
