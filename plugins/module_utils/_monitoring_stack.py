@@ -46,7 +46,7 @@ PACKS = (
 PAGES = {"prometheus": 9090, "alertmanager": 9093, "grafana": 3000, "jaeger": 16686, "victorialogs": 9428}
 # The one folder of its image that its user may write to, so that a fresh volume there is that user's as well.
 VICTORIALOGS_DATA = "/tmp/victorialogs"  # noqa: S108 - a volume inside the container
-UNASKED = "Its image holds no program that could ask; the role asks it from outside, and TargetGone watches it."
+UNASKED = "Its image has no program for a check; the role checks it from outside, and TargetGone monitors it."
 Options = t.Mapping[str, t.Any]
 _sentence = functools.partial(_failure.sentence, "monitoring")
 
@@ -272,7 +272,7 @@ def secrets(options: Options) -> list[dict[str, t.Any]]:
     for one in options.get("postgresql") or []:
         found.append(_secret("password", f"postgresql-{one['name']}", UIDS["postgresql"], one["password"]))
     for one in options.get("redis") or []:
-        # Asked for by the address with the user in it, where there is one.
+        # The exporter looks passwords up by the address, with the user in it where there is one.
         login = f"{one['user']}@" if one.get("user") else ""
         known = json.dumps({f"redis://{login}{one['address']}": one.get("password") or ""})
         found.append(_secret("passwords.json", f"redis-{one['name']}", UIDS["redis"], known))
@@ -361,7 +361,7 @@ def problems(
 
 
 def _queues(options: Options) -> list[str]:
-    """Each queue needs one Redis that is asked for it."""
+    """Each queue needs one Redis to measure it."""
     found = []
     stores = sorted({one["name"] for one in options.get("redis") or []})
     need = " or ".join(stores) or "one in monitoring_redis"

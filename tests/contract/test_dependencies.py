@@ -14,7 +14,9 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 # Other people's collections, by the full name of one of their plugins.
-USED = re.compile(r"\b(ansible\.(?:netcommon|posix|utils|windows)|community\.[a-z]+|kubernetes\.core)\.[a-z][a-z0-9_]+\b")
+USED = re.compile(
+    r"\b(ansible\.(?:netcommon|posix|utils|windows)|community\.[a-z]+|kubernetes\.core)\.[a-z][a-z0-9_]+\b"
+)
 SHIPPED = ("roles", "playbooks", "plugins", "molecule")
 CHECKOUT = (*SHIPPED, "lab", "inventories", "examples", "benchmarks", "tests")
 # Packages that nothing imports, with what needs them.

@@ -230,15 +230,15 @@ def test_target_that_asks_for_a_login_is_named() -> None:
     labels = {"job": "app", "instance": "shop-blue-api-app1"}
     url = "http://192.0.2.21:20010/metrics"
     target = {"labels": labels, "scrapeUrl": url, "health": "down"}
-    told = [
+    answers = [
         {**target, "lastError": "server returned HTTP status 401 Unauthorized"},
         {**target, "lastError": "server returned HTTP status 404 Not Found"},
         {**target, "lastError": "dial tcp 192.0.2.21:20010: connect: connection refused"},
         {**target, "health": "up", "lastError": ""},
     ]
-    assert monitoring.monitoring_refusing(told) == [
-        "monitoring: answer on target shop-blue-api-app1 of job app: found 401 Unauthorized, need figures without a login."
-        f" Let {url} answer the host that watches, or take it out of monitoring_apps."
+    assert monitoring.monitoring_refusing(answers) == [
+        "monitoring: answer on target shop-blue-api-app1 of job app: found 401 Unauthorized, need metrics without a login."
+        f" Let {url} answer the monitoring host, or remove it from monitoring_apps."
     ]
 
 
