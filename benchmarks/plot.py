@@ -12,7 +12,6 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 WIDTH = 8.6
@@ -44,9 +43,7 @@ STYLE: Any = {
 
 def figure(height: float, width: float = WIDTH) -> Figure:
     """An empty figure in inches; to be drawn within mpl.rc_context(STYLE)."""
-    made = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasSVG(made)
-    return made
+    return Figure(figsize=(width, height), layout="constrained")
 
 
 def svg(made: Figure, title: str) -> str:

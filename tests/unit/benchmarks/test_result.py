@@ -89,7 +89,7 @@ def test_bar_is_met_only_when_each_condition_holds() -> None:
 
 
 def test_plot_shows_each_release_and_what_failed() -> None:
-    moving = {
+    moving: dict[str, Any] = {
         "bin_seconds": 0.25,
         "rate": 8,
         "command_began": 0.3,
