@@ -141,4 +141,4 @@ def test_prometheus_is_reached_through_the_edge_with_a_login_alone() -> None:
 def test_test_alert_says_what_arrived(folder: Path) -> None:
     run = rig.play("playbooks/test_alert.yml", folder=folder)
     assert run.code == 0, run.tail()
-    shop.assert_says(run, "team: took the test")
+    shop.assert_says(run, "team: accepted the test")

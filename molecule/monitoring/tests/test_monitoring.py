@@ -288,7 +288,7 @@ def tested(host, ansible):
 @pytest.mark.parametrize("name", RECEIVERS)
 def test_test_alert_arrives_by_every_kind_of_receiver(name, tested):
     path = RECEIVERS[name][1]
-    assert f"{name}: took the test" in tested.output
+    assert f"{name}: accepted the test" in tested.output
     (found,) = (line["body"] for line in tested.lines if line["path"] == path)
     assert "evenkeel_test" in json.dumps(found) or "EvenkeelTest" in json.dumps(found), found
     # The secret of those that do not have it in their address came with the message.
