@@ -201,7 +201,7 @@ def release(
         "gate_seconds": model["strategy"]["gate"]["timeout_seconds"],
         "warm_seconds": model["strategy"]["warm_seconds"],
         "homes": homes(model, hosts),
-        "outcome": _outcome(model, opened, note),
+        "outcome": _outcome(kind, model, opened, note),
         **_common(fleet, facts, opened, options, now["move"]),
     }
     plan["migration"] = _migration(model, digests, "expand")
@@ -276,7 +276,7 @@ def _common(fleet: Data, facts: Data, opened: Data, options: Data, move: int) ->
     return {"pair": pair, "edge_names": [edge["name"] for edge in edges], "guards": {"before": before}}
 
 
-def _outcome(model: Data, opened: Data, note: str) -> str:
+def _outcome(kind: str, model: Data, opened: Data, note: str) -> str:
     app, identity = model["name"], opened["identity"]
     if note:
         return note
@@ -287,6 +287,8 @@ def _outcome(model: Data, opened: Data, note: str) -> str:
         )
     if opened["unchanged"]:
         return f"{app}: {identity} is live on {opened['to']}, nothing to do"
+    if kind == "rollback":
+        return f"{app}: {identity} is live again on {opened['to']}"
     warm = model["strategy"]["warm_seconds"]
     kept = f", the release before stays warm for {warm} s" if opened["from"] and warm else ""
     return f"{app}: {identity} is live on {opened['to']}{kept}"
