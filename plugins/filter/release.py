@@ -224,6 +224,7 @@ def release_undo(
         return {
             "overtaken": False,
             "back": [],
+            "moves": {},
             "remove": False,
             "warm": {},
             "hosts": {},
