@@ -218,7 +218,7 @@ def release_undo(
     """Return the way back of a run that failed, from what the hosts answer now; one that does not answer is lost."""
     everyone = dict.fromkeys((*options["edges"], *options["hosts"], options["record_host"]))
     facts = _facts(hostvars, options, hosts, FACTS_NOW)
-    lost = [name for name in everyone if name not in facts]
+    lost = [name for name in everyone if name not in facts and name not in options["out"]]
     failures = _failures(hostvars, hosts)
     if not plan:
         return {
@@ -325,21 +325,38 @@ def _result(hostvars: t.Mapping[str, t.Any], name: str, fact: str) -> Data:
     return dict(found) if isinstance(found, t.Mapping) else {}
 
 
+def release_limit(needed: t.Sequence[str], hosts: t.Collection[str]) -> list[str]:
+    """Return why the hosts of a play are too few: those of one app are changed together or not at all."""
+    missing = [name for name in dict.fromkeys(needed) if name not in hosts]
+    if not missing:
+        return []
+    return [
+        f"app_deploy: hosts of this run: found {', '.join(hosts)}, need also {', '.join(missing)}, or edges and "
+        "hosts would be left on different releases. Take --limit away or add them to it."
+    ]
+
+
+def rollback_problems(apps: list[Data], hosts: t.Collection[str], asked: Data) -> list[str]:
+    """Return why the traffic of an app must not be moved back, by the inventory alone: nothing is asked for it."""
+    problems = _app_choice.choice_problems(apps, asked["only"], asked["release"])
+    glass = asked["break_glass"]
+    if glass and glass != asked["app"]:
+        problems.append(
+            f"app_deploy: break glass: found {glass}, need {asked['app']}, the app that goes back. Type its name in "
+            "app_deploy_break_glass, and set app where there are several apps."
+        )
+    return problems + release_limit([name for name in asked["needed"] if name], hosts)
+
+
 def release_run(apps: list[Data], groups: t.Mapping[str, t.Any], hosts: t.Collection[str], asked: Data) -> Data:
     """Return who takes part in a run and what is asked for: apps, edges, hosts, record host, options, problems."""
     edges = list(groups.get(asked["edge_group"], []))
     app_hosts = list(groups.get(asked["app_group"], []))
     record = asked["record_host"] or next(iter(edges), "localhost")
     needed = list(dict.fromkeys([*edges, *app_hosts, record]))
-    missing = [name for name in needed if name not in hosts]
     names = [str(app.get("name")) for app in apps]
     out = asked["edge_out"].split(",") if isinstance(asked["edge_out"], str) else list(asked["edge_out"])
-    problems = _app_choice.choice_problems(apps, asked["only"], asked["release"])
-    if missing:
-        problems.append(
-            f"app_deploy: hosts of this run: found {', '.join(hosts)}, need also {', '.join(missing)}, or edges and "
-            "hosts would be left on different releases. Take --limit away or add them to it."
-        )
+    problems = _app_choice.choice_problems(apps, asked["only"], asked["release"]) + release_limit(needed, hosts)
     return {
         "apps": [asked["only"]] if asked["only"] else names,
         "edges": edges,
@@ -462,6 +479,8 @@ class FilterModule:
             "release_next": release_next,
             "release_rows": release_rows,
             "release_run": release_run,
+            "release_limit": release_limit,
+            "rollback_problems": rollback_problems,
             "release_secrets": release_secrets,
             "release_without_records": release_without_records,
             "edge_addresses": edge_addresses,

@@ -43,6 +43,18 @@ def edges_of(fleet: Data, facts: Data, out: t.Collection[str] = ()) -> Data:
     return {name: each for name, each in answered.items() if name not in declared}
 
 
+def members_of(fleet: Data, facts: Data, out: t.Collection[str] = ()) -> Data:
+    """Return what each edge that takes part in a run has answered: all but those that this run declares out.
+
+    One that was declared out before and answers again is brought to what the others serve, and taken back in.
+    """
+    return {
+        name: facts[name]["edge"]
+        for name in fleet["edges"]
+        if name in facts and facts[name].get("edge") and name not in out
+    }
+
+
 def served(edges: Data) -> Data:
     """Return the C(entry), C(move) and C(warm) of the fleet: those of the edge with the highest move."""
     if not edges:
@@ -158,8 +170,15 @@ def release(
 
     *options*: C(out) (edges declared out), C(installing) (site.yml: look at everything), C(https_port).
     """
-    counted = edges_of(fleet, facts, options["out"])
-    now = served(counted)
+    counted = members_of(fleet, facts, options["out"])
+    now = served(edges_of(fleet, facts, options["out"]))
+    # Edges that were not of one mind end at one move, above that of each.
+    strayed = [
+        edge["move"] + 1
+        for edge in counted.values()
+        if edge["move"] > now["move"] or (edge["move"] == now["move"] and edge["entry"]["text"] != now["entry"]["text"])
+    ]
+    now["move"] = max([now["move"], *strayed])
     recorded = next((edge["record"] for edge in counted.values() if edge["record"]), {})
     ports = _ports.allocate(model, _ports.recorded(recorded))
     colour = opened["to"]
@@ -209,10 +228,15 @@ def release(
     plan["guards"]["after"] = {**plan["guards"]["before"], "move": move_after}
     known = [name for name, edge in counted.items() if edge["record"]]
     wanting = [name for name, edge in counted.items() if options["installing"] or edge["record"] != record]
-    # An edge that does not know the app yet is configured before it is asked for anything.
-    plan["edges_new"] = [name for name in wanting if name not in known] if stages else []
-    plan["edges_changed"] = [name for name in wanting if name in known] if stages or plan["mend"] else []
-    plan["behind"] = _behind(counted, now) if stages or plan["mend"] else {}
+    acts = bool(stages or plan["mend"])
+    plan["out"] = list(options["out"]) if acts else []
+    declared = {name for edge in counted.values() for name in edge["out"]}
+    plan["admitted"] = sorted(declared & set(counted)) if acts else []
+    # An edge that does not know the app yet, or was away, is configured before it is asked for anything.
+    new = [name for name in wanting if name not in known or name in plan["admitted"]]
+    plan["edges_new"] = new if acts else []
+    plan["edges_changed"] = [name for name in wanting if name not in new] if acts else []
+    plan["behind"] = _behind(counted, now) if acts else {}
     plan["retire"] = _retire(plan, model)
     rules = _ports.rules(model, [fleet["edges"][name]["address"] for name in counted], ports)
     former = opened["former"].get("model") or {}
@@ -270,7 +294,7 @@ def _common(fleet: Data, facts: Data, opened: Data, options: Data, move: int) ->
     edges = [
         {"name": name, "url": about["status_url"]}
         for name, about in fleet["edges"].items()
-        if name in edges_of(fleet, facts, options["out"])
+        if name in members_of(fleet, facts, options["out"])
     ]
     before = {"app": opened["app"], **pair, "move": move, "edges": edges}
     return {"pair": pair, "edge_names": [edge["name"] for edge in edges], "guards": {"before": before}}
@@ -332,11 +356,12 @@ def _stages(kind: str, opened: Data, model: Data, moved: bool) -> list[str]:
 
 
 def _behind(counted: Data, now: Data) -> Data:
-    """Return the edges that serve something else than the newest one, with what each of them serves."""
+    """Return the edges that serve something else than the newest one, or nothing yet, with what each of them holds."""
     return {
         name: {"entry": edge["entry"]["text"], "move": edge["move"]}
         for name, edge in counted.items()
-        if now["entry"]["colour"] and (edge["entry"]["text"], edge["move"]) != (now["entry"]["text"], now["move"])
+        if now["entry"]["colour"]
+        and (edge["entry"]["text"], edge["move"], edge["confirmed"]) != (now["entry"]["text"], now["move"], True)
     }
 
 

@@ -232,7 +232,7 @@ def test_limit_that_leaves_an_edge_out_is_refused(playbook, edges, play):
     assert run.rc != 0
     assert "need also edge-b" in run.output, run.raw
     assert entries(edges) == ["green:0:1.1:1.0"] * 2
-    assert [edge.run(f"grep -q demo {STATE}/../edge/maintenance.map").rc for edge in edges] != [0, 1]
+    assert [served(edge) for edge in edges] == ["1.1"] * 2
 
 
 # -- back while it is warm -------------------------------------------------------------
@@ -321,7 +321,7 @@ def test_edge_that_is_lost_right_after_its_move_keeps_what_it_serves(hosts, edge
 
 def test_release_that_was_refused_goes_live_when_it_is_tried_again(edges, app, deploy):
     """Both edges are of one mind again; what the firewall has lost meanwhile is opened."""
-    app.check_output(f"rm {RULES} && /usr/local/lib/evenkeel/evenkeel-firewall load")
+    app.check_output(f"rm {RULES} && /usr/local/lib/evenkeel/firewall load")
     run = deploy("1.1", retry="1.1")
     assert run.rc == 0, run.raw
     assert sides(edges) == [("green", "1.1")] * 2
@@ -488,12 +488,14 @@ def test_unlock_takes_the_lease_away_and_its_run_is_refused_everywhere(hosts, ed
 
 
 def test_edge_that_is_declared_out_holds_nothing_up_and_comes_back_confirmed(
-    hosts, edges, app, deploy, powered_off, until
+    hosts, edges, begin, deploy, lost, powered_off, until
 ):
     with powered_off("edge-b"):
-        run = deploy("1.1", retry="1.1")
+        away = lost("edge-b").env
+        run = begin("deploy", away, release="1.1", retry="1.1").end()
         assert run.rc != 0
-        assert "-e edge_out=edge-b" in run.output, run.raw
+        assert "edge edge-b: found no answer" in run.output, run.raw
+        assert "-e edge_out=edge-b" in run.output
         assert sides([hosts["edge-a"]]) == [("blue", "1.4")]
         run = deploy("1.1", retry="1.1", edge_out="edge-b")
         assert run.rc == 0, run.raw
