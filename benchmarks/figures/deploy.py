@@ -49,7 +49,7 @@ def need_lab() -> None:
 
 
 def deploy(release: str, folder: Path) -> rig.Play:
-    words = ["playbooks/deploy.yml", "-e", f"app_deploy_release={release}", *retry(release)]
+    words = ["playbooks/deploy.yml", "-e", f"app={rig.APP}", "-e", f"release={release}", *retry(release)]
     run = rig.play(*words, folder=folder, counted=True)
     if run.code != 0:
         raise NotMeasured(f"{run.command} ended with code {run.code}: {run.tail(5)}")
@@ -64,7 +64,7 @@ def most(counts: dict[str, Any], run: rig.Play) -> dict[str, Any]:
 
 def retry(release: str) -> list[str]:
     """A release that an earlier run took back may be deployed again."""
-    return ["-e", f"app_deploy_retry={release}"]
+    return ["-e", f"retry={release}"]
 
 
 def put_live(release: str, folder: Path) -> None:
@@ -277,7 +277,7 @@ def rollback_time(folder: Path) -> Measured:
         deploy(NEW, folder)
         with rig.Traffic(folder, rate, timeout_seconds=PATIENCE_SECONDS) as traffic:
             entered = time.time()
-            run = rig.play("playbooks/rollback.yml", folder=folder, counted=True)
+            run = rig.play("playbooks/rollback.yml", "-e", f"app={rig.APP}", folder=folder, counted=True)
         if run.code != 0:
             raise NotMeasured(f"{run.command} ended with code {run.code}: {run.tail(5)}")
         counts = most(counts, run)

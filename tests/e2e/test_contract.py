@@ -4,7 +4,7 @@
 
 """What an expanding migration left behind is removed once the older side is gone, and the way back is shut then.
 
-The older side is retired by its host's own timer program, to which its time is said to be over. The tests go in order,
+The edges are told that the older side's time is over; then the timer's program of each host stops it. The tests go in order,
 and after all others: what is removed from the schema here is what the older release needs.
 """
 
@@ -18,7 +18,10 @@ from ansible_collections.evenkeel.platform.benchmarks import rig
 from ansible_collections.evenkeel.platform.tests import shop
 
 CONTRACT = "playbooks/contract.yml"
-TIME_IS_OVER = "sed -i -E 's/(\"until\": )[0-9]+/\\11/' {state}/retire-{colour}.json"
+# The edges withdraw the older side as their timer does, once its time is over.
+TIME_IS_OVER = (
+    "sed -i -E 's/(\"until\": )[0-9]+/\\10/' {state}/state.json && /usr/local/lib/evenkeel/edge-sync withdraw"
+)
 RETIRE = "systemctl start evenkeel-retire.service && systemctl show --property=Result --value evenkeel-retire.service"
 
 
@@ -43,7 +46,7 @@ def test_contract_is_refused_while_the_older_side_runs(older: str, folder: Path)
 
 
 def test_older_side_is_retired_by_its_host_when_its_time_is_over(older: str) -> None:
-    rig.on_hosts("app", TIME_IS_OVER.format(state=rig.STATE, colour=older))
+    rig.on_hosts("edge", TIME_IS_OVER.format(state=rig.STATE))
     assert set(rig.on_hosts("app", RETIRE).values()) == {"success"}
     assert not any(rig.containers(older).values())
     assert rig.live_release() == shop.NEW

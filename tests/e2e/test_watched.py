@@ -106,7 +106,7 @@ def active_silences() -> list[str]:
 @pytest.mark.usefixtures("watched")
 def test_release_opens_a_silence_and_closes_it(folder: Path) -> None:
     shop.put_live(shop.OLD, folder)
-    begun = rig.begin(*shop.deploy_arguments(shop.NEW, app_deploy_retry=shop.NEW), folder=folder)
+    begun = rig.begin(*shop.deploy_arguments(shop.NEW, retry=shop.NEW), folder=folder)
     with rig.ended(begun):
         begun.wait_for_task(r"gate \| ")
         active = active_silences()
@@ -119,7 +119,7 @@ def test_release_opens_a_silence_and_closes_it(folder: Path) -> None:
 @pytest.mark.usefixtures("watched")
 def test_refused_release_leaves_no_silence(folder: Path) -> None:
     """What it left down has to be told."""
-    run = shop.deploy("1.2-neverready", folder, app_deploy_retry="1.2-neverready")
+    run = shop.deploy("1.2-neverready", folder, retry="1.2-neverready")
     assert run.code != 0, run.tail()
     shop.assert_says(run, "was refused")
     assert active_silences() == []
