@@ -262,7 +262,6 @@ def _failures(hostvars: t.Mapping[str, t.Any], hosts: t.Collection[str]) -> list
         result["smoke_failed"] = result["stage"] == "smoke"
         result["migration_failed"] = result["stage"] == "migrate" and bool(result.get("rc"))
         if result["migration_failed"]:
-            result["msg"] = result.get("reason") or result.get("msg")
             result["evidence"] = [f"  migration | {line}" for line in result.get("lines") or []]
         found.append(result)
     return found

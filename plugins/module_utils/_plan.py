@@ -510,7 +510,7 @@ def reasons(failures: t.Sequence[Data], lost: t.Sequence[str]) -> list[str]:
     """Return one sentence for each reason, also where a host only went away."""
     stages = {str(failure.get("stage") or "") for failure in failures} - {""}
     during = f" during {', '.join(sorted(stages))}" if stages else ""
-    found = [str(failure.get("msg") or "").strip() for failure in failures]
+    found = [str(failure.get("reason") or failure.get("msg") or "").strip() for failure in failures]
     found += [
         f"app_deploy: host {name}: found it unreachable{during}, need it. Bring it back and run this again."
         for name in lost
