@@ -57,6 +57,11 @@ options:
   move:
     description: The number of the move at which the caller saw this edge. At another one the module fails.
     type: int
+  new_move:
+    description:
+      - The least number that the move gets, so that an edge that is behind ends at that of the others.
+    type: int
+    default: 0
   assume_entry:
     description: The entry that the caller saw on this edge. With another one the module fails. Left out, any will do.
     type: str
@@ -326,6 +331,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "run": {"type": "str", "required": True},
     "colour": {"type": "str", "choices": ["blue", "green", "previous"]},
     "move": {"type": "int"},
+    "new_move": {"type": "int", "default": 0},
     "assume_entry": {"type": "str"},
     "assume_release": {"type": "str", "default": ""},
     "weight": {"type": "int", "default": 0},
