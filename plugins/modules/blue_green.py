@@ -59,7 +59,7 @@ options:
     type: int
   new_move:
     description:
-      - The least number that the move gets, so that an edge that is behind ends at that of the others.
+      - The lowest number for the new move, so that an edge that is behind ends at the same move as the others.
     type: int
     default: 0
   assume_entry:
