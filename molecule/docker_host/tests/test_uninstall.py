@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
+import json
+
 testinfra_hosts = ["ansible://docker_hosts"]
 PLACES = [
-    "/etc/docker",
     "/etc/evenkeel",
     "/usr/local/lib/evenkeel",
     "/var/lib/evenkeel",
@@ -38,6 +39,10 @@ def test_nothing_is_left_but_the_data(host, webs, reaches, run_role):
     answer = run_role({}, playbook="uninstall.yml")
     assert answer.returncode == 0, answer.stdout
     assert [place for place in PLACES if host.file(place).exists] == []
+    assert sorted(json.loads(host.file("/etc/docker/daemon.json").content_string)) == [
+        "insecure-registries",
+        "runtimes",
+    ]
     assert host.run("getent group docker").rc == 2
     assert host.run("pgrep -x containerd-shim").rc == 1
     assert host.check_output("nft list ruleset | grep -ci -e docker -e evenkeel || true") == "0"

@@ -98,6 +98,18 @@ def run(options, tags):
     return answer
 
 
+def test_source_with_another_key_is_refused(host):
+    path = "/etc/apt/sources.list.d/docker.list"
+    suite = host.check_output(". /etc/os-release; echo $VERSION_CODENAME")
+    host.check_output(f"echo 'deb [signed-by=/old.gpg] http://mirror/linux/debian {suite} test' >{path}")
+    try:
+        answer = run({}, "docker_host_preflight")
+    finally:
+        host.check_output(f"rm {path}")
+    assert answer.returncode != 0
+    assert f"found key /old.gpg in {path}" in answer.stdout
+
+
 def test_key_with_another_fingerprint_is_refused(host):
     wrong = "9DC858229FC7DD38854AE2D88D81803C0EBFCD88"
     answer = run({"docker_host_repository_key_fingerprint": wrong}, "docker_host_install")
