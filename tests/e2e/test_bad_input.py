@@ -125,5 +125,5 @@ def test_open_vault_beside_the_inventory_is_refused_and_nothing_changes(
     run = rig.play(playbook, "-i", "inventories/lab", "-i", str(tmp_path / "more"), folder=folder)
     assert run.code != 0
     shop.assert_says(run, r"inventory: vault \S+/more/group_vars/all/vault\.yml: found it open, need it encrypted\.")
-    assert run.tasks == ["Look at the vaults of the inventory"]
+    assert run.tasks == ["Refuse unencrypted vaults"]
     assert NOT_THE_PASSWORD not in run.output

@@ -203,7 +203,7 @@ def main() -> None:
                 "free_bytes": free_bytes(data_root),
                 "packages": installed,
                 "held": held,
-                "there": [str(path) for path in wanted if os.path.lexists(path)],
+                "present": [str(path) for path in wanted if os.path.lexists(path)],
                 "folders": folders(wanted),
                 "group": any(row[0].startswith("docker:") for row in rows("/etc/group") if row),
                 "before": parsed(records / "before.json"),
