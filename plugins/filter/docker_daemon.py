@@ -13,7 +13,7 @@ from ansible.errors import AnsibleFilterError
 
 from ansible_collections.evenkeel.platform.plugins.module_utils import _docker_host_problems as host_problems
 
-# Keys a running engine takes over on SIGHUP. Everything else needs a restart.
+# Keys that a running engine reloads on SIGHUP. All others need a restart.
 RELOADABLE = frozenset(
     {
         "allow-nondistributable-artifacts",
@@ -33,7 +33,7 @@ RELOADABLE = frozenset(
     }
 )
 
-# Options that become log-opts, and the drivers that know them.
+# Options that become log-opts, and the drivers that accept them.
 LOG_KEYS = {"log_max_size": "max-size", "log_max_file": "max-file", "log_compress": "compress"}
 SIZED_DRIVERS = ("local", "json-file")
 
@@ -128,7 +128,7 @@ def docker_daemon_action(
     restart = sorted(
         key for key in {*wanted, *started} if key not in RELOADABLE and wanted.get(key) != started.get(key)
     )
-    # A reload leaves a key that vanished at its old value, so that needs a restart.
+    # A reload keeps the old value of a removed key, so removal needs a restart.
     restart += sorted(key for key in loaded if key in RELOADABLE and key not in wanted)
     reload = sorted(key for key in wanted if key in RELOADABLE and wanted[key] != loaded.get(key))
     action = "restart" if restart else "reload" if reload else "none"

@@ -17,7 +17,7 @@ from ansible_collections.evenkeel.platform.plugins.module_utils import _docker_h
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._:/-]{0,63}")
 WITH_PORTS = ("tcp", "udp", "sctp")
-# By their IANA numbers: the names stand in /etc/protocols, which a slim host does not have.
+# By IANA number: names are resolved by /etc/protocols, which a slim host lacks.
 WITHOUT_PORTS = {"vrrp": 112, "esp": 50, "gre": 47}
 Ranges = list[tuple[int, int]]
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network

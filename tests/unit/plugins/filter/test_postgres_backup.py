@@ -163,15 +163,15 @@ def test_units_have_names_of_their_own_and_the_defaults_of_their_engine() -> Non
     assert "evenkeel-backup-shop-wal-incr" in names
     assert "evenkeel-backup-uploads-metrics" not in names
     by_name = {unit["name"]: unit for unit in units}
-    assert by_name["evenkeel-backup-shop-verify"]["words"] == ["verify", "shop", "--read-data"]
-    assert by_name["evenkeel-backup-shop-wal-full"]["words"] == ["backup", "shop-wal", "--type=full"]
+    assert by_name["evenkeel-backup-shop-verify"]["arguments"] == ["verify", "shop", "--read-data"]
+    assert by_name["evenkeel-backup-shop-wal-full"]["arguments"] == ["backup", "shop-wal", "--type=full"]
     assert by_name["evenkeel-backup-shop-metrics"]["jitter"] is False
 
 
 def test_a_drill_has_a_timer_and_hands_the_key_over_by_file() -> None:
     (unit,) = made.postgres_backup_units([], [LOGICAL | {"drill": {"repository": "offsite"}}])
     assert unit["calendar"] == made.DRILL_CALENDAR
-    assert unit["words"] == ["drill", "shop", "--key-file=/etc/evenkeel/backup/shop.key", "--repository=offsite"]
+    assert unit["arguments"] == ["drill", "shop", "--key-file=/etc/evenkeel/backup/shop.key", "--repository=offsite"]
 
 
 @pytest.mark.parametrize(
