@@ -23,7 +23,7 @@ STYLE = (
 
 
 def steps(highest: float, most: int = 5) -> list[float]:
-    """Round numbers from 0 to at least the highest."""
+    """Return round numbers from 0 to at least the highest value."""
     size = 1.0
     while highest / size > most:
         size *= 2.5 if str(size).lstrip("0.").startswith("2") else 2

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The Evenkeel authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The fault matrix: each planted from outside, once for Evenkeel and once for each plain tool.
+"""The fault matrix: each fault planted from outside, for Evenkeel and for each plain tool.
 
 A fault counts as named where a run of ours tells its very name, and as alerted where the figures then hold it, which is
 what the alert rules look at.
@@ -55,7 +55,7 @@ Three = tuple[Told, Told, Told]
 
 @dataclass
 class Ground:
-    """Server, instances and plain tools that one matrix is run on."""
+    """Server, instances and plain tools of one matrix."""
 
     folder: Path
     cluster: Cluster
@@ -64,11 +64,11 @@ class Ground:
     peers: Peers
     store: store.Store
     found: list[dict[str, str]] = field(default_factory=list)
-    # The alert by the fault.
+    # Alert by fault.
     alerted: dict[str, str] = field(default_factory=dict)
 
     def run(self, instance: Instance, verb: str, *words: str, **more: Any) -> None:
-        """One call of the program; what it found, and what the figures then say."""
+        """Run the program, and return its findings and the resulting metrics."""
         _, document = instance.run(verb, *words, **more)
         self.found += [{"verb": verb, **failure} for failure in document["failures"]]
         if verb == "status":
@@ -267,7 +267,7 @@ def partial_upload(ground: Ground) -> Three:
 
 
 def clock_jump(ground: Ground) -> Three:
-    """Three days back, by libfaketime; restic, which it does not reach, is told the time."""
+    """Set the clock back three days by libfaketime; restic gets the time as an option."""
     back = ("faketime", "-f", "-3d")
     ground.run(ground.shop, "backup", prefix=back)
     peers = ground.peers
@@ -307,7 +307,7 @@ FAULTS: dict[str, tuple[str, Callable[[Ground], Three]]] = {
 
 
 def chosen() -> dict[str, tuple[str, Callable[[Ground], Three]]]:
-    """All, or for a trial those that EVENKEEL_BENCH_FAULTS names."""
+    """Return all faults, or those in EVENKEEL_BENCH_FAULTS."""
     names = [word.strip() for word in (os.environ.get("EVENKEEL_BENCH_FAULTS") or "").split(",") if word.strip()]
     unknown = sorted(set(names) - set(FAULTS))
     if unknown:
@@ -338,7 +338,7 @@ def away(ground: Ground, port: int) -> Iterator[Instance]:
     made.good("prepare")
     made.good("escrow-check", "--key-file", "-", given=KEY)
     made.good("backup")
-    # Content that no copy has yet, so that there is something to upload.
+    # New content, so that there is something to upload.
     ground.cluster.sql("insert into orders select i, md5(random()::text) from generate_series(1, 20000) i")
     yield made
     if not any(copy["repository"] == "local" for copy in last_copies(made)):
@@ -352,7 +352,7 @@ def last_copies(instance: Instance) -> list[dict[str, Any]]:
 
 
 def s3_lines(ground: Ground, port: int, secret: str = store.SECRET) -> list[str]:
-    """A repository of pgBackRest in the object store."""
+    """Return the settings of a pgBackRest repository in the object store."""
     return [
         "repo1-type=s3",
         "repo1-path=/plain-wal",
@@ -370,7 +370,7 @@ def s3_lines(ground: Ground, port: int, secret: str = store.SECRET) -> list[str]
 
 @contextmanager
 def ground_of() -> Iterator[Ground]:
-    """Everything made and proven, with no fault yet."""
+    """Create servers and verified backups, without a fault."""
     with ExitStack() as stack:
         cluster, wal = stack.enter_context(archived_server())
         folder = cluster.folder
@@ -412,7 +412,7 @@ def ground_of() -> Iterator[Ground]:
 
 
 def control(ground: Ground) -> dict[str, Any]:
-    """The same verbs with no fault planted: what is found then is a false alarm."""
+    """Run the same verbs without a fault; any finding is a false alarm."""
     for instance in (ground.shop, ground.wal):
         for words in (("backup",), ("verify", "--read-data"), ("drill",), ("status",)):
             ground.run(instance, *words)
@@ -435,7 +435,7 @@ def backup_faults(_folder: Path) -> Measured:
     with ground_of() as ground:
         quiet = control(ground)
         for name, (fault, plant) in chosen().items():
-            # Each begins with a newest backup that is proven.
+            # Each starts with a verified newest backup.
             ground.shop.good("backup")
             good = {one: newest_good(one) for one in (ground.shop, ground.wal)}
             ground.found, ground.alerted = [], {}

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a deploy and a rollback cost those who use the app, and what they take."""
+"""Effect of deploys and rollbacks on users, and their duration."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ RECREATE = (
 
 
 def number(name: str, default: int) -> int:
-    """A size of a run, which EVENKEEL_BENCH_<NAME> changes for a trial."""
+    """Return a size of the run, or EVENKEEL_BENCH_<NAME>."""
     return int(os.environ.get(f"EVENKEEL_BENCH_{name}") or default)
 
 
@@ -56,7 +56,7 @@ def deploy(release: str, folder: Path) -> rig.Play:
 
 
 def retry(release: str) -> list[str]:
-    """A release that an earlier run took back may be deployed again."""
+    """Return the option that allows a held release again."""
     return ["-e", f"app_deploy_retry={release}"]
 
 
@@ -66,7 +66,7 @@ def put_live(release: str, folder: Path) -> None:
 
 
 class Losses:
-    """Several loads as one."""
+    """Merge several loads."""
 
     def __init__(self) -> None:
         self.requests = self.failed = self.acknowledged = self.missing = self.duplicated = self.unacknowledged = 0

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the role made of the host: files, engine, options."""
+"""The state of the host after the role: files, engine, options."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What later runs with other options do to a running engine."""
+"""Later runs with other options, on a running engine."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_change_the_engine_can_learn_restarts_nothing(host, run_role):
 
 
 def test_change_the_engine_gives_up_is_made_by_a_restart(host, run_role):
-    # Engine 26 answers a reload with an error in its log while this key is there.
+    # With this key, engine 26 refuses a reload, with an error in its log.
     pid, containers, _ = state(host)
     options = {"docker_host_daemon_extra": {"userland-proxy": True}}
     assert run_role(options, tags=STAGES).returncode == 0
@@ -102,7 +102,7 @@ def test_every_problem_is_named_at_once(host, run_role):
 
 @pytest.fixture
 def others(host):
-    """Set up on the host what other programs and administrators leave there."""
+    """Create conflicting settings of other programs and administrators."""
     daemon = host.file("/etc/docker/daemon.json").content_string
     sources = "/etc/apt/sources.list.d/docker.list"
     url = "http://repository.example.org/linux/debian"

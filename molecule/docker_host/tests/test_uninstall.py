@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is left when the role is taken away; runs last, for it ends the engine."""
+"""Remaining files after the uninstallation. Runs last, because it stops the engine."""
 
 from __future__ import annotations
 
@@ -55,5 +55,5 @@ def test_nothing_is_left_but_the_data(host, webs, reaches, run_role):
 def test_second_uninstall_with_the_host_s_name_deletes_the_data(host, run_role):
     answer = run_role({"docker_host_uninstall_purge": "docker-host"}, playbook="uninstall.yml")
     assert answer.returncode == 0, answer.stdout
-    # The folder itself is a mount of the lab's machine.
+    # The folder itself is a mount.
     assert host.run("find /var/lib/docker -mindepth 1 | grep .").rc == 1

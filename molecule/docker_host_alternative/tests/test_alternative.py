@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""That each option arrives where it takes effect."""
+"""Every option takes effect."""
 
 from __future__ import annotations
 
