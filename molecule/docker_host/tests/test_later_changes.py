@@ -118,7 +118,7 @@ def others(host):
     )
     yield
     host.check_output(f"systemctl stop listener; rm -r {sources} /etc/ufw /usr/sbin/ufw")
-    host.check_output("echo '%s' >/etc/docker/daemon.json", daemon)
+    host.check_output("echo %s >/etc/docker/daemon.json", daemon)
 
 
 def test_what_others_set_up_is_refused_by_name(host, run_role, others):
@@ -139,7 +139,7 @@ def test_key_that_somebody_adds_later_is_kept(host, run_role):
     path = "/etc/docker/daemon.json"
     assert run_role({}, tags=STAGES).returncode == 0
     daemon = json.loads(host.file(path).content_string)
-    host.check_output(f"echo '%s' >{path}", json.dumps({**daemon, "max-download-attempts": 7}))
+    host.check_output(f"echo %s >{path}", json.dumps({**daemon, "max-download-attempts": 7}))
     pid, containers, _ = state(host)
     answer = run_role({}, tags=STAGES)
     assert answer.returncode == 0, answer.stdout
