@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The rules of the house that no linter knows. Each takes a tree and yields one sentence for each violation."""
+"""House rules beyond the linters. Each function takes a tree and yields one sentence for each violation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ansible_collections.evenkeel.platform.tests.contract.tree import BLOCKS, SE
 
 Rule = Callable[[Tree], Iterator[str]]
 
-# A name that carries a secret. A release key names a field of an app's answer, a lease token is a counter.
+# Names of secrets. A release key names a field of an app's answer, and a lease token is a counter.
 SECRET = re.compile(
     r"(?<![\w.-])(?!\w*(?:public|release|host|lease|fence)_(?:key|token)\b)\w+_(?:password|passphrase|secret|token|key)\b"
 )
@@ -66,7 +66,7 @@ VERBS = frozenset(
     )
 )
 PRONOUNS = frozenset({"it", "them", "that", "this", "these", "those", "there", "here", "one", "ones"})
-# Rooms whose task names are not yet in this form.
+# Paths whose task names do not follow the rule yet.
 NAMES_EXEMPT = (
     "roles/app_deploy/*",
     "roles/edge/*",
@@ -91,13 +91,13 @@ def _role_of(path: str) -> str:
 
 
 def _expressions(data: Any) -> str:
-    """All template expressions within the data, their quoted text left out."""
+    """Return all template expressions in the data, without quoted text."""
     found = (match for text in strings(data) for match in EXPRESSION.findall(text))
     return QUOTED.sub("''", " ".join(found))
 
 
 def _secrets_in(tree: Tree, task: Task) -> set[str]:
-    """The secret names that an action's arguments carry, those of its template included."""
+    """Return the secret names in an action's arguments and its template."""
     args = task.args
     if task.module == "assert" and isinstance(args, dict):
         args = {key: value for key, value in args.items() if key != "that"}
@@ -325,7 +325,7 @@ def exception_without_reason(tree: Tree) -> Iterator[str]:
     """An exception to a linter stands in the line it is for; its reason stands there or in a comment just above."""
     mark = re.compile(r"#\s*(?:noqa|type:\s*ignore|pylint:\s*disable|yamllint disable)(?P<rest>.*)")
     for path in tree.matching("*.py", "*.yml", "*.yaml", "*.j2", "*.sh"):
-        apart = 2  # lines since the last comment, those with exceptions themselves not counted
+        apart = 2  # lines since the last comment, without those with exceptions
         for number, line in tree.lines(path):
             found = mark.search(line)
             if found and " - " not in found["rest"] and "#" not in found["rest"] and apart > 1:

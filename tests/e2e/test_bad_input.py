@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Each wrong input is refused with its sentence, all that is wrong at once, and the hosts are as they were."""
+"""Every wrong input is refused with its sentence, all problems at once, and no host is changed."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ WRONG: dict[str, Any] = {
         },
     ],
 }
-NOT_THE_PASSWORD = "not-the-password"  # what a user mistyped
+NOT_THE_PASSWORD = "not-the-password"  # typing errors of a user
 
 
 def variables(**values: Any) -> list[str]:

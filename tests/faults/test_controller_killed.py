@@ -4,7 +4,7 @@
 
 """The controller dies at each stage of a deploy, by SIGKILL from outside, with traffic running.
 
-No request is lost, and the next run converges with no hand lent: it waits for the dead run's lease to end and goes on.
+No request is lost, and the next run converges by itself: it waits until the dead run's lease ends, and continues.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import pytest
 from ansible_collections.evenkeel.platform.benchmarks import rig
 from ansible_collections.evenkeel.platform.tests import shop
 
-# The beginning of a task's name, and how long after it the kill comes: at once, or while the task works.
+# Start of a task's name, and the delay until the kill: none, or while the task runs.
 POINTS = [
     (r"lease \| Take", 0.0),
     (r"lease \| Take", 0.8),

@@ -114,7 +114,7 @@ def others(host):
         systemd-run --quiet --unit listener busybox nc -ll -p 9323 -e /bin/true
     """)
     host.check_output(
-        "echo '%s' >/etc/docker/daemon.json", json.dumps({**json.loads(daemon), "userns-remap": "default"})
+        "echo %s >/etc/docker/daemon.json", json.dumps({**json.loads(daemon), "userns-remap": "default"})
     )
     yield
     host.check_output(f"systemctl stop listener; rm -r {sources} /etc/ufw /usr/sbin/ufw")

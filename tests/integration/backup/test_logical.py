@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The Evenkeel authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Dumps of a real server into a real repository: proven, restored, and each fault named."""
+"""Dumps of a real server to a real repository: verified, restored, and each fault reported."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A way to a store ends where it should, a plain tool is judged by its codes, and sizes are as they were set."""
+"""The relay to a store stops at its limit, plain tools are judged by exit codes, and sizes follow the settings."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Backup instances become a configuration that the program takes, files of secrets, units and packages, or refusals."""
+"""Configuration, secret files, units and packages of backup instances, and refusals."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ BUCKETS: dict[str, Any] = {
 HOST = {"kind": "host", "bin_dir": "/usr/lib/postgresql/17/bin"}
 ALL = [LOGICAL, PHYSICAL, FOLDERS, BUCKETS]
 
-# In a process of its own: the program's package is no part of this one.
+# In a separate process, because the program's package is not importable here.
 ASK = (
     "import json, sys; sys.dont_write_bytecode = True; sys.path.insert(0, sys.argv[1]);"
     "from evenkeel_backup import config; data = json.load(sys.stdin);"
