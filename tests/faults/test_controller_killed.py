@@ -58,8 +58,8 @@ def test_next_deploy_finishes_what_a_killed_one_left(stage: str, after: float, f
     target = shop.NEW if now == shop.OLD else shop.OLD
     options = {**OPTIONS, "app_deploy_retry": target}
     if "migrate" in stage:
-        # It happens once for a release, so this one has a content of its own. A migration goes on without its controller,
-        # so nobody may come in before its 120 s are over.
+        # A migration runs once for a release, so this release has new content. It continues without its controller, so
+        # the lease lasts until its 120 s are over.
         options.update(shop_report_schedule=f"*-*-* 03:00:{time.time() % 60:06.3f}", app_deploy_wait_seconds=180)
     with shop.traffic(folder) as traffic:
         run = rig.begin(*shop.deploy_arguments(target, **options), folder=folder)
