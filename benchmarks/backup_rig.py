@@ -220,7 +220,7 @@ class Instance:
             raise Unexpected(done.stderr)
         document = json.loads(done.stdout)
         if document["exit"] != done.returncode or KEY in done.stdout + done.stderr:
-            raise Unexpected(f"{verb} ended with {done.returncode} and said {document['exit']}, or told the key")
+            raise Unexpected(f"{verb} ended with {done.returncode} and said {document['exit']}, or printed the key")
         return done.returncode, document
 
     def good(self, verb: str, *words: str, given: str = "") -> dict[str, t.Any]:

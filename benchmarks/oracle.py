@@ -33,14 +33,14 @@ class NoList(Exception):
 
 def compare(acknowledged: Iterable[str], stored: Iterable[str], run: str) -> dict[str, Any]:
     """Return counts and first ids of each kind, for the orders with the run's prefix."""
-    told = set(acknowledged)
+    acknowledged_ids = set(acknowledged)
     held = collections.Counter(order for order in stored if order.startswith(run))
-    missing = sorted(told - held.keys())
+    missing = sorted(acknowledged_ids - held.keys())
     duplicated = sorted(order for order, times in held.items() if times > 1)
-    unacknowledged = sorted(held.keys() - told)
+    unacknowledged = sorted(held.keys() - acknowledged_ids)
     return {
         "run": run,
-        "acknowledged": len(told),
+        "acknowledged": len(acknowledged_ids),
         "stored": sum(held.values()),
         "missing": len(missing),
         "duplicated": len(duplicated),

@@ -55,7 +55,7 @@ def call(argv: list[str], env: dict[str, str] | None = None) -> tuple[int, str]:
     return process.returncode, " ".join(telling[0].split())[:160] if telling else ""
 
 
-def told(backup: tuple[int, str] | None, check: tuple[int, str] | None) -> Told:
+def outcome_of(backup: tuple[int, str] | None, check: tuple[int, str] | None) -> Told:
     """The result of one tool for one fault."""
     codes = {"backup": backup, "check": check}
     asked = {name: answer for name, answer in codes.items() if answer is not None}

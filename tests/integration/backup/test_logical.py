@@ -124,8 +124,8 @@ def hooked(shop: Instance, **hooks: list[list[str]]) -> Path:
     log = shop.folder / "hooks.log"
     log.unlink(missing_ok=True)
     names = ("before_backup", "after_backup", "stop_app", "start_app")
-    told = {name: [["sh", "-c", f"echo {name} >> {log}"]] for name in names}
-    shop.options["hooks"] = {**told, **hooks}
+    logging = {name: [["sh", "-c", f"echo {name} >> {log}"]] for name in names}
+    shop.options["hooks"] = {**logging, **hooks}
     shop.write()
     return log
 

@@ -60,7 +60,7 @@ def test_a_relay_passes_bytes_until_it_is_cut(echo: int) -> None:
     ],
 )
 def test_a_plain_tool_is_judged_by_its_codes(backup, check, detected: bool, says: str) -> None:
-    found = backup_peers.told(backup, check)
+    found = backup_peers.outcome_of(backup, check)
     assert (found["detected"], found["says"]) == (detected, says)
 
 
@@ -72,8 +72,8 @@ def test_a_tool_that_does_not_end_is_ended_with_all_it_started(monkeypatch: pyte
 def test_a_fault_that_a_tool_cannot_meet_is_not_counted() -> None:
     peer = "restic"
     faults = {
-        "met": {"peers": {peer: backup_peers.told(None, (1, "x"))}},
-        "missed": {"peers": {peer: backup_peers.told(None, (0, ""))}},
+        "met": {"peers": {peer: backup_peers.outcome_of(None, (1, "x"))}},
+        "missed": {"peers": {peer: backup_peers.outcome_of(None, (0, ""))}},
         "not met": {"peers": {peer: backup_peers.none("stores no WAL")}},
     }
     assert backup_faults.summary(peer, faults) == {"faults": 2, "detected": 1, "not_detected": ["missed"]}
