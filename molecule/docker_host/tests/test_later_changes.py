@@ -113,9 +113,7 @@ def others(host):
         mkdir -p /etc/ufw && echo ENABLED=yes >/etc/ufw/ufw.conf && touch /usr/sbin/ufw
         systemd-run --quiet --unit listener busybox nc -ll -p 9323 -e /bin/true
     """)
-    host.check_output(
-        "echo %s >/etc/docker/daemon.json", json.dumps({**json.loads(daemon), "userns-remap": "default"})
-    )
+    host.check_output("echo %s >/etc/docker/daemon.json", json.dumps({**json.loads(daemon), "userns-remap": "default"}))
     yield
     host.check_output(f"systemctl stop listener; rm -r {sources} /etc/ufw /usr/sbin/ufw")
     host.check_output("echo %s >/etc/docker/daemon.json", daemon)
