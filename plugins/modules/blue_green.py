@@ -137,8 +137,8 @@ options:
     type: str
   own:
     description:
-      - With O(state=out), the name of this very edge. Declared out itself, it answers 503 until a later move or a run of
-        the role confirms it.
+      - With O(state=out), the name of this very edge. Declared out itself, it answers 503 until a later move or a run
+        of the role confirms it.
     type: str
     default: ""
   owner:
