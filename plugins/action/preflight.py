@@ -1,0 +1,161 @@
+# Copyright (c) 2026, The Evenkeel authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Ask every check of every role for every host at once, on the controller."""
+
+from __future__ import annotations
+
+import typing as t
+from pathlib import Path
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+from ansible_collections.evenkeel.platform.plugins.lookup.unsealed_vaults import unsealed
+from ansible_collections.evenkeel.platform.plugins.module_utils import _preflight
+from ansible_collections.evenkeel.platform.plugins.plugin_utils._checks import HostChecks, fleet_problems
+from ansible_collections.evenkeel.platform.plugins.plugin_utils._role_view import RoleFiles, located
+
+display = Display()
+
+
+class ActionModule(ActionBase):
+    """Fail once with all problems of the run."""
+
+    TRANSFERS_FILES = False
+    _requires_connection = False
+    _VALID_ARGS = frozenset({"facts", "roles", "out", "scope"})
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        result: dict[str, t.Any] = super().run(tmp, task_vars)
+        variables, args = task_vars or {}, self._task.args
+        scope = args.get("scope") or "full"
+        if scope not in ("full", "hosts"):
+            raise AnsibleActionFail(f"preflight: scope: found {scope}, need full or hosts. Set scope.")
+        out = [name for name in _words(args.get("out")) if name]
+        problems, later = (
+            (self._limit(variables, out), []) if scope == "hosts" else self._full(variables, args, out)
+        )
+        result.update(changed=False, passed=not problems, problems=problems, later=later)
+        if later:
+            display.v("To be checked once installed:\n" + "\n".join(f"  {line}" for line in later))
+        if problems:
+            result.update(failed=True, msg="\n".join(problems))
+        return result
+
+    def _limit(self, variables: dict[str, t.Any], out: list[str]) -> list[str]:
+        """Judge the hosts that --limit leaves, whichever groups the play itself is for."""
+        host = variables["inventory_hostname"]
+        checks = HostChecks(RoleFiles(self._loader), host, variables, {}, None, ["app_deploy"])
+        return fleet_limit(checks, self._present(variables), out)
+
+    def _present(self, variables: dict[str, t.Any]) -> list[str]:
+        limit = str(variables.get("ansible_limit") or "all")
+        if "@" in limit:
+            # The hosts of a retry file are known to the inventory alone.
+            return list(variables["ansible_play_hosts_all"])
+        lookup = self._shared_loader_obj.lookup_loader.get(
+            "ansible.builtin.inventory_hostnames", loader=self._loader, templar=self._templar
+        )
+        return list(lookup.run([limit], variables=variables))
+
+    def _full(
+        self, variables: dict[str, t.Any], args: dict[str, t.Any], out: list[str]
+    ) -> tuple[list[str], list[str]]:
+        hostvars = variables["hostvars"]
+        hosts = [host for host in variables["ansible_play_hosts_all"] if host not in out]
+        more = {
+            "hostvars": hostvars,
+            "ansible_play_hosts_all": hosts,
+            "ansible_check_mode": bool(self._task.check_mode),
+        }
+        files, checks, unreachable = RoleFiles(self._loader), {}, {}
+        for host in hosts:
+            raw = hostvars.raw_get(host)
+            answer = raw.get(args.get("facts") or "__preflight_facts") or {}
+            checks[host] = HostChecks(files, host, raw, more, answer.get("host"), _words(args.get("roles")))
+            if checks[host].roles and "host" not in answer:
+                unreachable[host] = str(answer.get("unreachable_reason") or "no answer")
+        return self._found(variables, checks, unreachable, out)
+
+    def _found(
+        self,
+        variables: dict[str, t.Any],
+        checks: dict[str, HostChecks],
+        unreachable: dict[str, str],
+        out: list[str],
+    ) -> tuple[list[str], list[str]]:
+        sources = [str(source) for source in variables.get("ansible_inventory_sources") or []]
+        problems = [
+            f"inventory: vault {path}: found it open, need it encrypted. Run ansible-vault encrypt {path}."
+            for path in unsealed(sources, ["lab"])
+        ]
+        problems += _preflight.reach_problems(unreachable)
+        held = {host: one.facts["addresses"] for host, one in checks.items() if one.known}
+        problems += _preflight.address_problems({host: one.address() for host, one in checks.items()}, held)
+        vault = f"ansible-vault edit {_vault(sources)}"
+        problems += _missing(checks, vault)
+        of_host: dict[str, list[str]] = {}
+        where: dict[str, str] = {}
+        for host, one in checks.items():
+            for role, sentence in one.problems():
+                of_host.setdefault(sentence, []).append(host)
+                if role and sentence not in where:
+                    where[sentence] = located(sentence, one.view(role).written)
+        every = {host for host, one in checks.items() if one.roles}
+        for sentence, hosts in of_host.items():
+            named = len(hosts) == len(every) or any(host in sentence for host in hosts) or where.get(sentence)
+            problems.append(_with(sentence, where.get(sentence, ""), [] if named else hosts))
+        judge = next((one for one in checks.values() if "app_deploy" in one.roles), None)
+        for sentence in fleet_problems(checks, [*checks, *out]):
+            problems.append(_with(sentence, located(sentence, judge.view("app_deploy").written) if judge else "", []))
+        return list(dict.fromkeys(problems)), [line for one in checks.values() for line in one.later()]
+
+
+def fleet_limit(checks: HostChecks, present: list[str], out: list[str]) -> list[str]:
+    """Return why the hosts of a run leave an edge, an app host or the record host out."""
+    options, groups = checks.view("app_deploy").options, checks.raw["groups"]
+    edges = list(groups.get(options["app_deploy_edge_group"]) or [])
+    app_hosts = list(groups.get(options["app_deploy_app_group"]) or [])
+    record_host = options.get("app_deploy_record_host") or (edges[0] if edges else "")
+    return _preflight.limit_problems([*present, *out], edges, app_hosts, record_host, "app_deploy")
+
+
+def _words(given: t.Any) -> list[str]:
+    if isinstance(given, str):
+        return [word.strip() for word in given.split(",")]
+    return [str(one) for one in given or []]
+
+
+def _with(sentence: str, where: str, hosts: list[str]) -> str:
+    more = [where, *(["on " + ", ".join(hosts)] if hosts else [])]
+    return sentence + "".join(f" ({one})" for one in more if one)
+
+
+def _missing(checks: dict[str, HostChecks], vault: str) -> list[str]:
+    """Name what is missing once, with each place that needs it."""
+    places: dict[str, list[tuple[str, str]]] = {}
+    first: dict[str, str] = {}
+    empty: list[tuple[str, str]] = []
+    for host, one in checks.items():
+        for role, missed in one.missing():
+            name = missed.variable or f"of {host}"
+            place = missed.place if missed.variable else f"{missed.place} ({missed.error})"
+            places.setdefault(name, []).append((role, place))
+            first.setdefault(name, missed.origin)
+        empty += [place for place in one.empty_secrets() if place not in empty]
+    sentences = _preflight.missing_problems(places, vault)
+    return [
+        *(_with(sentence, first[name], []) for name, sentence in zip(places, sentences, strict=True)),
+        *_preflight.empty_secret_problems(empty, vault),
+    ]
+
+
+def _vault(sources: list[str]) -> str:
+    """Return the vault of the inventory, the one it has or the place for one."""
+    folders = [Path(source) if Path(source).is_dir() else Path(source).parent for source in sources if "," not in source]
+    for folder in folders:
+        for vault in sorted(folder.glob("group_vars/*/vault.y*ml")):
+            return str(vault.relative_to(Path.cwd()) if vault.is_relative_to(Path.cwd()) else vault)
+    return str((folders[0] if folders else Path("inventories/prod")) / "group_vars/all/vault.yml")

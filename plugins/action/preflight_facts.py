@@ -1,0 +1,46 @@
+# Copyright (c) 2026, The Evenkeel authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The controller's side of the module preflight_facts: it never fails, and knows which schedules to ask about."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible.errors import AnsibleConnectionFailure, AnsibleError
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.evenkeel.platform.plugins.plugin_utils._checks import HostChecks
+from ansible_collections.evenkeel.platform.plugins.plugin_utils._role_view import RoleFiles
+
+
+class ActionModule(ActionBase):
+    """Read the facts of one host."""
+
+    TRANSFERS_FILES = False
+    _VALID_ARGS = frozenset({"folders", "calendars"})
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        result: dict[str, t.Any] = super().run(tmp, task_vars)
+        variables = task_vars or {}
+        checks = HostChecks(RoleFiles(self._loader), variables["inventory_hostname"], variables, {}, None)
+        arguments = {
+            "folders": [*(self._task.args.get("folders") or ["/var/lib", "/opt"]), checks.data_root()],
+            "calendars": [
+                *(self._task.args.get("calendars") or []),
+                *(expression for expression, _option in checks.schedules().values()),
+            ],
+        }
+        try:
+            answer = self._execute_module(
+                module_name="evenkeel.platform.preflight_facts", module_args=arguments, task_vars=variables
+            )
+        except AnsibleConnectionFailure as exc:
+            answer = {"failed": True, "msg": str(exc)}
+        except AnsibleError as exc:
+            answer = {"failed": True, "msg": str(exc)}
+        result.update(changed=False, **{key: answer[key] for key in ("host", "ansible_facts") if key in answer})
+        if "host" not in answer:
+            lines = [line.strip() for line in str(answer.get("msg") or "no answer").splitlines() if line.strip()]
+            result["unreachable_reason"] = lines[-1].rstrip(".") if lines else "no answer"
+        return result

@@ -1,0 +1,184 @@
+# Copyright (c) 2026, The Evenkeel authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# PRIVATE to the collection: may change in any release without notice.
+"""The options of a role as one host sees them, without running the role: read, filled in and templated at once."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+from pathlib import Path
+
+from ansible.errors import AnsibleError
+from ansible.template import Templar
+
+from ansible_collections.evenkeel.platform.plugins.module_utils import _preflight
+
+try:
+    # ansible-core keeps where a value was written, and has no public name for it yet.
+    from ansible._internal._datatag._tags import Origin
+except ImportError:
+    Origin = None
+
+ROLES = Path(__file__).parents[2] / "roles"
+# Stands in for what a missing variable would have made of a value; no check judges it.
+UNKNOWN = "(unknown)"
+BARE = re.compile(r"\{\{\s*(\w+)\s*\}\}")
+UNDEFINED = re.compile(r"'(\w+)' is undefined|has no attribute '(\w+)'")
+
+
+class Missing(t.NamedTuple):
+    """A variable that is not there: its name or the template's error, and the place it is needed for."""
+
+    variable: str
+    error: str
+    place: str
+    origin: str
+
+
+def origin(value: t.Any) -> str:
+    """Return the file and line a value was written in, relative to the working folder; empty when nobody knows."""
+    tag = Origin.get_tag(value) if Origin is not None else None
+    if tag is None or not tag.path:
+        return ""
+    path = Path(str(tag.path))
+    shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+    return f"{shown}:{tag.line_num}" if tag.line_num else str(shown)
+
+
+def located(sentence: str, values: t.Mapping[str, t.Any]) -> str:
+    """Return where the inventory holds what a sentence is about.
+
+    *values* are variables as they were written. The words before "found" name options and items; the place with
+    the most of them wins, and none is better than a guess.
+    """
+    subject = sentence.partition(": found ")[0]
+    words = set(re.findall(r"[\w.-]+", subject)) | set(re.findall(r"[A-Za-z][\w-]*", sentence))
+    named = set(re.findall(r"[\w.-]+", subject.replace("/", " ")))
+    best = (0, "")
+    for option, value in values.items():
+        for depth, node in _walk(value, named, 5 if option in words else 0):
+            if depth > best[0] and (where := origin(node)):
+                best = (depth, where)
+    return best[1]
+
+
+def _walk(node: t.Any, words: set[str], depth: int) -> t.Iterator[tuple[int, t.Any]]:
+    yield depth, node
+    if isinstance(node, dict):
+        for key, value in node.items():
+            yield from _walk(value, words, depth + 2 if str(key) in words else depth)
+    elif isinstance(node, (list, tuple)):
+        for item in node:
+            name = item.get("name") if isinstance(item, dict) else None
+            if name is None or str(name) in words:
+                yield from _walk(item, words, depth + (3 if name is not None else 0))
+
+
+class RoleFiles:
+    """Defaults, variables and argument spec of a role, each file read once a run."""
+
+    def __init__(self, loader: t.Any) -> None:
+        self.loader = loader
+        self._read: dict[tuple[str, str], dict[str, t.Any]] = {}
+
+    def read(self, role: str, file: str) -> dict[str, t.Any]:
+        if (role, file) not in self._read:
+            path = ROLES / role / file
+            found = self.loader.load_from_file(str(path), trusted_as_template=True) if path.exists() else {}
+            self._read[role, file] = found or {}
+        return self._read[role, file]
+
+    def spec(self, role: str) -> dict[str, t.Any]:
+        return self.read(role, "meta/argument_specs.yml")
+
+    def options(self, role: str) -> dict[str, t.Any]:
+        return self.spec(role)["argument_specs"]["main"]["options"]
+
+
+class RoleView:
+    """One role on one host; *missing* fills with the variables that were needed and not there."""
+
+    def __init__(self, files: RoleFiles, role: str, raw: t.Mapping[str, t.Any], more: t.Mapping[str, t.Any]) -> None:
+        self.role = role
+        self.raw = raw
+        self.spec = files.spec(role)
+        self.known = files.options(role)
+        self.missing: list[Missing] = []
+        self._variables = {
+            **files.read(role, "defaults/main.yml"),
+            **raw,
+            **files.read(role, "vars/main.yml"),
+            "role_path": str(ROLES / role),
+            "role_name": role,
+            **more,
+        }
+        self._templar = Templar(loader=files.loader, variables=self._variables)
+        self.options = self._options()
+
+    @property
+    def written(self) -> dict[str, t.Any]:
+        """The role's variables as the inventory has them."""
+        return {name: value for name, value in self.raw.items() if name.startswith(f"{self.role}_")}
+
+    def template(self, value: t.Any) -> t.Any:
+        return self._templar.template(value)
+
+    def internal(self, name: str) -> t.Any:
+        """Return a variable of the role's vars/main.yml; a missing one is an error of the collection."""
+        return self.template(self._variables[name])
+
+    def expanded(self, name: str, otherwise: t.Any = None) -> t.Any:
+        """Return one variable, with UNKNOWN for each part that cannot be templated."""
+        if name not in self._variables:
+            return otherwise
+        value = self._variables[name]
+        try:
+            return self.template(value)
+        except AnsibleError:
+            return self._expand(value, (name,), ())
+
+    def _options(self) -> dict[str, t.Any]:
+        names = [name for name in self.known if name in self._variables]
+        try:
+            return t.cast(dict[str, t.Any], self.template({name: self._variables[name] for name in names}))
+        except AnsibleError:
+            return {name: self.expanded(name) for name in names}
+
+    def _expand(self, value: t.Any, path: tuple[str, ...], through: tuple[str, ...]) -> t.Any:
+        """Template leaf by leaf, so that one missing variable hides no other."""
+        if isinstance(value, dict):
+            return {key: self._expand(each, (*path, str(key)), through) for key, each in value.items()}
+        if isinstance(value, (list, tuple)):
+            found = []
+            for number, item in enumerate(value):
+                label = _preflight.place(path[-1], self._named(item), number)
+                found.append(self._expand(item, (*path[:-1], label), through))
+            return found
+        try:
+            return self.template(value)
+        except AnsibleError as exc:
+            bare = BARE.fullmatch(str(value).strip())
+            name = bare[1] if bare else ""
+            if name in self._variables and name not in through:
+                return self._expand(self._variables[name], path, (*through, name))
+            self._miss(value, str(exc), path)
+            return UNKNOWN
+
+    def _named(self, item: t.Any) -> t.Any:
+        if not isinstance(item, dict) or "name" not in item:
+            return item
+        try:
+            return {"name": self.template(item["name"])}
+        except AnsibleError:
+            return {}
+
+    def _miss(self, value: t.Any, error: str, path: tuple[str, ...]) -> None:
+        match = UNDEFINED.search(error)
+        variable = (match[1] or match[2]) if match else ""
+        # A secret is known by its own name, not by the key its value stands under.
+        secret = path[-1] == "value" and len(path) > 1 and path[-2].startswith("secret ")
+        place = " of ".join(reversed(path[:-1] if secret else path))
+        self.missing.append(Missing(variable, error.splitlines()[0], place, origin(value)))
