@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import typing as t
 from pathlib import Path
 
@@ -37,7 +38,9 @@ class ActionModule(ActionBase):
         problems, later = (
             (self._limit(variables, out), []) if scope == "hosts" else self._full(variables, args, out)
         )
-        result.update(changed=False, passed=not problems, problems=problems, later=later)
+        roles = _words(args.get("roles")) or [role.name for role in _preflight.ROLES]
+        checked = roles if scope == "full" and not problems else []
+        result.update(changed=False, passed=not problems, checked=checked, problems=problems, later=later)
         if later:
             display.v("To be checked once installed:\n" + "\n".join(f"  {line}" for line in later))
         if problems:
@@ -70,11 +73,12 @@ class ActionModule(ActionBase):
             "ansible_play_hosts_all": hosts,
             "ansible_check_mode": bool(self._task.check_mode),
         }
-        files, checks, unreachable = RoleFiles(self._loader), {}, {}
+        files, checks, unreachable, views = RoleFiles(self._loader), {}, {}, {}
         for host in hosts:
             raw = hostvars.raw_get(host)
             answer = raw.get(args.get("facts") or "__preflight_facts") or {}
-            checks[host] = HostChecks(files, host, raw, more, answer.get("host"), _words(args.get("roles")))
+            roles = _words(args.get("roles"))
+            checks[host] = HostChecks(files, host, raw, more, answer.get("host"), roles, views)
             if checks[host].roles and "host" not in answer:
                 unreachable[host] = str(answer.get("unreachable_reason") or "no answer")
         return self._found(variables, checks, unreachable, out)
@@ -93,24 +97,41 @@ class ActionModule(ActionBase):
         ]
         problems += _preflight.reach_problems(unreachable)
         held = {host: one.facts["addresses"] for host, one in checks.items() if one.known}
-        problems += _preflight.address_problems({host: one.address() for host, one in checks.items()}, held)
-        vault = f"ansible-vault edit {_vault(sources)}"
-        problems += _missing(checks, vault)
-        of_host: dict[str, list[str]] = {}
-        where: dict[str, str] = {}
+        problems += _preflight.address_problems({host: one.address for host, one in checks.items()}, held)
+        asked, breaches = [], set()
         for host, one in checks.items():
-            for role, sentence in one.problems():
-                of_host.setdefault(sentence, []).append(host)
-                if role and sentence not in where:
-                    where[sentence] = located(sentence, one.view(role).written)
-        every = {host for host, one in checks.items() if one.roles}
-        for sentence, hosts in of_host.items():
-            named = len(hosts) == len(every) or any(host in sentence for host in hosts) or where.get(sentence)
-            problems.append(_with(sentence, where.get(sentence, ""), [] if named else hosts))
-        judge = next((one for one in checks.values() if "app_deploy" in one.roles), None)
-        for sentence in fleet_problems(checks, [*checks, *out]):
-            problems.append(_with(sentence, located(sentence, judge.view("app_deploy").written) if judge else "", []))
+            asked += [(role, sentence, host) for role, sentence in one.problems()]
+            breaches |= set(one.breaches())
+        judge = next((host for host, one in checks.items() if "app_deploy" in one.roles), "")
+        asked += [("app_deploy", sentence, judge) for sentence in fleet_problems(checks, [*checks, *out])]
+        own = {_subject(sentence) for _role, sentence, _host in asked if sentence not in breaches}
+        asked = [one for one in asked if one[1] not in breaches or _subject(one[1]) not in own]
+        problems += _missing(checks, f"ansible-vault edit {_vault(sources)}")
+        problems += _placed(checks, asked)
         return list(dict.fromkeys(problems)), [line for one in checks.values() for line in one.later()]
+
+
+def _subject(sentence: str) -> tuple[str, frozenset[str]]:
+    """Return what a sentence is about: its role and the names before "found", however they are joined."""
+    role, _colon, rest = sentence.partition(": ")
+    words = re.findall(r"[\w.-]+", rest.partition(": found ")[0])
+    return role, frozenset(words) - {"of", "on", "service", "app", "stack"}
+
+
+def _placed(checks: dict[str, HostChecks], asked: list[tuple[str, str, str]]) -> list[str]:
+    """Return each sentence once, with the place of what it is about, or the hosts where only some have it."""
+    hosts: dict[str, list[str]] = {}
+    places: dict[str, str] = {}
+    for role, sentence, host in asked:
+        hosts.setdefault(sentence, []).append(host)
+        if sentence not in places:
+            places[sentence] = located(sentence, checks[host].written(role))
+    every = {host for host, one in checks.items() if one.roles}
+    found = []
+    for sentence, those in hosts.items():
+        clear = places[sentence] or len(set(those)) == len(every) or any(host in sentence for host in those)
+        found.append(_with(sentence, places[sentence], [] if clear else those))
+    return found
 
 
 def fleet_limit(checks: HostChecks, present: list[str], out: list[str]) -> list[str]:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible.errors import AnsibleConnectionFailure, AnsibleError
+from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.evenkeel.platform.plugins.plugin_utils._checks import HostChecks
-from ansible_collections.evenkeel.platform.plugins.plugin_utils._role_view import RoleFiles
+from ansible_collections.evenkeel.platform.plugins.plugin_utils._role_view import DefaultsOnly
 
 
 class ActionModule(ActionBase):
@@ -23,7 +23,7 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         result: dict[str, t.Any] = super().run(tmp, task_vars)
         variables = task_vars or {}
-        checks = HostChecks(RoleFiles(self._loader), variables["inventory_hostname"], variables, {}, None)
+        checks = HostChecks(DefaultsOnly(self._loader), variables["inventory_hostname"], variables, {}, None)
         arguments = {
             "folders": [*(self._task.args.get("folders") or ["/var/lib", "/opt"]), checks.data_root()],
             "calendars": [
@@ -35,12 +35,18 @@ class ActionModule(ActionBase):
             answer = self._execute_module(
                 module_name="evenkeel.platform.preflight_facts", module_args=arguments, task_vars=variables
             )
-        except AnsibleConnectionFailure as exc:
-            answer = {"failed": True, "msg": str(exc)}
         except AnsibleError as exc:
             answer = {"failed": True, "msg": str(exc)}
         result.update(changed=False, **{key: answer[key] for key in ("host", "ansible_facts") if key in answer})
         if "host" not in answer:
-            lines = [line.strip() for line in str(answer.get("msg") or "no answer").splitlines() if line.strip()]
-            result["unreachable_reason"] = lines[-1].rstrip(".") if lines else "no answer"
+            result["unreachable_reason"] = reason(answer)
         return result
+
+
+def reason(answer: dict[str, t.Any]) -> str:
+    """Return in a few words why a module gave no answer."""
+    said = "\n".join(str(answer.get(key) or "") for key in ("module_stderr", "msg"))
+    lines = [line.strip().rstrip(".") for line in said.splitlines() if line.strip()]
+    last = lines[-1] if lines else "no answer"
+    # ssh's own words, without those that Ansible puts before them.
+    return last.rpartition("ssh: ")[2][:200]

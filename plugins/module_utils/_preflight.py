@@ -120,19 +120,21 @@ def address_problems(private: t.Mapping[str, str], found: t.Mapping[str, t.Colle
     return problems
 
 
-def system_problems(host: str, facts: Facts) -> list[str]:
-    """Return what the operating system of a host lacks for every role."""
-    problems = []
-    if tuple(int(word) for word in re.findall(r"\d+", facts["python"])[:2]) < PYTHON:
-        problems.append(
-            f"preflight: Python of host {host}: found {facts['python']}, need {PYTHON[0]}.{PYTHON[1]} or later. "
-            "Set up the host with a later distribution, or set ansible_python_interpreter."
-        )
-    if not facts["systemd"]:
-        problems.append(
-            f"preflight: first process of host {host}: found something else, need systemd. Set up the host with it."
-        )
-    return problems
+def python_problems(host: str, facts: Facts) -> list[str]:
+    """Return whether the Python of a host is too old for the modules."""
+    if tuple(int(word) for word in re.findall(r"\d+", facts["python"])[:2]) >= PYTHON:
+        return []
+    return [
+        f"preflight: Python of host {host}: found {facts['python']}, need {PYTHON[0]}.{PYTHON[1]} or later. "
+        "Set up the host with a later distribution, or set ansible_python_interpreter."
+    ]
+
+
+def systemd_problems(host: str, facts: Facts) -> list[str]:
+    """Return whether a host is not run by systemd, which starts everything of ours."""
+    if facts["systemd"]:
+        return []
+    return [f"preflight: first process of host {host}: found something else, need systemd. Set up the host with it."]
 
 
 # -- ports -------------------------------------------------------------------
@@ -326,13 +328,14 @@ def missing_problems(missing: t.Mapping[str, t.Sequence[tuple[str, str]]], vault
     """
     problems = []
     for name, places in missing.items():
-        role = places[0][0]
-        where = list(dict.fromkeys(place for _role, place in places))
-        more = f" and {len(where) - 4} more" if len(where) > 4 else ""
+        order = [role.name for role in ROLES]
+        ranked = sorted(places, key=lambda one: order.index(one[0]))
+        where = list(dict.fromkeys(place for _role, place in ranked))
+        more = f" and {len(where) - 6} more" if len(where) > 6 else ""
         secret = re.search(r"vault|password|secret|token|key", name)
         advice = f"Run {vault} and set {name}" if secret else f"Set {name} in the inventory"
         problems.append(
-            f"{role}: variable {name}: found none, need it for {', '.join(where[:4])}{more}. {advice}."
+            f"{ranked[0][0]}: variable {name}: found none, need it for {', '.join(where[:6])}{more}. {advice}."
         )
     return problems
 
@@ -353,7 +356,7 @@ def singular(option: str) -> str:
     word = option.rpartition("_")[2]
     if word.endswith("ies"):
         return word[:-3] + "y"
-    return word[:-1] if word.endswith("s") and not word.endswith("ss") else word
+    return word[:-1] if word.endswith("s") and not word.endswith(("ss", "is", "us")) else word
 
 
 def place(option: str, item: t.Any, number: int) -> str:

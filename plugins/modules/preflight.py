@@ -13,7 +13,7 @@ description:
   - Reads the options of all roles as each host of the play sees them, checks them against the roles' argument specs,
     against each other and against the facts of the hosts, and fails once with all problems, one sentence each.
   - Runs on the controller and changes nothing. Use it with C(run_once).
-  - What is registered as C(__preflight) makes the roles of the same run skip the checks that it has asked already.
+  - Registered as C(__preflight), its RV(checked) makes the roles of the same run skip what was asked already.
 extends_documentation_fragment:
   - evenkeel.platform.attributes.info
 options:
@@ -60,6 +60,12 @@ passed:
   returned: always
   type: bool
   sample: true
+checked:
+  description: Roles whose own preflight has nothing left to ask; none when something was found.
+  returned: always
+  type: list
+  elements: str
+  sample: [docker_host, edge]
 problems:
   description: One sentence for each problem.
   returned: always

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import typing as t
 
@@ -29,7 +30,7 @@ from ansible_collections.evenkeel.platform.plugins.module_utils import (
     _preflight,
 )
 from ansible_collections.evenkeel.platform.plugins.module_utils._preflight import Claim
-from ansible_collections.evenkeel.platform.plugins.plugin_utils._role_view import UNKNOWN, RoleFiles, RoleView
+from ansible_collections.evenkeel.platform.plugins.plugin_utils._role_view import UNKNOWN, Missing, RoleFiles, RoleView
 
 # What a host is taken for where nobody could ask it: nothing about it is a problem then but that.
 NO_FACTS: dict[str, t.Any] = {
@@ -58,12 +59,28 @@ NO_FACTS: dict[str, t.Any] = {
 }
 # Names that begin like a role's options and are of a playbook.
 OF_PLAYBOOKS = ("edge_out",)
+# An app is one for all its hosts, so its options are read once, as the first host of the run sees them.
+SHARED = ("app_deploy",)
 BROKEN = (AnsibleError, KeyError, TypeError, ValueError, AttributeError)
+
+
+PLAIN = {"str": str, "int": int, "bool": bool, "dict": dict, "float": float, "list": (list, tuple)}
 
 
 def fits(flat: dict[str, t.Any], value: t.Any) -> bool:
     """Return whether Ansible can make a value what an option asks for."""
+    wanted = flat.get("type", "str")
+    items = value if wanted == "list" and isinstance(value, (list, tuple)) else []
+    element = PLAIN.get(flat.get("elements", ""), object)
+    # Most values are of their type already, and Ansible's validator is slow to set up.
+    if wanted in PLAIN and isinstance(value, PLAIN[wanted]) and all(isinstance(one, element) for one in items):
+        return True
     return not ArgumentSpecValidator({"option": flat}).validate({"option": value}).error_messages
+
+
+def items(value: t.Any) -> list[dict[str, t.Any]]:
+    """Return the dictionaries of a list; of what could not be templated there are none."""
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, (list, tuple)) else []
 
 
 def stack_problems(
@@ -95,25 +112,29 @@ class HostChecks:
         more: t.Mapping[str, t.Any],
         facts: t.Mapping[str, t.Any] | None,
         wanted: t.Collection[str] = (),
+        views: dict[str, RoleView] | None = None,
     ) -> None:
+        """*views* holds the roles whose options are the same for every host, filled by the first."""
         self.files, self.host, self.raw = files, host, raw
         self.known = facts is not None
         self.facts = {**NO_FACTS, **(facts or {})}
         self.more = {**more, "ansible_facts": self._ansible_facts()} if self.known or more else dict(more)
         self._views: dict[str, RoleView] = {}
+        self._shared = {} if views is None else views
         present = {
             name
             for role in _preflight.ROLES
             for name in role.wanted_by
             if name in raw and self.view(role.name).options.get(name)
         }
-        roles = _preflight.roles_of(host, raw["groups"], present)
-        self.roles = [role for role in roles if not wanted or role in wanted]
+        self.every = _preflight.roles_of(host, raw["groups"], present)
+        self.roles = [role for role in self.every if not wanted or role in wanted]
 
     def view(self, role: str) -> RoleView:
-        if role not in self._views:
-            self._views[role] = RoleView(self.files, role, self.raw, self.more)
-        return self._views[role]
+        views = self._shared if role in SHARED else self._views
+        if role not in views:
+            views[role] = RoleView(self.files, role, self.raw, self.more)
+        return views[role]
 
     def _ansible_facts(self) -> dict[str, t.Any]:
         system, memory = self.facts["os"], self.facts["memory_bytes"]
@@ -136,39 +157,43 @@ class HostChecks:
         root = str(self.daemon_options().get("data_root") or "")
         return root if root.startswith("/") else _preflight.DEFAULT_DATA_ROOT
 
+    @functools.cached_property
     def apps(self) -> list[dict[str, t.Any]]:
         """Return the apps that can be read as such, with their defaults."""
         found = []
-        for app in self.view("app_deploy").options.get("app_deploy_apps") or []:
+        for app in items(self.view("app_deploy").options.get("app_deploy_apps")):
             try:
                 found.append(_app.complete(app))
             except BROKEN:
                 continue
         return found
 
+    @functools.cached_property
     def address(self) -> str:
         return str(self.view("edge").expanded("platform_address") or "")
 
     def in_group(self, option: str, role: str) -> bool:
         return self.host in self.raw["groups"].get(self.view(role).options.get(option), ())
 
+    @functools.cached_property
     def stacks(self) -> list[dict[str, t.Any]]:
         """Return the stacks of compose_stack, and that of monitoring, with what is known of them."""
         found = []
-        if "compose_stack" in self.roles:
+        if "compose_stack" in self.every:
             found += [
                 one
-                for one in self.view("compose_stack").options.get("compose_stack_stacks") or []
-                if isinstance(one, dict) and one.get("state", "present") == "present"
+                for one in items(self.view("compose_stack").options.get("compose_stack_stacks"))
+                if one.get("state", "present") == "present"
             ]
         group = self.raw["groups"].get(self.view("monitoring").options.get("monitoring_server_group")) or []
-        if "monitoring" in self.roles and group[:1] == [self.host]:
+        if "monitoring" in self.every and group[:1] == [self.host]:
             try:
-                found.append({"name": "monitoring", **monitoring_stack(self.monitoring_options())})
+                found.append({"name": "monitoring", **monitoring_stack(self.monitoring_options)})
             except BROKEN:
                 pass  # its problems are named by the role's own check
         return found
 
+    @functools.cached_property
     def monitoring_options(self) -> dict[str, t.Any]:
         return t.cast(dict[str, t.Any], self.view("monitoring").internal("__monitoring_options"))
 
@@ -176,7 +201,7 @@ class HostChecks:
         """Return expression and option of each schedule by what it is of."""
         found: dict[str, tuple[str, str]] = {}
         if "app_deploy" in self.roles and self.in_group("app_deploy_app_group", "app_deploy"):
-            for app in self.apps():
+            for app in self.apps:
                 for service in app["services"]:
                     if service["kind"] == "scheduled" and service.get("schedule"):
                         what = f"service {service.get('name')} of app {app.get('name')}"
@@ -199,7 +224,7 @@ class HostChecks:
         found: list[Claim] = []
         if "edge" in self.roles:
             options = self.view("edge").options
-            private = str(options.get("edge_private_address") or self.address())
+            private = str(options.get("edge_private_address") or self.address)
             for option, address in (
                 *((name, one) for name in _preflight.PUBLIC_PORTS for one in options["edge_public_addresses"]),
                 *((name, private) for name in _preflight.PRIVATE_PORTS),
@@ -207,12 +232,12 @@ class HostChecks:
                 port, owner = int(options[option]), f"the edge ({option})"
                 found.append(Claim(owner, port, port, address, _preflight.EDGE, f"Set {option}."))
         if "app_deploy" in self.roles and self.in_group("app_deploy_app_group", "app_deploy"):
-            for app in self.apps():
+            for app in self.apps:
                 if app.get("port_base"):
                     first, name = int(app["port_base"]), str(app.get("name"))
                     last, up = first + int(app["port_count"]) - 1, self._engine_if(f"{name}-blue", f"{name}-green")
-                    found.append(Claim(f"app {name}", first, last, self.address(), up, "Set port_base of the app."))
-        for stack in self.stacks():
+                    found.append(Claim(f"app {name}", first, last, self.address, up, "Set port_base of the app."))
+        for stack in self.stacks:
             name = str(stack.get("name"))
             for first, last, address, protocol in _preflight.published(stack.get("definition") or {}):
                 advice = f"Set ports of stack {name}."
@@ -223,20 +248,20 @@ class HostChecks:
         return _preflight.ENGINE if any(stack in self.facts["stacks"] for stack in stacks) else ()
 
     def stacks_memory(self) -> int:
-        return sum(_preflight.memory_of(stack.get("definition") or {}, _app.memory_bytes) for stack in self.stacks())
+        return sum(_preflight.memory_of(stack.get("definition") or {}, _app.memory_bytes) for stack in self.stacks)
 
     def file_secrets(self) -> list[str]:
         """Return the services with secrets in files that run on this host."""
         found = [
             f"{stack['name']}/{secret.get('service')}"
-            for stack in self.stacks()
-            for secret in stack.get("secrets") or []
+            for stack in self.stacks
+            for secret in items(stack.get("secrets"))
             if secret.get("as") != "environment"
         ]
         if "app_deploy" in self.roles and self.in_group("app_deploy_app_group", "app_deploy"):
             found += [
                 f"{app['name']}/{service['name']}"
-                for app in self.apps()
+                for app in self.apps
                 for service in app["services"]
                 if service["secrets"] and service["secrets_as"] == "file"
             ]
@@ -244,31 +269,58 @@ class HostChecks:
 
     # -- what is wrong -------------------------------------------------------
 
+    def broken(self) -> bool:
+        """Return whether an option is missing, or of a wrong type, so that a check may stumble over it."""
+        return any(view.missing or self._breaches(view) for view in {**self._views, **self._shared}.values())
+
+    def _breaches(self, view: RoleView) -> list[str]:
+        if view.breaches is None:
+            options = view.options.all()
+            view.breaches = _preflight.spec_problems(view.role, view.known, options, fits, lambda v: v == UNKNOWN)
+        return view.breaches
+
+    def breaches(self) -> list[str]:
+        """Return the sentences about argument specs, which say less than those of a role's own check."""
+        return [sentence for role in self.roles for sentence in self._breaches(self.view(role))]
+
+    def asked(self, check: t.Callable[..., list[str]], *args: t.Any) -> list[str]:
+        """Return what a check finds. Over options that are broken, and named as such, it may fail."""
+        try:
+            return [sentence for sentence in check(*args) if UNKNOWN not in sentence]
+        except BROKEN:
+            if not self.broken():
+                raise
+            return []
+
     def problems(self) -> list[tuple[str, str]]:
         """Return role and sentence of each problem."""
         found: list[tuple[str, str]] = []
         for role in self.roles:
             view = self.view(role)
             names = [name for name in view.written if name not in OF_PLAYBOOKS]
-            sentences = unknown_options(names, view.spec, role)
-            broken = _preflight.spec_problems(role, view.known, view.options, fits, lambda value: value == UNKNOWN)
-            sentences += broken
-            try:
-                sentences += getattr(self, f"_{role}")(view)
-            except BROKEN:
-                # Judging options that are missing or of a wrong type is no use, and those are named already.
-                if not broken and not view.missing:
-                    raise
-            found += [(role, sentence) for sentence in sentences if UNKNOWN not in sentence]
-        return found + [("", sentence) for sentence in (self._system() if self.known and self.roles else [])]
-
-    def _system(self) -> list[str]:
-        found = _preflight.system_problems(self.host, self.facts)
-        found += _preflight.port_problems(self.host, self.claims(), self.facts["listening"])
-        found += _preflight.schedule_problems(self.host, self.schedules(), self.facts["refused_calendars"])
-        if "app_deploy" not in self.roles:
-            found += _preflight.memory_problems(self.host, self.stacks_memory(), self.facts["memory_bytes"])
+            sentences = [*unknown_options(names, view.spec, role), *self._breaches(view)]
+            if role != "app_deploy":  # the apps are judged once, over all their hosts
+                sentences += self.asked(getattr(self, f"_{role}"), view)
+            found += [(role, sentence) for sentence in sentences]
+        for check in (self._python, self._ports, self._schedules, self._memory) if self.known and self.roles else ():
+            found += [("", sentence) for sentence in self.asked(check)]
         return found
+
+    def _python(self) -> list[str]:
+        found = _preflight.python_problems(self.host, self.facts)
+        # docker_host has a sentence of its own for the second.
+        return found + ([] if "docker_host" in self.roles else _preflight.systemd_problems(self.host, self.facts))
+
+    def _ports(self) -> list[str]:
+        return _preflight.port_problems(self.host, self.claims(), self.facts["listening"])
+
+    def _schedules(self) -> list[str]:
+        return _preflight.schedule_problems(self.host, self.schedules(), self.facts["refused_calendars"])
+
+    def _memory(self) -> list[str]:
+        if "app_deploy" in self.roles:
+            return []  # there it is counted with the apps
+        return _preflight.memory_problems(self.host, self.stacks_memory(), self.facts["memory_bytes"])
 
     def _docker_host(self, view: RoleView) -> list[str]:
         root = self.data_root()
@@ -293,23 +345,19 @@ class HostChecks:
 
     def _edge(self, view: RoleView) -> list[str]:
         host = view.internal("__edge_host")
-        found = edge_problems(view.options, host, view.internal("__edge_firewall_rules"))
+        found = edge_problems(view.options.all(), host, view.internal("__edge_firewall_rules"))
         if "docker_host" not in self.roles:
             found += _preflight.edge_firewall_problems(self.host, view.options["edge_firewall_enabled"], self.facts)
         return found
 
     def _compose_stack(self, view: RoleView) -> list[str]:
         stacks = view.options["compose_stack_stacks"]
-        found = compose_stack_problems(stacks)
-        for stack in stacks:
+        found = self.asked(compose_stack_problems, stacks)
+        for stack in items(stacks):
             if stack.get("definition") and stack.get("state", "present") == "present":
-                secrets, waivers = stack.get("secrets") or [], stack.get("waivers") or []
-                found += stack_problems(str(stack["name"]), stack["definition"], secrets, waivers)
+                secrets, waivers = items(stack.get("secrets")), items(stack.get("waivers"))
+                found += self.asked(stack_problems, str(stack["name"]), stack["definition"], secrets, waivers)
         return found
-
-    def _app_deploy(self, _view: RoleView) -> list[str]:
-        # The apps are judged once, over all their hosts.
-        return []
 
     def _postgres_backup(self, view: RoleView) -> list[str]:
         options, system = view.options, self.facts["os"]
@@ -328,7 +376,7 @@ class HostChecks:
                 f"monitoring: distribution on {self.host}: found {system['distribution']}, need Debian or one of its "
                 "family. Take the host out of the play."
             )
-        if not view.options.get("monitoring_address") and not self.address():
+        if not view.options.get("monitoring_address") and not self.address:
             found.append(
                 f"monitoring: private address on {self.host}: found none, need one for the node exporter. "
                 "Set platform_address in the inventory."
@@ -342,12 +390,24 @@ class HostChecks:
             )
             return found
         disk = self.facts["disks"].get(self.data_root(), {}).get("size_bytes", 0) if servers[0] == self.host else 0
-        names = [app.get("name") for app in self.apps()]
-        found += monitoring_problems(self.monitoring_options(), names, disk / 10**9, list(self.raw["groups"]["all"]))
+        names = [app.get("name") for app in self.apps]
+        found += monitoring_problems(self.monitoring_options, names, disk / 10**9, list(self.raw["groups"]["all"]))
         return found
 
-    def missing(self) -> list[t.Any]:
-        return [(view.role, one) for role, view in self._views.items() if role in self.roles for one in view.missing]
+    def written(self, role: str) -> dict[str, t.Any]:
+        """Return the variables of a role, or of all of the host's, as the inventory has them."""
+        if role:
+            return self.view(role).written
+        return {name: value for one in self.roles for name, value in self.view(one).written.items()}
+
+    def missing(self) -> list[tuple[str, Missing]]:
+        """Return each variable that was needed and not there, once the checks have asked for it."""
+        return [
+            (view.role, one)
+            for role, view in {**self._views, **self._shared}.items()
+            if role in self.roles
+            for one in view.missing
+        ]
 
     def empty_secrets(self) -> list[tuple[str, str]]:
         """Return role and place of each secret of an app or a stack whose value is empty."""
@@ -355,9 +415,9 @@ class HostChecks:
         if "app_deploy" in self.roles:
             found += [
                 ("app_deploy", f"secret {secret.get('name')} of service {service.get('name')} of app {app.get('name')}")
-                for app in self.apps()
+                for app in self.apps
                 for service in app["services"]
-                for secret in service["secrets"]
+                for secret in items(service["secrets"])
                 if not str(secret.get("value", "")).strip()
             ]
         if "compose_stack" in self.roles:
@@ -366,9 +426,8 @@ class HostChecks:
                     "compose_stack",
                     f"secret {secret.get('name')} of service {secret.get('service')} of stack {stack.get('name')}",
                 )
-                for stack in self.view("compose_stack").options.get("compose_stack_stacks") or []
-                if isinstance(stack, dict)
-                for secret in stack.get("secrets") or []
+                for stack in items(self.view("compose_stack").options.get("compose_stack_stacks"))
+                for secret in items(stack.get("secrets"))
                 if not str(secret.get("value", "")).strip()
             ]
         return found
@@ -383,7 +442,7 @@ class HostChecks:
             found.append(f"stacks and images on {self.host}: docker compose config and pull, once Docker is installed")
         found += [
             f"stack {stack['name']} on {self.host}: the linter, once its template is rendered"
-            for stack in self.stacks()
+            for stack in self.stacks
             if stack.get("template")
         ]
         return found
@@ -416,21 +475,17 @@ def fleet_problems(checks: t.Mapping[str, HostChecks], present: t.Collection[str
     apps, only, release = (options[f"app_deploy_{name}"] for name in ("apps", "only", "release"))
     hosts = {
         name: {
-            "address": checks[name].address() if name in checks else None,
+            "address": checks[name].address if name in checks else None,
             "memory_bytes": checks[name].facts["memory_bytes"] if name in checks else None,
             "stacks_memory_bytes": checks[name].stacks_memory() if name in checks else None,
         }
         for name in app_hosts
     }
-    try:
-        found += _app.problems(apps, hosts, edges) + _app.choice_problems(apps, only, release)
-    except BROKEN:
-        if not view.missing and not _preflight.spec_problems("app_deploy", view.known, options, fits):
-            raise
-        return found
-    for app in judge.apps():
-        found += app_stack_problems(app, hosts)
-    return [sentence for sentence in found if UNKNOWN not in sentence]
+    found += judge.asked(_app.problems, apps, hosts, edges)
+    found += judge.asked(_app.choice_problems, apps, only, release)
+    for app in judge.apps:
+        found += judge.asked(app_stack_problems, app, hosts)
+    return found
 
 
 def app_stack_problems(app: dict[str, t.Any], hosts: t.Mapping[str, t.Mapping[str, t.Any]]) -> list[str]:

@@ -11,6 +11,7 @@ import re
 import typing as t
 from pathlib import Path
 
+import yaml
 from ansible.errors import AnsibleError
 from ansible.template import Templar
 
@@ -52,12 +53,12 @@ def located(sentence: str, values: t.Mapping[str, t.Any]) -> str:
     """Return where the inventory holds what a sentence is about.
 
     *values* are variables as they were written. The words before "found" name options and items; the place with
-    the most of them wins, and none is better than a guess.
+    the most of them wins. A key alone, such as "port", is no place: none is better than a guess.
     """
     subject = sentence.partition(": found ")[0]
     words = set(re.findall(r"[\w.-]+", subject)) | set(re.findall(r"[A-Za-z][\w-]*", sentence))
     named = set(re.findall(r"[\w.-]+", subject.replace("/", " ")))
-    best = (0, "")
+    best = (2, "")
     for option, value in values.items():
         for depth, node in _walk(value, named, 5 if option in words else 0):
             if depth > best[0] and (where := origin(node)):
@@ -80,11 +81,15 @@ def _walk(node: t.Any, words: set[str], depth: int) -> t.Iterator[tuple[int, t.A
 class RoleFiles:
     """Defaults, variables and argument spec of a role, each file read once a run."""
 
+    # Ansible's loader marks each value with its place, which takes time and serves nobody in a spec.
+    yaml_loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
     def __init__(self, loader: t.Any) -> None:
         self.loader = loader
         self._read: dict[tuple[str, str], dict[str, t.Any]] = {}
 
     def read(self, role: str, file: str) -> dict[str, t.Any]:
+        """Return a file whose values are templates."""
         if (role, file) not in self._read:
             path = ROLES / role / file
             found = self.loader.load_from_file(str(path), trusted_as_template=True) if path.exists() else {}
@@ -92,21 +97,53 @@ class RoleFiles:
         return self._read[role, file]
 
     def spec(self, role: str) -> dict[str, t.Any]:
-        return self.read(role, "meta/argument_specs.yml")
+        path = ROLES / role / "meta" / "argument_specs.yml"
+        if (role, path.name) not in self._read:
+            content = path.read_text(encoding="utf-8")
+            self._read[role, path.name] = yaml.load(content, Loader=self.yaml_loader)  # noqa: S506 - a safe loader
+        return self._read[role, path.name]
 
-    def options(self, role: str) -> dict[str, t.Any]:
-        return self.spec(role)["argument_specs"]["main"]["options"]
+
+class DefaultsOnly(RoleFiles):
+    """Enough to read options with: no variables, and a spec that knows the names of the defaults alone."""
+
+    def read(self, role: str, file: str) -> dict[str, t.Any]:
+        return super().read(role, file) if file.startswith("defaults/") else {}
+
+    def spec(self, role: str) -> dict[str, t.Any]:
+        return {"argument_specs": {"main": {"options": dict.fromkeys(self.read(role, "defaults/main.yml"), {})}}}
+
+
+class Options(dict[str, t.Any]):
+    """The options of a role that have a value, each templated when it is first asked for."""
+
+    def __init__(self, view: RoleView) -> None:
+        super().__init__()
+        self._view = view
+
+    def __missing__(self, name: str) -> t.Any:
+        self[name] = value = self._view.expanded(name)
+        return value
+
+    def get(self, name: str, otherwise: t.Any = None) -> t.Any:
+        value = self[name] if self._view.has(name) else None
+        return otherwise if value is None else value
+
+    def all(self) -> dict[str, t.Any]:
+        """Return every option of the role that has a value."""
+        return {name: self[name] for name in self._view.known if self._view.has(name)}
 
 
 class RoleView:
-    """One role on one host; *missing* fills with the variables that were needed and not there."""
+    """One role on one host; *missing* fills with what was needed and not there, *breaches* with those of the spec."""
 
     def __init__(self, files: RoleFiles, role: str, raw: t.Mapping[str, t.Any], more: t.Mapping[str, t.Any]) -> None:
         self.role = role
         self.raw = raw
         self.spec = files.spec(role)
-        self.known = files.options(role)
+        self.known = self.spec["argument_specs"]["main"]["options"]
         self.missing: list[Missing] = []
+        self.breaches: list[str] | None = None
         self._variables = {
             **files.read(role, "defaults/main.yml"),
             **raw,
@@ -116,12 +153,15 @@ class RoleView:
             **more,
         }
         self._templar = Templar(loader=files.loader, variables=self._variables)
-        self.options = self._options()
+        self.options = Options(self)
 
     @property
     def written(self) -> dict[str, t.Any]:
         """The role's variables as the inventory has them."""
         return {name: value for name, value in self.raw.items() if name.startswith(f"{self.role}_")}
+
+    def has(self, name: str) -> bool:
+        return name in self._variables
 
     def template(self, value: t.Any) -> t.Any:
         return self._templar.template(value)
@@ -132,20 +172,13 @@ class RoleView:
 
     def expanded(self, name: str, otherwise: t.Any = None) -> t.Any:
         """Return one variable, with UNKNOWN for each part that cannot be templated."""
-        if name not in self._variables:
+        if not self.has(name):
             return otherwise
         value = self._variables[name]
         try:
             return self.template(value)
         except AnsibleError:
             return self._expand(value, (name,), ())
-
-    def _options(self) -> dict[str, t.Any]:
-        names = [name for name in self.known if name in self._variables]
-        try:
-            return t.cast(dict[str, t.Any], self.template({name: self._variables[name] for name in names}))
-        except AnsibleError:
-            return {name: self.expanded(name) for name in names}
 
     def _expand(self, value: t.Any, path: tuple[str, ...], through: tuple[str, ...]) -> t.Any:
         """Template leaf by leaf, so that one missing variable hides no other."""
