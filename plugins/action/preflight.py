@@ -16,7 +16,7 @@ from ansible.utils.display import Display
 from ansible_collections.evenkeel.platform.plugins.lookup.unsealed_vaults import unsealed
 from ansible_collections.evenkeel.platform.plugins.module_utils import _preflight
 from ansible_collections.evenkeel.platform.plugins.plugin_utils._checks import HostChecks, fleet_problems
-from ansible_collections.evenkeel.platform.plugins.plugin_utils._role_view import RoleFiles, located
+from ansible_collections.evenkeel.platform.plugins.plugin_utils._role_view import RoleFiles, RoleView, located
 
 display = Display()
 
@@ -35,9 +35,7 @@ class ActionModule(ActionBase):
         if scope not in ("full", "hosts"):
             raise AnsibleActionFail(f"preflight: scope: found {scope}, need full or hosts. Set scope.")
         out = [name for name in _words(args.get("out")) if name]
-        problems, later = (
-            (self._limit(variables, out), []) if scope == "hosts" else self._full(variables, args, out)
-        )
+        problems, later = (self._limit(variables, out), []) if scope == "hosts" else self._full(variables, args, out)
         roles = _words(args.get("roles")) or [role.name for role in _preflight.ROLES]
         checked = roles if scope == "full" and not problems else []
         result.update(changed=False, passed=not problems, checked=checked, problems=problems, later=later)
@@ -63,9 +61,7 @@ class ActionModule(ActionBase):
         )
         return list(lookup.run([limit], variables=variables))
 
-    def _full(
-        self, variables: dict[str, t.Any], args: dict[str, t.Any], out: list[str]
-    ) -> tuple[list[str], list[str]]:
+    def _full(self, variables: dict[str, t.Any], args: dict[str, t.Any], out: list[str]) -> tuple[list[str], list[str]]:
         hostvars = variables["hostvars"]
         hosts = [host for host in variables["ansible_play_hosts_all"] if host not in out]
         more = {
@@ -73,7 +69,10 @@ class ActionModule(ActionBase):
             "ansible_play_hosts_all": hosts,
             "ansible_check_mode": bool(self._task.check_mode),
         }
-        files, checks, unreachable, views = RoleFiles(self._loader), {}, {}, {}
+        files = RoleFiles(self._loader)
+        views: dict[str, RoleView] = {}
+        checks: dict[str, HostChecks] = {}
+        unreachable: dict[str, str] = {}
         for host in hosts:
             raw = hostvars.raw_get(host)
             answer = raw.get(args.get("facts") or "__preflight_facts") or {}
@@ -159,23 +158,28 @@ def _missing(checks: dict[str, HostChecks], vault: str) -> list[str]:
     places: dict[str, list[tuple[str, str]]] = {}
     first: dict[str, str] = {}
     empty: list[tuple[str, str]] = []
-    for host, one in checks.items():
+    failed = []
+    for one in checks.values():
         for role, missed in one.missing():
-            name = missed.variable or f"of {host}"
-            place = missed.place if missed.variable else f"{missed.place} ({missed.error})"
-            places.setdefault(name, []).append((role, place))
-            first.setdefault(name, missed.origin)
+            if missed.variable:
+                places.setdefault(missed.variable, []).append((role, missed.place))
+                first.setdefault(missed.variable, missed.origin)
+            else:
+                failed.append(_with(_preflight.template_problem(role, missed.place, missed.error), missed.origin, []))
         empty += [place for place in one.empty_secrets() if place not in empty]
     sentences = _preflight.missing_problems(places, vault)
     return [
         *(_with(sentence, first[name], []) for name, sentence in zip(places, sentences, strict=True)),
+        *failed,
         *_preflight.empty_secret_problems(empty, vault),
     ]
 
 
 def _vault(sources: list[str]) -> str:
     """Return the vault of the inventory, the one it has or the place for one."""
-    folders = [Path(source) if Path(source).is_dir() else Path(source).parent for source in sources if "," not in source]
+    folders = [
+        Path(source) if Path(source).is_dir() else Path(source).parent for source in sources if "," not in source
+    ]
     for folder in folders:
         for vault in sorted(folder.glob("group_vars/*/vault.y*ml")):
             return str(vault.relative_to(Path.cwd()) if vault.is_relative_to(Path.cwd()) else vault)

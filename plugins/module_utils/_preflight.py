@@ -102,7 +102,8 @@ def address_problems(private: t.Mapping[str, str], found: t.Mapping[str, t.Colle
             owners.setdefault(str(ipaddress.ip_address(address)), []).append(host)
         except ValueError:
             problems.append(
-                f"preflight: platform_address of host {host}: found {address}, need an IP address. Set platform_address."
+                f"preflight: platform_address of host {host}: found {address}, need an IP address. "
+                "Set platform_address."
             )
             continue
         if host in found and str(ipaddress.ip_address(address)) not in found[host]:
@@ -340,6 +341,10 @@ def missing_problems(missing: t.Mapping[str, t.Sequence[tuple[str, str]]], vault
     return problems
 
 
+def template_problem(role: str, where: str, error: str) -> str:
+    return f"{role}: {where}: found a template that fails ({error}), need a value. Mend the template."
+
+
 def empty_secret_problems(places: t.Sequence[tuple[str, str]], vault: str) -> list[str]:
     """Return one sentence for each secret without a value; *places* are role and description."""
     return [
@@ -404,7 +409,9 @@ def spec_problems(
         wrong = [one for one in given if choices and str(one) not in map(str, choices)]
         if wrong:
             found = ", ".join(map(str, wrong)) if not option.get("no_log") else shown
-            problems.append(f"{role}: {name}{of}: found {found}, need one of {', '.join(map(str, choices))}. Set {name}.")
+            problems.append(
+                f"{role}: {name}{of}: found {found}, need one of {', '.join(map(str, choices))}. Set {name}."
+            )
         if option.get("options"):
             items = [(place(name, one, number), one) for number, one in enumerate(given)]
             for label, item in items if option.get("type") == "list" else [(name, value)]:
@@ -421,10 +428,15 @@ def _plain(value: t.Any) -> t.Any:
 # -- stacks ------------------------------------------------------------------
 
 
+PORT = re.compile(
+    r"(?:(?:\[(?P<six>[^\]]+)\]|(?P<four>[^:]*)):)?(?:(?P<published>[\d-]*):)?(?P<target>[\d-]+)"  # address:host:own
+)
+
+
 def short_port(text: str) -> dict[str, str]:
     """Return Compose's short form of a port as its long one."""
     rest, _slash, protocol = text.partition("/")
-    match = re.fullmatch(r"(?:(?:\[(?P<six>[^\]]+)\]|(?P<four>[^:]*)):)?(?:(?P<published>[\d-]*):)?(?P<target>[\d-]+)", rest)
+    match = PORT.fullmatch(rest)
     if not match:
         return {"target": rest}
     first, published_port = match["six"] or match["four"] or "", match["published"]

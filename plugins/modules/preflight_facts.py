@@ -12,8 +12,8 @@ short_description: Read what the preflight checks need of a host
 description:
   - Reads distribution, disk, memory, addresses, ports in use with the programs that hold them, apt sources of Docker,
     keys of C(daemon.json), firewalls, versions and the calendar expressions that systemd refuses, in one call.
-  - From a playbook it never fails. A host that cannot be reached, or that has no Python, is reported in RV(unreachable_reason),
-    so that M(evenkeel.platform.preflight) names it together with everything else.
+  - From a playbook it never fails. A host that cannot be reached, or that has no Python, has
+    RV(unreachable_reason), so that M(evenkeel.platform.preflight) names it together with everything else.
 extends_documentation_fragment:
   - evenkeel.platform.attributes.info
 options:

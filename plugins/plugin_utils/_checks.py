@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import typing as t
@@ -64,7 +65,7 @@ SHARED = ("app_deploy",)
 BROKEN = (AnsibleError, KeyError, TypeError, ValueError, AttributeError)
 
 
-PLAIN = {"str": str, "int": int, "bool": bool, "dict": dict, "float": float, "list": (list, tuple)}
+PLAIN: dict[str, t.Any] = {"str": str, "int": int, "bool": bool, "dict": dict, "float": float, "list": (list, tuple)}
 
 
 def fits(flat: dict[str, t.Any], value: t.Any) -> bool:
@@ -187,10 +188,8 @@ class HostChecks:
             ]
         group = self.raw["groups"].get(self.view("monitoring").options.get("monitoring_server_group")) or []
         if "monitoring" in self.every and group[:1] == [self.host]:
-            try:
+            with contextlib.suppress(*BROKEN):  # its problems are named by the role's own check
                 found.append({"name": "monitoring", **monitoring_stack(self.monitoring_options)})
-            except BROKEN:
-                pass  # its problems are named by the role's own check
         return found
 
     @functools.cached_property

@@ -11,6 +11,7 @@ import re
 import typing as t
 from pathlib import Path
 
+import jinja2
 import yaml
 from ansible.errors import AnsibleError
 from ansible.template import Templar
@@ -27,11 +28,12 @@ ROLES = Path(__file__).parents[2] / "roles"
 # Stands in for what a missing variable would have made of a value; no check judges it.
 UNKNOWN = "(unknown)"
 BARE = re.compile(r"\{\{\s*(\w+)\s*\}\}")
-UNDEFINED = re.compile(r"'(\w+)' is undefined|has no attribute '(\w+)'")
+# Names that templates have from Jinja and Ansible and not from variables.
+BUILT_IN = {"lookup", "q", "query", "now", "omit", "undef", "range", "dict", "namespace", "vars", "true", "false"}
 
 
 class Missing(t.NamedTuple):
-    """A variable that is not there: its name or the template's error, and the place it is needed for."""
+    """A value that cannot be templated: the variable that is not there, if it is that, the error, and the place."""
 
     variable: str
     error: str
@@ -111,7 +113,7 @@ class DefaultsOnly(RoleFiles):
         return super().read(role, file) if file.startswith("defaults/") else {}
 
     def spec(self, role: str) -> dict[str, t.Any]:
-        return {"argument_specs": {"main": {"options": dict.fromkeys(self.read(role, "defaults/main.yml"), {})}}}
+        return {"argument_specs": {"main": {"options": {key: {} for key in self.read(role, "defaults/main.yml")}}}}
 
 
 class Options(dict[str, t.Any]):
@@ -209,9 +211,18 @@ class RoleView:
             return {}
 
     def _miss(self, value: t.Any, error: str, path: tuple[str, ...]) -> None:
-        match = UNDEFINED.search(error)
-        variable = (match[1] or match[2]) if match else ""
         # A secret is known by its own name, not by the key its value stands under.
         secret = path[-1] == "value" and len(path) > 1 and path[-2].startswith("secret ")
         place = " of ".join(reversed(path[:-1] if secret else path))
-        self.missing.append(Missing(variable, error.splitlines()[0], place, origin(value)))
+        for variable in sorted(names(str(value)) - set(self._variables) - BUILT_IN) or [""]:
+            self.missing.append(Missing(variable, error.splitlines()[0].rstrip("."), place, origin(value)))
+
+
+def names(template: str) -> set[str]:
+    """Return the variables that a template reads."""
+    try:
+        tree = jinja2.Environment(autoescape=True).parse(template)
+    except jinja2.TemplateSyntaxError:
+        return set()
+    found = list(tree.find_all(jinja2.nodes.Name))
+    return {one.name for one in found if one.ctx == "load"} - {one.name for one in found if one.ctx != "load"}

@@ -151,11 +151,13 @@ def test_ten_planted_problems_are_named_at_once_and_nothing_else_runs(prod: Copy
         "preflight: port 80 of host edge1: found nginx (pid 812) listening on it",
         "preflight: schedule of service report of app shop: found '0 3 * * *'",
         "docker_host: firewall of host data2: found ufw active",
-        "app_deploy: kind of service bot of app shop: found singelton, need one of web, worker, singleton, scheduled.",
+        "app_deploy: kind of service shop/bot: found 'singelton', need one of web, worker, singleton, scheduled.",
         "compose_release: privileged on service redis of stack shop-data: found privileged: true",
     ]
     for start in wanted:
-        assert [one for one in problems if one.startswith(start)], f"{start} is not in:\n" + "\n".join(problems or [shown])
+        assert [one for one in problems if one.startswith(start)], f"{start} is not in:\n" + "\n".join(
+            problems or [shown]
+        )
     assert len(problems) == len(wanted), "\n".join(problems)
     assert code == 2
     assert shown.count("PLAY [") == 1
