@@ -102,7 +102,9 @@ class ActionModule(ActionBase):
             asked += [(role, sentence, host) for role, sentence in one.problems()]
             breaches |= set(one.breaches())
         judge = next((host for host, one in checks.items() if "app_deploy" in one.roles), "")
-        asked += [("app_deploy", sentence, judge) for sentence in fleet_problems(checks, [*checks, *out])]
+        asked += [
+            ("app_deploy", sentence, judge) for sentence in fleet_problems(checks, [*self._present(variables), *out])
+        ]
         own = {_subject(sentence) for _role, sentence, _host in asked if sentence not in breaches}
         asked = [one for one in asked if one[1] not in breaches or _subject(one[1]) not in own]
         problems += _missing(checks, f"ansible-vault edit {_vault(sources)}")

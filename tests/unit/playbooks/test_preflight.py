@@ -180,6 +180,24 @@ def test_a_limit_that_leaves_out_an_edge_is_refused(prod: Copy, limit: str, refu
     assert any("Take --limit away" in one for one in problems) == refused
 
 
+LIMITED = """
+- hosts: edge
+  gather_facts: false
+  tasks:
+    - evenkeel.platform.preflight: {scope: hosts}
+      run_once: true
+"""
+
+
+@pytest.mark.parametrize(("limit", "refused"), [("edge", True), ("edge1,app", True), ("edge:app", False)])
+def test_one_task_refuses_such_a_limit_in_a_play_for_edges(prod: Copy, limit: str, refused: bool) -> None:
+    playbook = prod.folder / "limited.yml"
+    playbook.write_text(LIMITED, encoding="utf-8")
+    code, problems, shown = prod.run(str(playbook), "--limit", limit)
+    assert (code != 0) == refused, shown
+    assert len(problems) == refused
+
+
 def test_an_edge_declared_out_need_not_answer(prod: Copy) -> None:
     prod.unreachable("edge2")
     assert prod.run("playbooks/preflight.yml")[0] == 2
