@@ -45,7 +45,8 @@ class ActionModule(ActionBase):
 
 def reason(answer: dict[str, t.Any]) -> str:
     """Return in a few words why a module gave no answer."""
-    said = "\n".join(str(answer.get(key) or "") for key in ("module_stderr", "msg"))
+    # What the host's shell printed says more than that its answer could not be read.
+    said = str(answer.get("module_stderr") or answer.get("module_stdout") or answer.get("msg") or "")
     lines = [line.strip().rstrip(".") for line in said.splitlines() if line.strip()]
     last = lines[-1] if lines else "no answer"
     # ssh's own words, without those that Ansible puts before them.

@@ -397,6 +397,8 @@ def spec_problems(
             continue
         if skip(value):
             continue
+        if isinstance(value, (list, tuple)):
+            value = [one for one in value if not skip(one)]
         shown = "a value that is not shown" if option.get("no_log") else repr(_plain(value))
         flat = {key: entry for key, entry in option.items() if key in ("type", "elements")}
         if not fits(flat, value):

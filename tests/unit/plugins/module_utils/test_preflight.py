@@ -311,7 +311,7 @@ SPEC = {
         ({"web_apps": [{"name": "a", "password": "s3cret"}]}, ["password of app a: found a value that is not shown"]),
         ({"web_apps": ["a"]}, ["web: web_apps: found 'list', need a value of type list of dict."]),
         ({"web_enabled": "perhaps"}, ["web: web_enabled: found 'perhaps', need a value of type bool."]),
-        ({"web_enabled": "?", "web_apps": [{"name": "?"}]}, []),
+        ({"web_enabled": "?", "web_apps": [{"name": "?"}, "?"]}, []),
     ],
 )
 def test_breaches_of_a_spec_name_their_item(values, sentences):
