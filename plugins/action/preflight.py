@@ -73,8 +73,9 @@ class ActionModule(ActionBase):
         views: dict[str, RoleView] = {}
         checks: dict[str, HostChecks] = {}
         unreachable: dict[str, str] = {}
+        play = play_variables(variables, hostvars.raw_get(variables["inventory_hostname"]))
         for host in hosts:
-            raw = hostvars.raw_get(host)
+            raw = {**hostvars.raw_get(host), **play}
             answer = raw.get(args.get("facts") or "__preflight_facts") or {}
             roles = _words(args.get("roles"))
             checks[host] = HostChecks(files, host, raw, more, answer.get("host"), roles, views)
@@ -133,6 +134,19 @@ def _placed(checks: dict[str, HostChecks], asked: list[tuple[str, str, str]]) ->
         clear = places[sentence] or len(set(those)) == len(every) or any(host in sentence for host in those)
         found.append(_with(sentence, places[sentence], [] if clear else those))
     return found
+
+
+def play_variables(variables: t.Mapping[str, t.Any], raw: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """Return the options that the play itself sets, such as those that a short name on the command line stands for.
+
+    *variables* are those of the task, *raw* those that the same host has without the play.
+    """
+    prefixes = tuple(f"{role.name}_" for role in _preflight.ROLES)
+    return {
+        name: value
+        for name, value in variables.items()
+        if name.startswith(prefixes) and (name not in raw or (raw[name] is not value and raw[name] != value))
+    }
 
 
 def fleet_limit(checks: HostChecks, present: list[str], out: list[str]) -> list[str]:

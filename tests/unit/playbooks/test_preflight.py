@@ -193,6 +193,17 @@ def test_one_task_refuses_such_a_limit_in_a_play_for_edges(prod: Copy, limit: st
     assert len(problems) == refused
 
 
+def test_what_the_play_sets_is_checked(prod: Copy) -> None:
+    playbook = prod.folder / "chosen.yml"
+    tasks = yaml.safe_load((ROOT / "playbooks" / "preflight.yml").read_text(encoding="utf-8"))[0]["tasks"]
+    play = {"hosts": "all", "gather_facts": False, "vars": {"app_deploy_release": "{{ release }}"}, "tasks": tasks}
+    playbook.write_text(yaml.safe_dump([play]), encoding="utf-8")
+    code, problems, shown = prod.run(str(playbook), "-e", "release=latest")
+    assert code == 2, shown
+    assert len(problems) == 1, shown
+    assert problems[0].startswith("app_deploy: app_deploy_release: found latest, need a fixed tag.")
+
+
 def test_an_edge_declared_out_need_not_answer(prod: Copy) -> None:
     prod.unreachable("edge2")
     assert prod.run("playbooks/preflight.yml")[0] == 2

@@ -45,6 +45,13 @@ def test_two_ways_to_name_one_thing_are_one_subject(one, other, same):
     assert (preflight._subject(first) == preflight._subject(second)) == same
 
 
+def test_options_of_the_play_count_for_every_host():
+    raw = {"app_deploy_apps": [{"name": "shop"}], "app_deploy_release": "", "edge_out": "edge2"}
+    task = {**raw, "app_deploy_release": "{{ release }}", "monitoring_receivers": [], "release": "1.1"}
+    assert preflight.play_variables(task, raw) == {"app_deploy_release": "{{ release }}", "monitoring_receivers": []}
+    assert preflight.play_variables(raw, raw) == {}
+
+
 def test_the_vault_is_that_of_the_inventory(tmp_path: Path) -> None:
     assert preflight._vault([str(tmp_path)]) == str(tmp_path / "group_vars/all/vault.yml")
     vault = tmp_path / "group_vars" / "data" / "vault.yml"
