@@ -128,7 +128,7 @@ class Logs:
         found["service"]["pipelines"]["logs"]["receivers"].remove("journald")
         return found
 
-    def write(self, text: str, project: str = "shop-blue", service: str = "api-1") -> None:
+    def write(self, text: str, project: str = "shop-blue", service: str = "api.1") -> None:
         """A line as the engine's driver json-file keeps it."""
         line = {
             "log": text,

@@ -51,17 +51,18 @@ class Silent(Exception):
 
 
 def environment() -> dict[str, str]:
-    """What a user's shell would have: the checkout's own tools first, no colours."""
+    """What a user's shell would have: the checkout's own tools first, no colours, and each task with its result."""
     tools = [str(ROOT / ".cache" / "venv" / "bin"), str(Path(sys.executable).parent), "/usr/bin"]
     env = {
         **os.environ,
         "PATH": os.pathsep.join([*tools, os.environ.get("PATH", "")]),
         "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
         "ANSIBLE_NOCOLOR": "1",
+        "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.default",
         "PYTHONUNBUFFERED": "1",
         "LC_ALL": "C.UTF-8",
     }
-    for name in ("ANSIBLE_FORCE_COLOR", "PYTHONPATH", "PYTEST_ADDOPTS"):
+    for name in ("ANSIBLE_FORCE_COLOR", "EVENKEEL_COUNTS_FILE", "PYTHONPATH", "PYTEST_ADDOPTS"):
         env.pop(name, None)
     return env
 
@@ -78,6 +79,15 @@ class Play:
     process: subprocess.Popen[bytes]
     began: float
     ended: float = 0.0
+    counts_file: Path | None = None
+
+    @functools.cached_property
+    def counts(self) -> dict[str, Any]:
+        """What a counted run asked of its hosts: tasks, remote runs, polls, and what changed."""
+        if self.counts_file is None or not self.counts_file.exists():
+            raise Silent(f"rig: {self.command}: found no counts, need a counted run that ended.\n{self.tail()}")
+        counts: dict[str, Any] = json.loads(self.counts_file.read_text(encoding="utf-8"))
+        return counts
 
     @property
     def output(self) -> str:
@@ -106,7 +116,10 @@ class Play:
 
     @property
     def recap(self) -> dict[str, dict[str, int]]:
-        """The counts of the last PLAY RECAP by host."""
+        """What each host was asked and answered: of a counted run, else of the last PLAY RECAP."""
+        if self.counts_file is not None:
+            hosts = self.counts["hosts"].items()
+            return {host: {**summary, "failed": summary["failures"]} for host, summary in hosts}
         _, _, text = self.output.rpartition("PLAY RECAP")
         return {
             match["host"]: {key: int(value) for key, value in re.findall(r"(\w+)=(\d+)", match["counts"])}
@@ -120,6 +133,8 @@ class Play:
     @property
     def changed_tasks(self) -> list[str]:
         """Each task that reported changed, for the reader of a failure."""
+        if self.counts_file is not None:
+            return list(self.counts["changed_tasks"])
         found, task = [], ""
         for line in self.output.splitlines():
             banner = BANNER.match(line)
@@ -163,27 +178,34 @@ def kill(process: subprocess.Popen[bytes]) -> None:
     process.wait(30)
 
 
-def begin(*arguments: str, folder: Path) -> Play:
-    """Start `ansible-playbook` with these arguments in the checkout, its output in a file of the folder."""
+def begin(*arguments: str, folder: Path, counted: bool = False) -> Play:
+    """Start `ansible-playbook` with these arguments in the checkout, its output in a file of the folder.
+
+    A counted run prints what users see, and its counts are there once it has ended.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / f"play-{time.time_ns()}.log"
     argv = ["ansible-playbook", *arguments]
+    env, counts_file = environment(), None
+    if counted:
+        counts_file = log.with_suffix(".counts.json").absolute()
+        env |= {"ANSIBLE_STDOUT_CALLBACK": "evenkeel.platform.progress", "EVENKEEL_COUNTS_FILE": str(counts_file)}
     with log.open("wb") as stream:
         process = subprocess.Popen(
             argv,
             cwd=ROOT,
-            env=environment(),
+            env=env,
             stdin=subprocess.DEVNULL,
             stdout=stream,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    return Play(argv, log, process, time.monotonic())
+    return Play(argv, log, process, time.monotonic(), counts_file=counts_file)
 
 
-def play(*arguments: str, folder: Path, limit_seconds: float = PLAYBOOK_SECONDS) -> Play:
+def play(*arguments: str, folder: Path, limit_seconds: float = PLAYBOOK_SECONDS, counted: bool = False) -> Play:
     """Run a playbook to its end."""
-    run = begin(*arguments, folder=folder)
+    run = begin(*arguments, folder=folder, counted=counted)
     try:
         return run.wait(limit_seconds)
     finally:

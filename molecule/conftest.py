@@ -13,6 +13,9 @@ from types import SimpleNamespace
 
 import pytest
 
+# Tests read each task with its result, whatever callback this machine's user has.
+os.environ["ANSIBLE_STDOUT_CALLBACK"] = "ansible.builtin.default"
+
 
 @pytest.fixture(scope="session")
 def ansible():

@@ -146,12 +146,13 @@ def python() -> str:
 
 
 def environment(junit: Path) -> dict[str, str]:
-    """What each command sees: the checkout's tools first, no colours, the report's place."""
+    """What each command sees: the checkout's tools first, each task of Ansible, no colours, the report's place."""
     env = {
         **os.environ,
         "PATH": os.pathsep.join([str(BIN), "/usr/bin", os.environ.get("PATH", "")]),
         "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
         "ANSIBLE_NOCOLOR": "1",
+        "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.default",
         "NO_COLOR": "1",
         "PY_COLORS": "0",
         "PYTHONUNBUFFERED": "1",

@@ -49,10 +49,17 @@ def need_lab() -> None:
 
 
 def deploy(release: str, folder: Path) -> rig.Play:
-    run = rig.play("playbooks/deploy.yml", "-e", f"app_deploy_release={release}", *retry(release), folder=folder)
+    words = ["playbooks/deploy.yml", "-e", f"app_deploy_release={release}", *retry(release)]
+    run = rig.play(*words, folder=folder, counted=True)
     if run.code != 0:
         raise NotMeasured(f"{run.command} ended with code {run.code}: {run.tail(5)}")
     return run
+
+
+def most(counts: dict[str, Any], run: rig.Play) -> dict[str, Any]:
+    """The highest counts of several runs: tasks with those skipped, remote runs, and polls, which vary."""
+    keys = ("tasks", "skipped", "remote_runs", "polls")
+    return {key: max(counts.get(key, 0), run.counts[key]) for key in keys}
 
 
 def retry(release: str) -> list[str]:
@@ -227,8 +234,10 @@ def deploy_time(folder: Path) -> Measured:
     need_lab()
     deploys = number("TIMED_DEPLOYS", 6)
     walls, starts, beyond = [], [], []
+    counts: dict[str, Any] = {}
     for count in range(deploys):
         run = deploy(other(rig.live_release()), folder)
+        counts = most(counts, run)
         start = own_start()
         walls.append(run.seconds)
         starts.append(start)
@@ -243,6 +252,8 @@ def deploy_time(folder: Path) -> Measured:
             "wall_seconds": quantiles(walls),
             "own_start_seconds": quantiles(starts),
             "beyond_seconds": quantiles(beyond),
+            **counts,
+            "unchanged_run": most({}, unchanged),
             "unchanged_run_seconds": round(unchanged.seconds, 2),
             "unchanged_run_changed": sum(unchanged.changed.values()),
         },
@@ -260,14 +271,16 @@ def rollback_time(folder: Path) -> Measured:
     need_lab()
     rounds, rate = number("ROLLBACKS", 10), number("ROLLBACK_RATE", 200)
     losses, to_last_bad, to_whole_end, to_moved = Losses(), [], [], []
+    counts: dict[str, Any] = {}
     for count in range(rounds):
         put_live(OLD, folder)
         deploy(NEW, folder)
         with rig.Traffic(folder, rate, timeout_seconds=PATIENCE_SECONDS) as traffic:
             entered = time.time()
-            run = rig.play("playbooks/rollback.yml", folder=folder)
+            run = rig.play("playbooks/rollback.yml", folder=folder, counted=True)
         if run.code != 0:
             raise NotMeasured(f"{run.command} ended with code {run.code}: {run.tail(5)}")
+        counts = most(counts, run)
         losses.add(traffic.outcome)
         to_last_bad.append(traffic.outcome.summary["releases"][NEW]["last"] - entered)
         to_moved.append(traffic.outcome.summary["releases"][OLD]["first"] - entered)
@@ -282,6 +295,7 @@ def rollback_time(folder: Path) -> Measured:
             "enter_to_last_bad_answer": quantiles(to_last_bad),
             "enter_to_first_good_answer": quantiles(to_moved),
             "whole_command_seconds": quantiles(to_whole_end),
+            **counts,
         },
         control=empty_playbook(folder),
         bar=[

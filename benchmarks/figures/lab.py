@@ -70,13 +70,14 @@ def lab_time(folder: Path) -> Measured:
 
 def site_time(folder: Path) -> Measured:
     with own_lab(folder):
-        cold = checked(rig.play("site.yml", folder=folder, limit_seconds=LIMIT_SECONDS))
-        warm = checked(rig.play("site.yml", folder=folder, limit_seconds=LIMIT_SECONDS))
+        cold = checked(rig.play("site.yml", folder=folder, limit_seconds=LIMIT_SECONDS, counted=True))
+        warm = checked(rig.play("site.yml", folder=folder, limit_seconds=LIMIT_SECONDS, counted=True))
     return Measured(
         results={
             "cold_seconds": round(cold.seconds, 1),
             "warm_seconds": round(warm.seconds, 1),
             "hosts": len(cold.recap),
+            "second_run_counts": {key: warm.counts[key] for key in ("tasks", "skipped", "remote_runs", "polls")},
             "cold_changed": sum(cold.changed.values()),
             "second_run_changed": sum(warm.changed.values()),
             "second_run_changed_tasks": warm.changed_tasks,

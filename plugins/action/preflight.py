@@ -16,7 +16,12 @@ from ansible.utils.display import Display
 from ansible_collections.evenkeel.platform.plugins.lookup.unsealed_vaults import unsealed
 from ansible_collections.evenkeel.platform.plugins.module_utils import _preflight
 from ansible_collections.evenkeel.platform.plugins.plugin_utils._checks import HostChecks, fleet_problems
-from ansible_collections.evenkeel.platform.plugins.plugin_utils._role_view import RoleFiles, RoleView, located
+from ansible_collections.evenkeel.platform.plugins.plugin_utils._role_view import (
+    DefaultsOnly,
+    RoleFiles,
+    RoleView,
+    located,
+)
 
 display = Display()
 
@@ -48,7 +53,7 @@ class ActionModule(ActionBase):
     def _limit(self, variables: dict[str, t.Any], out: list[str]) -> list[str]:
         """Judge the hosts that --limit leaves, whichever groups the play itself is for."""
         host = variables["inventory_hostname"]
-        checks = HostChecks(RoleFiles(self._loader), host, variables, {}, None, ["app_deploy"])
+        checks = HostChecks(DefaultsOnly(self._loader), host, variables, {}, None, ["app_deploy"])
         return fleet_limit(checks, self._present(variables), out)
 
     def _present(self, variables: dict[str, t.Any]) -> list[str]:

@@ -13,8 +13,11 @@ import typing as t
 from pathlib import Path
 
 from ansible_collections.evenkeel.platform.plugins.module_utils import _entry, _file, _haproxy
-from ansible_collections.evenkeel.platform.plugins.module_utils._failure import Failure, sentence
+from ansible_collections.evenkeel.platform.plugins.module_utils._failure import Failure, ProxyDown, sentence
+from ansible_collections.evenkeel.platform.plugins.module_utils._protocol import Status, parse_status
 from ansible_collections.evenkeel.platform.plugins.module_utils._state import FOLDER
+
+__all__ = ["ADAPTER_ARGUMENTS", "Adapter", "HaproxyAdapter", "ProxyDown", "of"]
 
 ADAPTER_ARGUMENTS: dict[str, t.Any] = {
     "adapter": {"type": "str", "choices": ["haproxy"], "default": "haproxy"},
@@ -23,7 +26,10 @@ ADAPTER_ARGUMENTS: dict[str, t.Any] = {
 
 
 class Adapter(abc.ABC):
-    """Moves one app's live entry in one proxy. Raw values are the entry's text, None when absent."""
+    """Moves one app's live entry in one proxy. Raw values are the entry's text, None when absent.
+
+    Whatever needs the proxy raises C(ProxyDown) when it does not answer.
+    """
 
     @abc.abstractmethod
     def read(self) -> list[dict[str, t.Any]]:
@@ -39,7 +45,7 @@ class Adapter(abc.ABC):
 
     @abc.abstractmethod
     def move(self, value: str | None) -> list[str]:
-        """Make the value live at once in every process; return what was objected."""
+        """Make the value live at once in every process; return a sentence for each that refused."""
 
     @abc.abstractmethod
     def verify(self, value: str | None) -> list[str]:
@@ -50,31 +56,34 @@ class Adapter(abc.ABC):
         """Make what a restart loads equal to the value."""
 
     @abc.abstractmethod
-    def stamp(self, moved: str) -> None:
-        """Tell other edges which move the entry came by, C(<token>:<time>); this confirms the entry too."""
+    def show(self, status: Status) -> None:
+        """Show this status of the app to hosts and other edges, at once and after a restart."""
 
     @abc.abstractmethod
-    def stamped(self) -> str:
-        """Return what was told last; C(unconfirmed:) before it while the proxy waits for somebody to confirm it."""
+    def shown(self) -> Status:
+        """Return the status that is shown; that of the file when the proxy does not run."""
 
     @abc.abstractmethod
-    def wanted(self, colour: str, servers: list[str]) -> tuple[list[str], list[str]]:
-        """Return all servers of a colour and those named, both as C(<service>/<server>)."""
+    def maintenance(self) -> tuple[list[str | None], str | None]:
+        """Return the maintenance mark of each serving process, the current one first, and that of the file.
 
-    @abc.abstractmethod
-    def exclude(self, colour: str, servers: list[str], ready: bool) -> tuple[list[str], list[str]]:
-        """Keep these servers of a colour out of service, and with C(ready) put the others back.
-
-        Return what changed and what was objected.
+        There is no process, where the proxy does not run.
         """
 
     @abc.abstractmethod
-    def excluded(self, colour: str) -> list[str]:
-        """Return the servers of a colour that are kept out of service, as C(<service>/<server>)."""
+    def set_maintenance(self, value: str) -> list[str]:
+        """Set the mark in every process, read it back and save it; return a sentence for each that refused."""
 
     @abc.abstractmethod
     def sessions(self, colour: str) -> dict[str, int]:
         """Return the current sessions of each service of the colour, over all processes."""
+
+    @abc.abstractmethod
+    def undecided(self) -> set[str]:
+        """Return the public requests that were accepted and have no backend yet, for their body is awaited.
+
+        They may have read the entry already, so those older than a move may still go to the colour it left.
+        """
 
     @abc.abstractmethod
     def backends(self) -> dict[str, dict[str, list[dict[str, t.Any]]]]:
@@ -105,21 +114,101 @@ class HaproxyAdapter(Adapter):
                 )
             )
         self.master = _haproxy.Master(socket, float(self.options.get("timeout_seconds") or 5), self.module)
-        self.map = str(Path(self.folder, "live.map"))
-        self.moved_map = str(Path(self.folder, "moved.map"))
 
     def prefix(self, colour: str) -> str:
         return f"{self.app}_{colour}_"
 
+    # -- maps: one key each, in memory and in a file ---------------------------
+
+    def map(self, name: str) -> str:
+        return str(Path(self.folder, f"{name}.map"))
+
+    def saved(self, name: str) -> str | None:
+        return _entry.parse_file(_file.read_text(self.map(name)), self.app)
+
+    def write_file(self, name: str, value: str | None) -> None:
+        _file.write_atomic(self.map(name), "" if value is None else f"{self.app} {value}\n", 0o600)
+
+    def write_memory(self, name: str, value: str | None) -> list[str]:
+        return _haproxy.write_key(self.master, self.map(name), self.app, value)
+
+    def readings(self, name: str) -> list[_haproxy.Reading]:
+        return _haproxy.read_key(self.master, self.map(name), self.app)
+
+    def differing(self, name: str, value: str | None) -> list[str]:
+        return [
+            f"worker {each.pid} holds {each.value!r} instead of {value!r}"
+            for each in _haproxy.wrong(self.readings(name), value)
+        ]
+
+    # -- the entry -------------------------------------------------------------
+
     def read(self) -> list[dict[str, t.Any]]:
         return [
             {"pid": each.pid, "old": each.old, "value": each.value}
-            for each in _haproxy.read_key(self.master, self.map, self.app)
+            for each in self.readings("live")
             if each.present or not each.old
         ]
 
     def read_saved(self) -> str | None:
-        return _entry.parse_file(_file.read_text(self.map), self.app)
+        return self.saved("live")
+
+    def move(self, value: str | None) -> list[str]:
+        return self.write_memory("live", value)
+
+    def verify(self, value: str | None) -> list[str]:
+        return self.differing("live", value)
+
+    def save(self, value: str | None) -> None:
+        self.write_file("live", value)
+
+    # -- the status ------------------------------------------------------------
+
+    def show(self, status: Status) -> None:
+        problems: list[str] = []
+        with contextlib.suppress(ProxyDown):  # it loads the file when it starts
+            # An app that is not configured yet has the file alone, which the first reload with it loads.
+            if self.readings("status")[0].present or self.readings("live")[0].present:
+                problems = self.write_memory("status", status.text())
+        self.write_file("status", status.text())
+        if problems:
+            raise Failure(
+                sentence(
+                    self.module,
+                    "the status is not shown",
+                    self.app,
+                    "; ".join(problems),
+                    f"every worker of HAProxy to show {status.text()}",
+                    "Run the role edge on this host, then run it again",
+                )
+            )
+
+    def shown(self) -> Status:
+        text = None
+        with contextlib.suppress(ProxyDown):
+            text = self.readings("status")[0].value
+        try:
+            return parse_status(text or self.saved("status") or "")
+        except ValueError:
+            return Status()
+
+    # -- maintenance -----------------------------------------------------------
+
+    def maintenance(self) -> tuple[list[str | None], str | None]:
+        served: list[str | None] = []
+        with contextlib.suppress(ProxyDown):
+            served = [each.value for each in self.readings("maintenance") if each.present or not each.old]
+        return served, self.saved("maintenance")
+
+    def set_maintenance(self, value: str) -> list[str]:
+        problems: list[str] = []
+        with contextlib.suppress(ProxyDown):  # it loads the file when it starts
+            problems = self.write_memory("maintenance", value) + self.differing("maintenance", value)
+        if not problems:
+            self.write_file("maintenance", value)
+        return problems
+
+    # -- servers and sessions --------------------------------------------------
 
     def current(self) -> tuple[list[_haproxy.Server], dict[str, int]]:
         for _attempt in range(_haproxy.ATTEMPTS):
@@ -139,68 +228,6 @@ class HaproxyAdapter(Adapter):
                     names.append(server.name)
         return result
 
-    def move(self, value: str | None) -> list[str]:
-        return _haproxy.write_key(self.master, self.map, self.app, value)
-
-    def verify(self, value: str | None) -> list[str]:
-        return [
-            f"worker {each.pid} holds {each.value!r} instead of {value!r}"
-            for each in _haproxy.wrong(_haproxy.read_key(self.master, self.map, self.app), value)
-        ]
-
-    def save(self, value: str | None) -> None:
-        _file.write_atomic(self.map, "" if value is None else f"{self.app} {value}\n", 0o600)
-
-    def stamp(self, moved: str) -> None:
-        _file.write_atomic(self.moved_map, f"{self.app} {moved}\n", 0o600)
-        # A worker from before the map was there tells no move, and is believed by nobody.
-        with contextlib.suppress(_haproxy.Unreachable):
-            _haproxy.write_key(self.master, self.moved_map, self.app, moved)
-
-    def stamped(self) -> str:
-        return _entry.parse_file(_file.read_text(self.moved_map), self.app) or ""
-
-    def excluded(self, colour: str) -> list[str]:
-        prefix = self.prefix(colour)
-        return sorted(
-            f"{server.backend[len(prefix) :]}/{server.name}"
-            for server in self.current()[0]
-            if server.backend.startswith(prefix) and server.status.startswith("MAINT")
-        )
-
-    def wanted(self, colour: str, servers: list[str]) -> tuple[list[str], list[str]]:
-        """Return all servers of a colour and those named, both as C(<service>/<server>)."""
-        prefix = self.prefix(colour)
-        known = [
-            f"{each.backend[len(prefix) :]}/{each.name}"
-            for each in self.current()[0]
-            if each.backend.startswith(prefix)
-        ]
-        return known, [each for each in known if each in servers or each.split("/")[1] in servers]
-
-    def exclude(self, colour: str, servers: list[str], ready: bool) -> tuple[list[str], list[str]]:
-        known, out = self.wanted(colour, servers)
-        before = set(self.excluded(colour))
-        changed: list[str] = []
-        problems: list[str] = []
-        for name in known:
-            if (name in out) == (name in before) or (name not in out and not ready):
-                continue
-            service, server = name.split("/")
-            state = "maint" if name in out else "ready"
-            for worker in self.master.workers():
-                try:
-                    answer = self.master.set_server(worker, self.prefix(colour) + service, server, state)
-                except _haproxy.WorkerGone:
-                    continue
-                if answer and not worker.old:  # a stopping worker answers "Proxy is disabled."
-                    problems.append(f"worker {worker.pid} answered to {name} {state}: {answer.splitlines()[0]}")
-            changed.append(f"{name} {state}")
-        after = set(self.excluded(colour))
-        if not set(out) <= after or (ready and after - set(out)):
-            problems.append(f"{', '.join(sorted(after)) or 'nothing'} is kept out of service")
-        return changed, problems
-
     def sessions(self, colour: str) -> dict[str, int]:
         result: dict[str, int] = {}
         for worker in self.master.workers():
@@ -212,6 +239,20 @@ class HaproxyAdapter(Adapter):
                 if name.startswith(self.prefix(colour)):
                     service = name[len(self.prefix(colour)) :]
                     result[service] = result.get(service, 0) + count
+        return result
+
+    def undecided(self) -> set[str]:
+        result: set[str] = set()
+        for worker in self.master.workers():
+            try:
+                streams = self.master.streams(worker)
+            except _haproxy.WorkerGone:
+                continue
+            result.update(
+                f"{worker.pid} {name}"
+                for name, (frontend, backend) in streams.items()
+                if frontend.startswith("public") and not backend
+            )
         return result
 
     def backends(self) -> dict[str, dict[str, list[dict[str, t.Any]]]]:
@@ -243,8 +284,10 @@ class HaproxyAdapter(Adapter):
         return result
 
 
-def of(module: t.Any, name: str, folder: str) -> Adapter:
-    """Return the adapter a module's options name; a further kind is one more class here."""
-    return {"haproxy": HaproxyAdapter}[module.params["adapter"]](
-        module=name, app=module.params["app"], folder=folder, options=module.params["adapter_options"]
-    )
+KINDS: dict[str, type[HaproxyAdapter]] = {"haproxy": HaproxyAdapter}
+
+
+def of(params: t.Mapping[str, t.Any], name: str, app: str, folder: str) -> Adapter:
+    """Return the adapter that options name, for a module or program C(name); a further kind is one more class."""
+    kind = KINDS[params.get("adapter") or "haproxy"]
+    return kind(module=name, app=app, folder=folder, options=dict(params.get("adapter_options") or {}))

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import http.client
 import json
 import re
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,9 +19,12 @@ from typing import Any, NamedTuple
 
 from ansible_collections.evenkeel.platform.plugins.module_utils import _compose_guard as guard
 from ansible_collections.evenkeel.platform.plugins.module_utils import _compose_release as release
+from ansible_collections.evenkeel.platform.plugins.module_utils import _registry as registry
 from ansible_collections.evenkeel.platform.plugins.module_utils._compose_store import Stack
+from ansible_collections.evenkeel.platform.plugins.module_utils._guard import Guard
 
 PATIENCE = 15
+SOCKET = "/var/run/docker.sock"
 
 
 class Reply(NamedTuple):
@@ -33,9 +38,10 @@ class Reply(NamedTuple):
 class Commands:
     """Runs ``docker`` with an argument list and a fixed locale."""
 
-    def __init__(self, run_command: Callable[..., Any], docker: str | None) -> None:
+    def __init__(self, run_command: Callable[..., Any], docker: str | None, guard: Guard | None = None) -> None:
         self._run_command = run_command
         self.docker = docker
+        self.guard = guard
 
     @property
     def available(self) -> bool:
@@ -43,6 +49,8 @@ class Commands:
         return self.docker is not None
 
     def __call__(self, *arguments: str, data: str | None = None) -> Reply:
+        if self.guard:
+            self.guard.check()
         rc, stdout, stderr = self._run_command(
             [self.docker or "docker", *arguments],
             data=data,
@@ -140,7 +148,10 @@ class Engine:
         reply = self.commands("pull", "--quiet", reference)
         if reply.rc != 0:
             raise release.ReleaseError(
-                release.pull_sentence(reference, where, reply.stderr or reply.stdout), rc=reply.rc, stderr=reply.stderr
+                release.pull_sentence(reference, where, reply.stderr or reply.stdout),
+                rc=reply.rc,
+                stderr=reply.stderr,
+                fault=release.fault_of(reply.stderr or reply.stdout),
             )
 
     def pg_version(self, volume: str) -> int | None:
@@ -150,12 +161,58 @@ class Engine:
             return None
         return pg_version_below(Path(reply.stdout.strip()))
 
-    def compose(self, stack: Stack, folder: str | None, *arguments: str) -> Reply:
-        """Run compose for a release of a stack, or for what runs under its name."""
-        where = ["--file", str(stack.file(folder))] if folder else []
-        return self.commands(
-            "compose", "--project-name", stack.name, "--project-directory", str(stack.path), *where, *arguments
-        )
+    def act(self, *arguments: str) -> Reply:
+        """Run a command that changes what runs; the edges are asked again right before it."""
+        if self.commands.guard:
+            self.commands.guard.ask()
+        return self.commands(*arguments)
+
+    def up(self, stack: Stack, folder: str, wait_seconds: int, recreate: bool = True) -> Reply:
+        """Start a release and wait until it is healthy."""
+        return self.act(*up_arguments(stack, folder, wait_seconds, recreate))
+
+    def down(self, stack: Stack, folder: str | None = None) -> Reply:
+        """Remove the containers of a stack; its volumes stay."""
+        return self.act(*compose_arguments(stack, folder, "down", "--remove-orphans"))
+
+    def remove(self, stack: Stack, services: list[str]) -> Reply:
+        """Stop and remove the containers of some services of a stack, by what the engine itself knows of them."""
+        names = [
+            str(each["Id"])
+            for each in self.containers(stack.name)
+            if ((each.get("Config") or {}).get("Labels") or {}).get("com.docker.compose.service") in services
+        ]
+        reply = self.act("stop", *names)
+        return reply if reply.rc != 0 else self.act("rm", "--force", *names)
+
+    def stop(self, stack: Stack, folder: str | None = None) -> Reply:
+        """Stop the containers of a stack."""
+        return self.act(*compose_arguments(stack, folder, "stop"))
+
+    def hashes(self, stack: Stack, folder: str) -> dict[str, str]:
+        """Return the hash by which compose sees whether a container is of this release, by service."""
+        reply = self.commands(*compose_arguments(stack, folder, "config", "--hash", "*"))
+        if reply.rc != 0:
+            return {}
+        return dict(line.split()[:2] for line in reply.stdout.splitlines() if len(line.split()) > 1)
+
+    def lookup(self, reference: str, login: str, where: str) -> str:
+        """Return an image's digest in its registry, which is asked by the engine and gives nothing else."""
+        connection = _EngineConnection(SOCKET)
+        headers = {"X-Registry-Auth": registry.engine_header(login)} if login else {}
+        try:
+            connection.request("GET", f"/distribution/{reference}/json", headers=headers)
+            answer = connection.getresponse()
+            text = answer.read().decode("utf-8", "replace")
+            if answer.status == 200:
+                return str(json.loads(text)["Descriptor"]["digest"])
+            with contextlib.suppress(ValueError, AttributeError):
+                text = str(json.loads(text).get("message") or text)
+        except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as exc:
+            text = f"{type(exc).__name__}: {exc}"
+        finally:
+            connection.close()
+        raise release.ReleaseError(release.pull_sentence(reference, where, text), fault=release.fault_of(text))
 
     def containers(self, stack: str) -> list[dict[str, Any]]:
         """Return what runs, or ran, under a stack's name."""
@@ -235,6 +292,42 @@ class Engine:
             for line in (reply.stdout + reply.stderr).strip().splitlines()[-lines:]:
                 found.append(release.mask(f"  {service} | {line}", values))
         return found
+
+
+class _EngineConnection(http.client.HTTPConnection):
+    """A connection to the engine's own socket."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost", timeout=30)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+def compose_arguments(stack: Stack, folder: str | None, *arguments: str) -> list[str]:
+    """Return the arguments of compose for a release of a stack, or for what runs under its name."""
+    where = ["--file", str(stack.file(folder))] if folder else []
+    return ["compose", "--project-name", stack.name, "--project-directory", str(stack.path), *where, *arguments]
+
+
+def up_arguments(stack: Stack, folder: str, wait_seconds: int, recreate: bool = True) -> list[str]:
+    """Return the arguments that start a release. Its images are pinned, so one that is here is never pulled."""
+    return compose_arguments(
+        stack,
+        folder,
+        "up",
+        "--detach",
+        "--no-build",
+        "--pull",
+        "missing",
+        *(["--remove-orphans"] if recreate else ["--no-recreate"]),
+        "--wait",
+        "--wait-timeout",
+        str(wait_seconds),
+    )
 
 
 def pg_version_below(path: Path) -> int | None:

@@ -13,6 +13,8 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from ansible_collections.evenkeel.platform.plugins.module_utils._failure import Failure
+
 SECRETS_TARGET = "/run/secrets"
 LOADER_TARGET = "/run/evenkeel/load-secrets"
 LOADER_NAME = "load-secrets"
@@ -40,13 +42,12 @@ _UNPRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 _AMBIGUOUS = frozenset({"true", "false", "yes", "no", "on", "off", "null", "y", "n"})
 
 
-class ReleaseError(Exception):
+class ReleaseError(Failure):
     """A release that cannot be made; carries one sentence a problem."""
 
-    def __init__(self, *problems: str, **evidence: Any) -> None:
-        super().__init__("\n".join(problems))
+    def __init__(self, *problems: str, **result: Any) -> None:
+        super().__init__("\n".join(problems), **result)
         self.problems = list(problems)
-        self.evidence = evidence
 
 
 def _scalar(value: Any) -> str:
@@ -258,6 +259,21 @@ def pull_sentence(reference: str, where: str, output: str) -> str:
         ("an error", "See the engine's own words"),
     )
     return f"compose_release: image {reference} on {where}: found {found} ({line}), need it pulled. {advice}."
+
+
+# What is wrong with the host, the registry or the disk; a release is not to blame for it.
+MEANS = re.compile(
+    r"no space left|unauthorized|no basic auth|authentication required|denied|x509|certificate|"
+    r"HTTP response to HTTPS|no such host|connection refused|connection reset|timeout|no route to host|unreachable|"
+    r"server misbehaving|EOF|Cannot connect to the Docker daemon|ConnectionRefused|FileNotFound|"
+    r"port is already allocated|address already in use|cannot assign requested address|input/output error",
+    re.IGNORECASE,
+)
+
+
+def fault_of(output: str) -> str:
+    """Tell whether the release failed, or only the means to run it."""
+    return "means" if MEANS.search(output) else "release"
 
 
 def pick_digest(reference: str, repo_digests: Iterable[str], preferred: str | None) -> str | None:

@@ -21,6 +21,8 @@ from ansible_collections.evenkeel.platform.plugins.module_utils import _compose_
 
 STALE_SECONDS = 3600
 LOCKS = Path("/run/lock")
+UNITS = Path("/etc/systemd/system")
+UNIT = "evenkeel-stack@.service"
 
 
 class Stack:
@@ -34,6 +36,9 @@ class Stack:
         self.secrets = self.path / "secrets"
         self.pointer = self.path / "current"
         self.boot_marker = self.path / "boot"
+        self.former_record = self.path / "former.json"
+        # What `systemctl enable` would make; it also works before the unit's file is there.
+        self.boot_link = UNITS / "multi-user.target.wants" / UNIT.replace("@", f"@{name}")
 
     def folders(self) -> list[str]:
         """Return the release folders there are."""
@@ -115,19 +120,47 @@ class Stack:
         temporary.rename(self.pointer)
         sync_folder(self.path)
 
+    def unpoint(self) -> None:
+        """Let the pointer name nothing."""
+        self.pointer.unlink(missing_ok=True)
+        sync_folder(self.path)
+
+    def former(self) -> dict[str, Any] | None:
+        """Return which release stood before the current one, and the move it was replaced at."""
+        try:
+            record: dict[str, Any] = json.loads(self.former_record.read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):
+            return None
+        return record
+
+    def set_former(self, record: dict[str, Any] | None) -> None:
+        """Store which release stands before the current one."""
+        if record is not None and record != self.former():
+            write_new(self.former_record.with_suffix(".new"), json.dumps(record, sort_keys=True) + "\n", 0o600)
+            self.former_record.with_suffix(".new").rename(self.former_record)
+            sync_folder(self.path)
+
     def boots(self) -> bool:
-        """Whether the stack is to run after a boot."""
-        return self.boot_marker.exists()
+        """Whether the stack is started at boot."""
+        return self.boot_marker.exists() and self.boot_link.is_symlink()
 
     def set_boot(self, wanted: bool) -> None:
-        """Say whether the stack is to run after a boot."""
-        if wanted == self.boots():
-            return
-        if wanted:
+        """Have the stack started at boot, or not."""
+        if wanted and not self.boots():
             write_new(self.boot_marker, "", 0o644)
-        else:
-            self.boot_marker.unlink()
-        sync_folder(self.path)
+            self.boot_link.parent.mkdir(parents=True, exist_ok=True)
+            if not self.boot_link.is_symlink():
+                self.boot_link.symlink_to(UNITS / UNIT)
+            sync_folder(self.path)
+        if not wanted:
+            self.boot_link.unlink(missing_ok=True)
+            if self.boot_marker.exists():
+                self.boot_marker.unlink()
+                sync_folder(self.path)
+
+    def may_boot(self) -> bool:
+        """Whether anything of the boot is set up for the stack."""
+        return self.boot_marker.exists() or self.boot_link.is_symlink()
 
     def prune(self, keep: int, protected: list[str | None]) -> list[str]:
         """Remove old releases, the secrets that only they used, and what a killed run left half done."""

@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
 # PRIVATE to the collection: may change in any release without notice.
-"""What an edge holds of its apps: records checked, maps laid out, changes planned.
+"""Records of apps on an edge: validation, maps, and the records after a change.
 
-All but ``read_record`` works on plain data. A *record* is the ``edge.json`` of
+All functions but ``read_record`` work on plain data. A *record* is the ``edge.json`` of
 ``docs/architecture.md`` section 4.
 """
 
@@ -20,13 +20,14 @@ from pathlib import Path
 
 SCHEMA = 2
 COLOURS = ("blue", "green")
+PROTOCOLS = ("http1", "h2", "grpc")
 APP = re.compile(r"[a-z][a-z0-9-]{0,30}")
-# Its folder below /var/lib/evenkeel is the edge's own.
+# /var/lib/evenkeel/edge is the edge's own folder.
 RESERVED = ("edge",)
 SERVICE = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 SERVER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 HOST = re.compile(r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
-# What a path of a route or a check may hold without meaning anything to HAProxy.
+# Characters in a path of a route or check that have no meaning to HAProxy.
 PATH = re.compile(r"/[A-Za-z0-9/._~!&()*+,;=:@?-]*")
 
 
@@ -35,7 +36,7 @@ class EdgeError(Exception):
 
 
 def upgraded(record: t.Any) -> t.Any:
-    """A record of schema 1, whose services have one check for both colours, as the same of schema 2."""
+    """Return a record in schema 2; schema 1 had one check for both colours."""
     if not isinstance(record, dict) or record.get("schema") != 1:
         return record
     services = {
@@ -46,7 +47,7 @@ def upgraded(record: t.Any) -> t.Any:
 
 
 def record_problems(record: t.Any) -> list[str]:
-    """Every reason why a record cannot be turned into configuration, one sentence each."""
+    """Return every reason why a record cannot be rendered, one sentence each."""
     if not isinstance(record, dict):
         return [f"edge: record of an app: found {type(record).__name__}, need a dictionary. Set edge_app."]
     name = str(record.get("app", ""))
@@ -69,6 +70,13 @@ def record_problems(record: t.Any) -> list[str]:
     for service, about in services.items():
         if not SERVICE.fullmatch(str(service)):
             refuse("service", service, "a small letter and then a-z, 0-9, - and _")
+        protocols = about.get("protocol") or {}
+        if not isinstance(protocols, dict) or set(protocols) - set(COLOURS):
+            refuse(f"protocol of service {service}", protocols, "one for each colour")
+            protocols = {}
+        for colour, protocol in protocols.items():
+            if protocol not in PROTOCOLS:
+                refuse(f"protocol of service {service} ({colour})", protocol, f"one of {', '.join(PROTOCOLS)}")
         for colour in COLOURS:
             _refuse_health(refuse, (about.get("health") or {}).get(colour) or {}, f"of service {service} ({colour})")
         for colour in COLOURS:
@@ -96,7 +104,7 @@ def record_problems(record: t.Any) -> list[str]:
 
 
 def read_record(path: Path) -> tuple[t.Any, list[str]]:
-    """The record in a file as it stands, nothing where there is no file, and why it cannot be used."""
+    """Return the record in a file, None without a file, and the reasons why it cannot be used."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -117,6 +125,8 @@ def _refuse_health(refuse: t.Callable[[str, t.Any, str], None], health: dict[str
         refuse(f"health status {label}", health.get("status"), "a status from 100 to 599")
     if not HOST.fullmatch(str(health.get("host", ""))):
         refuse(f"health host {label}", health.get("host"), "a name in small letters")
+    if health.get("proto") not in (None, "", "https"):
+        refuse(f"health proto {label}", health["proto"], "https or nothing")
     interval = health.get("interval_seconds")
     if not isinstance(interval, (int, float)) or isinstance(interval, bool) or not 0.1 <= interval <= 3600:
         refuse(f"health interval {label}", interval, "0.1 to 3600 seconds")
@@ -131,7 +141,7 @@ def _is_address(value: t.Any) -> bool:
 
 
 def conflicts(records: t.Sequence[dict[str, t.Any]]) -> list[str]:
-    """One sentence for each public name that two apps claim."""
+    """Return one sentence for each public name of two apps."""
     owner: dict[str, str] = {}
     found = []
     for record in records:
@@ -148,7 +158,7 @@ def conflicts(records: t.Sequence[dict[str, t.Any]]) -> list[str]:
 def merged(
     records: t.Sequence[dict[str, t.Any]], record: dict[str, t.Any] | None, state: str, app: str
 ) -> list[dict[str, t.Any]]:
-    """The records as they are to be, in the order of their names."""
+    """Return the records after the change, sorted by name."""
     kept = {each["app"]: each for each in records if each["app"] != app}
     if record is not None and state == "present":
         kept[app] = record
@@ -156,7 +166,7 @@ def merged(
 
 
 def fingerprint(records: t.Sequence[dict[str, t.Any]]) -> str:
-    """A hash that tells whether records changed."""
+    """Return a hash that changes with the records."""
     return hashlib.sha256(json.dumps(list(records), sort_keys=True).encode()).hexdigest()
 
 
@@ -165,7 +175,7 @@ def record_text(record: dict[str, t.Any]) -> str:
 
 
 def routes(record: dict[str, t.Any], colour: str) -> dict[str, str]:
-    """The routes map of one colour: ``<host><path>/`` to service, ``*`` written out."""
+    """Return the routes map of one colour: ``<host><path>/`` to service, with a row for each host of ``*``."""
     table = {}
     for route in (record.get("routes") or {}).get(colour) or []:
         for host in record["hosts"] if route["host"] == "*" else [route["host"]]:
@@ -177,8 +187,20 @@ def map_text(table: dict[str, str]) -> str:
     return "".join(f"{key} {value}\n" for key, value in table.items())
 
 
+def header_pattern(names: t.Iterable[str]) -> str:
+    """Return a regular expression for header names in lower case, with any separator in place of ``-``.
+
+    A ``*`` at the end of a name stands for any rest.
+    """
+    parts = []
+    for name in sorted({name.lower() for name in names}):
+        words = [re.escape(word) for word in name.removesuffix("*").split("-")]
+        parts.append("[^a-z0-9]".join(words) + (".*" if name.endswith("*") else ""))
+    return f"^({'|'.join(parts)})$"
+
+
 def refusal(output: str, stage: str, config_dir: str) -> str:
-    """The line in which HAProxy says why it refuses, with the paths it will have."""
+    """Return the line with HAProxy's reason to refuse a configuration, with the final paths."""
     lines = [line.strip() for line in output.splitlines() if "ALERT" in line]
     # "config : parsing [file:line] : reason" comes before "Error(s) found in ...".
     line = lines[0] if lines else output.strip().partition("\n")[0] or "no reason given"

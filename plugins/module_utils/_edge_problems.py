@@ -16,6 +16,9 @@ CERTIFICATE_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]*")
 SITE_NAME = re.compile(r"[a-z][a-z0-9-]*")
 NO_ACME = re.compile(r"\*|[0-9.]+$|.*:")
 HASH = re.compile(r"[$](5|6|2[aby]|y)[$]")
+# The name of a header, or its beginning and a *.
+HEADER = re.compile(r"[A-Za-z0-9!#$%&'+.^_|~-]+[*]?")
+HEADER_BYTES = (4096, 262144)
 ADDRESS = re.compile(r"([0-9]{1,3}([.][0-9]{1,3}){3}|[0-9a-fA-F:]*:[0-9a-fA-F:.]*)(/[0-9]{1,3})?")
 PORTS = ("edge_http_port", "edge_https_port", "edge_preview_port", "edge_status_port")
 Found = t.Iterator[tuple[str, str, str, str]]
@@ -32,6 +35,7 @@ def problems(options: Options, host: t.Mapping[str, t.Any]) -> list[str]:
         *_certificates(options["edge_certificates"]),
         *_sites(options["edge_sites"]),
         *_clients(options),
+        *_requests(options),
         *(_floating(options, host) if options["edge_floating_address"] else []),
     ]
     sentences = [
@@ -135,6 +139,20 @@ def _clients(options: Options) -> Found:
             "none or more in 1 s or more",
             "Set edge_rate_limit",
         )
+
+
+def _requests(options: Options) -> Found:
+    size, (least, most) = int(options["edge_request_header_bytes_max"]), HEADER_BYTES
+    if not least <= size <= most:
+        yield "request header bytes", str(size), f"{least} to {most}", "Set edge_request_header_bytes_max"
+    for name in options["edge_removed_request_headers"]:
+        if not HEADER.fullmatch(str(name)):
+            yield (
+                "removed request header",
+                repr(str(name)),
+                "the name of a header, with * at its end only",
+                "Set edge_removed_request_headers",
+            )
 
 
 def _floating(options: Options, host: t.Mapping[str, t.Any]) -> Found:

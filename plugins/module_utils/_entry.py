@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import typing as t
 
 from ansible_collections.evenkeel.platform.plugins.module_utils._failure import Failure, sentence
 
@@ -38,6 +39,17 @@ class Entry:
         return self.other_release
 
 
+def as_dict(entry: Entry) -> dict[str, t.Any]:
+    """Return the entry as modules return it; C(text) is empty when nothing is live."""
+    return {
+        "text": str(entry) if entry.serves else "",
+        "colour": entry.colour if entry.serves else "",
+        "weight": entry.weight,
+        "release": entry.release,
+        "other_release": entry.other_release,
+    }
+
+
 def other(colour: str) -> str:
     return "green" if colour == "blue" else "blue"
 
@@ -61,6 +73,14 @@ def parse(text: str | None, module: str, where: str) -> Entry:
         )
     colour, weight, release, second = match.groups()
     return Entry("" if colour in (None, "none") else colour, int(weight or 0), release, second)
+
+
+def readable(text: str) -> Entry | None:
+    """Return the entry of another edge's text, or None when it cannot be read."""
+    try:
+        return parse(text, "blue_green", "another edge")
+    except Failure:
+        return None
 
 
 def parse_file(text: str | None, app: str) -> str | None:

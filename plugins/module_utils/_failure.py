@@ -18,6 +18,10 @@ class Failure(Exception):
         self.result = result
 
 
+class ProxyDown(Failure):
+    """The proxy does not run, or does not answer."""
+
+
 def sentence(module: str, what: str, subject: str, found: str, need: str, remedy: str) -> str:
     """Return C(<module>: <what> on <object>: found <x>, need <y>. <what to set or run>.)"""
     return f"{module}: {what} on {subject}: found {found}, need {need}. {remedy.rstrip('.')}."

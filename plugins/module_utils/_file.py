@@ -7,13 +7,53 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
+import functools
 import os
 import time
 import typing as t
 from pathlib import Path
 
 from ansible_collections.evenkeel.platform.plugins.module_utils._failure import Failure, sentence
+
+RESERVE = ".reserve"
+RESERVE_BYTES = 128 * 1024
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_Result = t.TypeVar("_Result")
+
+
+def reserve(folder: str) -> bool:
+    """Set room aside in a folder, for the records that are written when its disk is full; tell whether it is new."""
+    path = Path(folder, RESERVE)
+    with contextlib.suppress(FileNotFoundError):
+        if path.stat().st_size >= RESERVE_BYTES:
+            return False
+    ensure_folder(folder)
+    try:
+        with path.open("wb") as stream:
+            # No zeros: a file system may store those without taking room.
+            stream.write(os.urandom(RESERVE_BYTES))
+            stream.flush()
+            os.fsync(stream.fileno())
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
+    return True
+
+
+def _with_reserve(folder: str, act: t.Callable[[], _Result]) -> _Result:
+    """Act; on a full disk give up the room set aside in the folder and act once more."""
+    try:
+        return act()
+    except OSError as exc:
+        if exc.errno not in _FULL:
+            raise
+        try:
+            Path(folder, RESERVE).unlink()
+        except FileNotFoundError:
+            raise exc from None
+        return act()
 
 
 def fsync_folder(path: str) -> None:
@@ -47,6 +87,10 @@ def write_atomic(path: str, text: str, mode: int = 0o600) -> None:
     """Replace the file so that a crash at any point leaves the old or the new content, whole."""
     folder = str(Path(path).parent)
     ensure_folder(folder)
+    _with_reserve(folder, lambda: _replace(path, folder, text, mode))
+
+
+def _replace(path: str, folder: str, text: str, mode: int) -> None:
     # One name, as there is one writer at a time: what a killed one left is overwritten by the next.
     temporary = str(Path(folder, f".{Path(path).name}.new"))
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -74,8 +118,8 @@ def append_line(path: str, line: str, mode: int = 0o600) -> None:
     try:
         data = (line.rstrip("\n") + "\n").encode("utf-8", "surrogateescape")
         while data:
-            data = data[os.write(handle, data) :]
-        os.fsync(handle)
+            data = data[_with_reserve(folder, functools.partial(os.write, handle, data)) :]
+        _with_reserve(folder, functools.partial(os.fsync, handle))
     finally:
         os.close(handle)
     if fresh:

@@ -22,17 +22,15 @@ import io
 import re
 import socket
 
-from ansible_collections.evenkeel.platform.plugins.module_utils._failure import Failure, sentence
+from ansible_collections.evenkeel.platform.plugins.module_utils._failure import ProxyDown, sentence
 
 DEFAULT_MASTER = "/run/haproxy-master.sock"
 _PROC = re.compile(r"(?P<pid>\d+)\s+(?P<type>master|worker)\s+(?P<reloads>\d+)\s")
+_FAILED = re.compile(r"\[failed:\s*(\d+)\]")
+_STREAM = re.compile(r"(?P<id>0x[0-9a-f]+): .*?\bsrc=(?P<src>\S+) fe=(?P<fe>\S+) be=(?P<be>\S+)")
 _MAP_LINE = re.compile(r"0x[0-9a-f]+ (\S+) ?(.*)\Z")
 ATTEMPTS = 5
 _GONE = "Can't find the target PID"
-
-
-class Unreachable(Failure):
-    """Nobody answers on the master socket."""
 
 
 class WorkerGone(Exception):
@@ -67,8 +65,11 @@ def healthy(server: Server) -> bool:
 
 
 def parse_workers(text: str) -> list[Worker]:
-    """Return the workers of C(show proc), the current one first."""
-    workers: list[Worker] = []
+    """Return the workers of C(show proc), the newest first; C(old) is all but the current one.
+
+    After a reload that failed the master lists even the serving worker as old: the newest is the current one then.
+    """
+    found: list[tuple[bool, int, int]] = []
     old = False
     for line in text.splitlines():
         if line.startswith("#"):
@@ -76,8 +77,26 @@ def parse_workers(text: str) -> list[Worker]:
             continue
         match = _PROC.match(line)
         if match and match["type"] == "worker" and int(match["pid"]) > 0:
-            workers.append(Worker(int(match["pid"]), old))
-    return workers
+            # The third column counts the reloads a worker has seen.
+            found.append((old, int(match["reloads"]), int(match["pid"])))
+    found.sort(key=lambda each: each[:2])
+    return [Worker(pid, was_old and index > 0) for index, (was_old, _reloads, pid) in enumerate(found)]
+
+
+def parse_failed(text: str) -> int:
+    """Return how many reloads in a row have failed, by C(show proc)."""
+    match = _FAILED.search(text)
+    return int(match[1]) if match else 0
+
+
+def parse_streams(text: str) -> dict[str, tuple[str, str]]:
+    """Return frontend and backend of each stream of C(show sess); the backend is empty until one is chosen."""
+    result = {}
+    for line in text.splitlines():
+        match = _STREAM.match(line)
+        if match:
+            result[f"{match['id']} {match['src']}"] = (match["fe"], "" if match["be"] == "<NONE>" else match["be"])
+    return result
 
 
 def parse_map(text: str) -> dict[str, str]:
@@ -122,14 +141,18 @@ class Master:
     def __init__(self, path: str, timeout: float, module: str) -> None:
         self.path, self.timeout, self.module = path, timeout, module
 
-    def command(self, text: str) -> str:
+    def command(self, text: str, payload: str = "") -> str:
+        """Return the whole answer to one command; C(payload) is what it reads up to an empty line."""
         if "\n" in text or ";" in text:
             raise ValueError("one command at a time")
+        # An empty line would end the payload.
+        lines = [line for line in payload.splitlines() if line.strip()]
+        data = text.encode() + (" <<\n" + "\n".join(lines) + "\n" if lines else "").encode() + b"\n"
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as stream:
             stream.settimeout(self.timeout)
             try:
                 stream.connect(self.path)
-                stream.sendall(text.encode() + b"\n")
+                stream.sendall(data)
                 stream.shutdown(socket.SHUT_WR)
                 answer = b""
                 while True:
@@ -138,7 +161,7 @@ class Master:
                     if not part or answer.startswith(_GONE.encode()):
                         break
             except TimeoutError:
-                raise Unreachable(
+                raise ProxyDown(
                     sentence(
                         self.module,
                         "HAProxy does not answer",
@@ -149,7 +172,7 @@ class Master:
                     )
                 ) from None
             except OSError as exc:
-                raise Unreachable(
+                raise ProxyDown(
                     sentence(
                         self.module,
                         "HAProxy is not running",
@@ -163,8 +186,8 @@ class Master:
 
     def workers(self) -> list[Worker]:
         workers = parse_workers(self.command("show proc"))
-        if not any(not worker.old for worker in workers):
-            raise Unreachable(
+        if not workers:
+            raise ProxyDown(
                 sentence(
                     self.module,
                     "HAProxy has no worker",
@@ -176,8 +199,8 @@ class Master:
             )
         return workers
 
-    def worker(self, worker: Worker, text: str) -> str:
-        answer = self.command(f"@!{worker.pid} {text}")
+    def worker(self, worker: Worker, text: str, payload: str = "") -> str:
+        answer = self.command(f"@!{worker.pid} {text}", payload)
         if answer.startswith(_GONE):
             raise WorkerGone(worker.pid)
         if not answer and text.startswith("show "):
@@ -206,8 +229,8 @@ class Master:
     def stat(self, worker: Worker) -> tuple[list[Server], dict[str, int]]:
         return parse_stat(self.worker(worker, "show stat"))
 
-    def set_server(self, worker: Worker, backend: str, server: str, state: str) -> str:
-        return self.worker(worker, f"set server {backend}/{server} state {state}")
+    def streams(self, worker: Worker) -> dict[str, tuple[str, str]]:
+        return parse_streams(self.worker(worker, "show sess"))
 
 
 @dataclasses.dataclass
@@ -237,8 +260,8 @@ def read_key(master: Master, path: str, key: str) -> list[Reading]:
     raise unstable(master)
 
 
-def unstable(master: Master) -> Unreachable:
-    return Unreachable(
+def unstable(master: Master) -> ProxyDown:
+    return ProxyDown(
         sentence(
             master.module,
             "HAProxy does not stay up",

@@ -14,7 +14,11 @@ import ssl
 import typing as t
 import urllib.parse
 
-BODY_LIMIT = 65536
+from ansible_collections.evenkeel.platform.plugins.module_utils import _http2
+
+# No more than the flow control of HTTP/2 lets a server send unasked.
+BODY_LIMIT = 65535
+PORTS = {"http": "80", "https": "443"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,9 +56,21 @@ def _context(ca_file: str, verify: bool) -> ssl.SSLContext:
 
 
 def get(
-    url: str, *, host: str = "", connect_to: str = "", ca_file: str = "", verify: bool = True, timeout: float = 2.0
+    url: str,
+    *,
+    host: str = "",
+    connect_to: str = "",
+    ca_file: str = "",
+    verify: bool = True,
+    timeout: float = 2.0,
+    proto: str = "",
+    protocol: str = "http1",
 ) -> Answer:
-    """Send one GET on a new connection and never follow a redirect."""
+    """Send one GET on a new connection and never follow a redirect.
+
+    *proto* is what a proxy would say of the client in X-Forwarded-Proto. With *protocol* C(h2) the request goes over
+    HTTP/2 without TLS; with C(grpc) it is a gRPC health check, whose answer is 200 for SERVING and 503 for all else.
+    """
     parts = urllib.parse.urlsplit(url)
     secure = parts.scheme == "https"
     name = host or parts.hostname or ""
@@ -63,15 +79,24 @@ def get(
         parts.port or (443 if secure else 80),
     )
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    headers = {"User-Agent": "evenkeel", "Accept": "*/*"}
+    if proto:
+        headers |= {"X-Forwarded-Proto": proto, "X-Forwarded-Host": name, "X-Forwarded-Port": PORTS[proto]}
     connection = http.client.HTTPConnection(address, port, timeout=timeout)
     try:
         stream: socket.socket = socket.create_connection((address, port), timeout)
         if secure:
             stream = _context(ca_file, verify).wrap_socket(stream, server_hostname=split_address(name, port)[0])
         connection.sock = stream
-        connection.request(
-            "GET", path, headers={"Host": name, "User-Agent": "evenkeel", "Accept": "*/*", "Connection": "close"}
-        )
+        if protocol == "grpc":
+            found = _over_http2(stream, _http2.grpc_health_request(name))
+            if found.body == _http2.GRPC_SERVING:
+                return Answer(200, "SERVING", "")
+            return Answer(503, f"status {found.status}, message {found.body[:40]!r} instead of SERVING", "")
+        if protocol == "h2":
+            found = _over_http2(stream, _http2.request("GET", name, path, headers))
+            return Answer(found.status, found.body.decode("utf-8", "replace"), "")
+        connection.request("GET", path, headers={"Host": name, **headers, "Connection": "close"})
         response = connection.getresponse()
         body = response.read(BODY_LIMIT).decode("utf-8", "replace")
         return Answer(response.status, body, "")
@@ -83,6 +108,19 @@ def get(
         return Answer(0, "", f"{type(exc).__name__}: {exc}")
     finally:
         connection.close()
+
+
+def _over_http2(stream: socket.socket, request: bytes) -> _http2.Answer:
+    answer = _http2.Answer()
+    stream.sendall(request)
+    while not answer.ended and len(answer.body) < BODY_LIMIT:
+        data = stream.recv(BODY_LIMIT)
+        if not data:
+            raise ConnectionError("the server closed the connection before the end of its answer")
+        reply = answer.feed(data)
+        if reply:
+            stream.sendall(reply)
+    return answer
 
 
 def problem(

@@ -29,7 +29,6 @@ BOUNDARIES = [
     "confirmed",
     "handed_over",
     "drained",
-    "baked",
     "warm",
     "sealed",
 ]
@@ -42,23 +41,26 @@ def content_hash(content: dict[str, t.Any]) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def identity_of(release: str, digest: str, known: dict[str, str], taken: t.Iterable[str] = ()) -> str:
+def identity_of(release: str, digest: str, known: dict[str, str], given: dict[str, int]) -> str:
     """Return the identity of a content.
 
-    C(known) maps identities to hashes. The first content under a name takes the name itself, each
-    further one the next free C(<release>+<n>), n from 2. C(taken) are names that must not be given
-    again though their hash is not known, as that of a record that does not parse.
+    C(known) maps the kept identities to their hashes. The first content under a name takes the name itself, each
+    further one C(<release>+<n>), n from 2. C(given) is the highest number ever given under each name, 1 for the
+    name itself: an identity is never given twice, also after its record was pruned.
     """
     for identity, present in known.items():
         if present == digest and (identity == release or identity.startswith(release + "+")):
             return identity
-    used = set(known) | set(taken)
-    if release not in used:
-        return release
-    number = 2
-    while f"{release}+{number}" in used:
-        number += 1
-    return f"{release}+{number}"
+    highest = max([given.get(release, 0), *(number_of(name, release) for name in known)])
+    return f"{release}+{highest + 1}" if highest else release
+
+
+def number_of(identity: str, release: str) -> int:
+    """Return the number of an identity under a release's name: 1 for the name itself, 0 for one of another name."""
+    name, _plus, number = identity.partition("+")
+    if name != release:
+        return 0
+    return int(number) if number.isdigit() else 1
 
 
 def unfinished(lines: list[Line]) -> list[Line]:
@@ -124,19 +126,67 @@ def _resume(boundary: str, run: list[Line], reason: str) -> dict[str, t.Any]:
     return {"boundary": boundary, "from_run": latest(run).get("run") or "", "reason": reason}
 
 
-def replaced(kind: str, live: Entry, identity: str, run: list[Line], rows: list[Line]) -> str:
-    """Return the release that a rollback has moved away from before its run was opened, or an empty string.
+def went_past_intent(run: list[Line]) -> bool:
+    """Tell whether traffic or background services may have changed in a run."""
+    return bool(run) and BOUNDARIES.index(reached(run)) >= BOUNDARIES.index("intended")
 
-    A rollback moves first and records afterwards, so the edges may serve its target already while the
-    records still name what was live before: by an unfinished run that moved, or by the ledger's last row.
+
+def way_back(live: Entry, run: list[Line], rows: list[Line], wanted: str = "") -> dict[str, t.Any]:
+    """Return where a rollback goes: C(target), C(leaving), and whether the edges serve the target already (C(moved)).
+
+    Going back twice is going back once: where a rollback was broken off, or a release that was under way has been
+    left already, the target is what was live before the release that is left, by the proxy and the journal.
     """
-    if kind != "rollback" or not live.serves or live.release != identity:
-        return ""
-    if run and latest(run)["identity"] != identity:
-        moved = BOUNDARIES.index(reached(run)) >= BOUNDARIES.index("intended")
-        return str(latest(run)["identity"]) if moved else ""
-    history = _ledger.live_history(rows)
-    return str(history[0]["identity"]) if history and history[0]["identity"] != identity else ""
+    sealed = next(iter(_ledger.live_history(rows)), {})
+    opened = latest(run) if run else {}
+    if opened.get("kind") == "rollback":
+        target, leaving = opened["identity"], header(run).get("live_before") or ""
+    elif opened and opened.get("kind") != "contract" and went_past_intent(run):
+        target, leaving = header(run).get("live_before") or "", opened["identity"]
+    elif sealed and live.serves and live.release != sealed["identity"]:
+        target, leaving = live.release, sealed["identity"]
+    else:
+        target, leaving = sealed.get("previous") or "", sealed.get("identity") or ""
+    if wanted and wanted != target:
+        target, leaving = wanted, leaving if live.release == wanted else live.release
+    return {"target": target, "leaving": leaving, "moved": live.serves and live.release == target}
+
+
+def opened_as(
+    kind: str, live: Entry, identity: str, run: list[Line], rows: list[Line], rehomed: bool = False
+) -> dict[str, t.Any]:
+    """Return what a run that is opened finds: C(unchanged), C(abandon), C(same), C(from), C(to), C(settled).
+
+    C(settled) means that the edges serve the release already and only what follows traffic is to be done.
+    """
+    same = bool(run) and latest(run)["identity"] == identity and header(run).get("kind") == kind
+    origin, target = colours(live)
+    serving = live.serves and live.release == identity and live.weight == 0
+    found = {
+        "unchanged": False,
+        "abandon": bool(run) and not same,
+        "same": same,
+        "from": origin,
+        "to": target,
+        "settled": False,
+    }
+    if kind == "contract":
+        return found
+    if kind == "rollback":
+        sealed = next(iter(_ledger.live_history(rows)), {})
+        if serving and not run and sealed.get("identity") == identity:
+            found.update({"unchanged": True, "to": live.colour})
+        elif serving:
+            found.update({"from": _entry.other(live.colour), "to": live.colour, "settled": True})
+        return found
+    if serving and not same:
+        disturbed = went_past_intent(run) and latest(run).get("kind") != "contract"
+        if disturbed or rehomed:
+            # Workers and jobs may be those of the run that was broken off, or on another host.
+            found.update({"from": "", "to": live.colour, "settled": True})
+        else:
+            found.update({"unchanged": True, "to": live.colour})
+    return found
 
 
 NO_RESUME: dict[str, t.Any] = {"boundary": "", "from_run": "", "reason": ""}
@@ -170,7 +220,7 @@ def resume(run: list[Line], live: Entry, content: dict[str, t.Any], app: str, re
                 f"boundary migrating, reached by run {opened.get('run')} of {opened.get('owner')} "
                 f"at {run[-1].get('at')}, and a step that is not declared idempotent",
                 "a person to look at the database; traffic was not touched",
-                f"When the schema is as it should be, set retry (app_deploy_retry) to {identity} to run it again",
+                f"When the schema is as it should be, set retry={identity} to run it again",
             ),
             identity=identity,
         )
@@ -188,8 +238,6 @@ def resume(run: list[Line], live: Entry, content: dict[str, t.Any], app: str, re
         return _resume("started", run, f"the edges serve {live.colour or 'nothing'}, so the gate has to pass again")
     if not serves_to:
         return _resume("started", run, f"the edges went back to {live.colour or 'nothing'} after {at}")
-    if at == "baked" and not detail_of(run, "baked").get("verdict"):
-        return _resume("drained", run, "the bake has no verdict, so a fresh window is needed")
     return _resume(at, run, f"{at} was reached and the edges still serve {identity}")
 
 
@@ -208,7 +256,7 @@ def held_sentence(app: str, identity: str, row: Line) -> str:
         f"{app} {identity}",
         f"it {row['result']} at {row['sealed_at']} by {row.get('owner')} ({row.get('reason') or 'no reason given'})",
         "other content, or a retry by name",
-        f"Set app_deploy_retry={identity} to try it again",
+        f"Set retry={identity} to try it again",
     )
 
 
@@ -254,8 +302,12 @@ def row(
     owner: str = "",
     by_run: str = "",
     hold: t.Sequence[str] = (),
+    former: Line | None = None,
 ) -> Line:
-    """Return the ledger row that closes a run."""
+    """Return the ledger row that closes a run.
+
+    C(former) is the last row that left a release live: a row that seals that release once more keeps its C(previous).
+    """
     opened = header(run)
     first = run[0]
     stages: list[Line] = []
@@ -284,7 +336,7 @@ def row(
         "result": result,
         "from": last.get("from") or "",
         "to": last.get("to") or "",
-        "previous": before if before != identity else "",
+        "previous": before if before != identity else ((former or {}).get("previous") or ""),
         "live": live,
         "owner": owner or last.get("owner"),
         "run": by_run or last.get("run"),
@@ -295,6 +347,8 @@ def row(
         "seconds": round(max(0.0, now - _clock.parse(first["at"])), 3),
         "timings": stages,
         "warm_until": detail_of(run, "warm").get("until"),
+        "by_hand": bool(last.get("by_hand")),
+        "inventory_release": last.get("inventory_release") or "",
         "hold": holds,
         "evidence": evidence,
     }

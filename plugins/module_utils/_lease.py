@@ -23,6 +23,7 @@ PUBLIC = (
     "ttl_seconds",
     "freed_at",
     "broken",
+    "controller",
 )
 
 
@@ -63,14 +64,20 @@ def taken(
     ttl: int,
     floor: int = 0,
     preempt: bool = False,
+    dead_run: str = "",
+    controller: dict[str, t.Any] | None = None,
 ) -> Lease:
-    """Return the lease after taking it, or refuse with who holds it."""
+    """Return the lease after taking it, or refuse with who holds it.
+
+    C(dead_run) is the run whose process the caller has seen to be gone: its lease is broken at once.
+    """
     known = max(highest(lease), floor)
     if lease and lease.get("run") == run and not lease.get("freed_at") and highest(lease) >= known:
         return dict(lease, **_renewal(now, ttl))
     broken = None
     if lease is not None and held(lease, now) and lease.get("run") != run:
-        if not preempt:
+        dead = bool(dead_run) and lease.get("run") == dead_run
+        if not preempt and not dead:
             raise Failure(
                 sentence(
                     "release_lease",
@@ -79,12 +86,13 @@ def taken(
                     f"run {lease['run']} of {lease['owner']} ({lease.get('reason') or 'no reason given'}), "
                     f"since {lease['taken_at']}, expiring at {lease['expires_at']}",
                     "it free",
-                    "Wait for that run (wait_seconds), or break its lease with state=broken and a reason",
+                    f"Wait for it with -e wait=300, or, if that run is gone, take its lease away with "
+                    f"'ansible-playbook evenkeel.platform.unlock -e app={app} -e reason=...'",
                 ),
                 lease=public(lease),
                 token=highest(lease),
             )
-        broken = _broken(lease, now, owner, run, reason)
+        broken = _broken(lease, now, owner, run, "its process is gone" if dead else reason)
     return {
         "token": known + 1,
         "owner": owner,
@@ -93,6 +101,7 @@ def taken(
         "taken_at": _clock.iso(now.wall),
         "freed_at": None,
         "broken": broken,
+        "controller": controller or {},
         **_renewal(now, ttl),
     }
 
@@ -105,7 +114,7 @@ def renewed(lease: Lease | None, now: _clock.Instant, *, app: str, token: int, t
                 "release_lease",
                 "the lease is no longer held",
                 app,
-                _freed_how(current),
+                f"it freed at {current['freed_at']}",
                 "a held lease",
                 "This run stops here and changes nothing more; start a new run",
             )
@@ -119,11 +128,18 @@ def freed(lease: Lease | None, now: _clock.Instant, *, app: str, token: int) -> 
     return current if current.get("freed_at") else dict(current, freed_at=_clock.iso(now.wall))
 
 
-def broken(lease: Lease | None, now: _clock.Instant, *, owner: str, run: str, reason: str) -> Lease | None:
-    """Return the lease taken away from its holder; a free or expired one is left as it is."""
+def broken(
+    lease: Lease | None, now: _clock.Instant, *, owner: str, run: str, reason: str, floor: int = 0
+) -> Lease | None:
+    """Return the lease taken away from its holder, its token raised so that the holder's acts are refused.
+
+    A free or expired lease is left as it is.
+    """
     if not lease or not held(lease, now):
         return lease
-    return dict(lease, freed_at=_clock.iso(now.wall), broken=_broken(lease, now, owner, run, reason))
+    token = max(highest(lease), floor) + 1
+    taken_away = {**_broken(lease, now, owner, run, reason), "alone": True}
+    return dict(lease, token=token, freed_at=_clock.iso(now.wall), broken=taken_away, run=run)
 
 
 def _renewal(now: _clock.Instant, ttl: int) -> Lease:
@@ -148,10 +164,17 @@ def _broken(lease: Lease, now: _clock.Instant, owner: str, run: str, reason: str
     }
 
 
-def _freed_how(lease: Lease) -> str:
-    if lease.get("broken") and lease["broken"].get("run") == lease.get("run"):
-        return f"it broken by {lease['broken']['by']} at {lease['freed_at']} ({lease['broken']['reason']})"
-    return f"it freed at {lease['freed_at']}"
+def stale(lease: Lease, app: str, token: int) -> str:
+    """Return the sentence that stops a run whose token a newer run, or a person, has overtaken."""
+    taken_away = lease.get("broken") or {}
+    if taken_away.get("alone") and taken_away.get("token") == token:
+        why = f"Its lease was taken away by {taken_away['by']} at {taken_away['at']} ({taken_away['reason']})"
+    else:
+        why = f"A newer run by {lease.get('owner')} took over at {lease.get('taken_at')}"
+    return (
+        f"release_lease: the token is stale on {app}: found token {token}, need {highest(lease)}. "
+        f"{why}; this run stops here and changes nothing more."
+    )
 
 
 def _owned(lease: Lease | None, *, app: str, token: int) -> Lease:
@@ -167,13 +190,7 @@ def _owned(lease: Lease | None, *, app: str, token: int) -> Lease:
             )
         )
     if token < highest(lease):
-        raise Failure(
-            f"release_lease: the token is stale on {app}: found token {token}, need {lease['token']}. "
-            f"A newer run by {lease['owner']} took over at {lease['taken_at']}; "
-            "this run stops here and changes nothing more.",
-            token=highest(lease),
-            lease=public(lease),
-        )
+        raise Failure(stale(lease, app, token), token=highest(lease), lease=public(lease))
     if token > highest(lease):
         raise Failure(
             sentence(

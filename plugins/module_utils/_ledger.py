@@ -9,7 +9,9 @@ from __future__ import annotations
 import typing as t
 
 Row = dict[str, t.Any]
-RESULTS = ("live", "refused", "rolled_back", "abandoned")
+# Refused: there is evidence against the release, which is held.
+# Failed: a host, a registry or a disk failed, and not the release.
+RESULTS = ("live", "refused", "failed", "rolled_back", "abandoned")
 
 
 def held(rows: list[Row]) -> dict[str, Row]:

@@ -92,7 +92,7 @@ def _containers(options: Options) -> dict[str, t.Any]:
             "type": "regex_parser",
             "parse_from": LABEL % "service",
             "parse_to": "attributes.stack",
-            "regex": _literal(r"^(?P<service>.+?)(?:-[0-9]+)?$"),
+            "regex": _literal(r"^(?P<service>.+?)(?:[.][0-9]+)?$"),
             "if": f'{named % "service"} && attributes.colour in ["blue", "green"]',
         },
         _move("attributes.stack.service", 'resource["service.name"]', "attributes.stack?.service != nil"),

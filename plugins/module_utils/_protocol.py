@@ -118,9 +118,7 @@ def refusals(shown: t.Mapping[str, Shown | None], pair: Pair | None, move: int, 
             found.append(f"{name} serves {colour} ({each.entry.strip()})")
         elif colour and status.withdrawn.get(colour) != move:
             at = status.withdrawn.get(colour)
-            found.append(
-                f"{name} shows {colour} " + (f"withdrawn at move {at}" if at is not None else "not withdrawn")
-            )
+            found.append(f"{name} shows {colour} " + (f"withdrawn at move {at}" if at is not None else "not withdrawn"))
         elif not colour and status.move != move:
             found.append(f"{name} is at move {status.move}")
     return found

@@ -17,6 +17,8 @@ from ansible_collections.evenkeel.platform.plugins.module_utils import _file
 from ansible_collections.evenkeel.platform.plugins.module_utils._failure import Failure, sentence
 
 SCHEMA = 1
+# Records of another schema than 1, by the name of their file.
+SCHEMAS = {"state.json": 2}
 APP = re.compile(r"[a-z][a-z0-9-]{0,30}\Z")
 RELEASE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,127}\Z")
 FOLDER = re.compile(r"/[A-Za-z0-9._/+-]*\Z")
@@ -118,21 +120,23 @@ class Records:
         if not isinstance(record, dict) or not isinstance(record.get("schema"), int):
             self._broken(path, "no schema number", read_only)
             return None
-        if record["schema"] > SCHEMA:
+        newest = SCHEMAS.get(names[-1], SCHEMA)
+        if record["schema"] > newest:
             raise Failure(
                 sentence(
                     self.module,
                     "the record is of a newer version",
                     path,
                     f"schema {record['schema']}",
-                    f"at most {SCHEMA}",
+                    f"at most {newest}",
                     "Run this from a checkout at least as new as the one that wrote it",
                 )
             )
         return record
 
     def write(self, record: dict[str, t.Any], *names: str) -> None:
-        text = json.dumps(dict(record, schema=SCHEMA), indent=1, sort_keys=True) + "\n"
+        schema = SCHEMAS.get(names[-1], SCHEMA)
+        text = json.dumps(dict(record, schema=schema), indent=1, sort_keys=True) + "\n"
         if not self.check_mode:
             with self.writing(self.path(*names)):
                 _file.write_atomic(self.path(*names), text)
@@ -181,9 +185,11 @@ class Records:
             _file.write_atomic(path, whole)
         return good
 
-    def token(self) -> int:
-        """Return the highest token this host has met."""
-        return int((self.read("state.json", read_only=True) or {}).get("token", 0))
+    def reserve(self) -> None:
+        """Set room aside for the records of a run that meets a full disk."""
+        if not self.check_mode:
+            with self.writing(self.path(_file.RESERVE)):
+                _file.reserve(self.folder)
 
 
 def split_lines(text: str) -> tuple[list[dict[str, t.Any]], list[str], str]:
@@ -209,21 +215,3 @@ def split_lines(text: str) -> tuple[list[dict[str, t.Any]], list[str], str]:
         else:
             bad.append(line)
     return good, bad, "".join(line + "\n" for line in kept)
-
-
-def fence(module: str, app: str, token: int, highest: int) -> int:
-    """Return the token to keep, or refuse one that is lower than the highest met."""
-    if token < highest:
-        raise Failure(
-            sentence(
-                module,
-                "the token is stale",
-                app,
-                f"token {token}",
-                f"at least {highest}, which a newer run has shown to this host",
-                "A newer run has taken over; this run stops here and changes nothing more",
-            ),
-            token=token,
-            highest=highest,
-        )
-    return max(token, highest)

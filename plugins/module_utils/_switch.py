@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.evenkeel.platform.plugins.module_utils import _entry
+from ansible_collections.evenkeel.platform.plugins.module_utils import _entry, _protocol
 from ansible_collections.evenkeel.platform.plugins.module_utils._entry import Entry
 from ansible_collections.evenkeel.platform.plugins.module_utils._failure import Failure, sentence
+from ansible_collections.evenkeel.platform.plugins.module_utils._held import Held
+from ansible_collections.evenkeel.platform.plugins.module_utils._protocol import Pair
 
 MODULE = "blue_green"
 
@@ -66,12 +68,78 @@ def gaining(before: Entry, after: Entry) -> str:
     return ""
 
 
+def refuse_withdrawn(app: str, after: Entry, withdrawn: t.Mapping[str, int]) -> None:
+    """Refuse an entry that sends requests to a colour that hosts may be stopping."""
+    for colour, move in sorted(withdrawn.items()):
+        if _protocol.serves(str(after), colour):
+            raise Failure(
+                sentence(
+                    MODULE,
+                    "the colour is withdrawn",
+                    f"{colour} of {app}",
+                    f"it withdrawn at move {move}",
+                    "it to have passed its gate since",
+                    "Start the release on it and run health_gate with colour and move",
+                )
+            )
+
+
+def next_move(held: Held, after: Entry, move: int, assumed: Entry | None, app: str) -> int:
+    """Return the number of the move, or refuse an edge that is not where the plan assumed it.
+
+    An edge that serves the wanted entry already takes at least the number of the plan: that of the move which the
+    plan was about to make, or with nothing to change the one it was made for.
+    """
+    before = held.entry
+    if before == after:
+        planned = assumed is not None and assumed != after
+        return max(held.move + (0 if held.entry_recorded or planned else 1), move + (1 if planned else 0))
+    if held.move != move or (assumed is not None and assumed != before):
+        raise Failure(
+            sentence(
+                MODULE,
+                "the edge is not where the plan assumed it",
+                app,
+                f"move {held.move} with the entry {before}",
+                f"move {move}" + (f" with the entry {assumed}" if assumed is not None else ""),
+                "Make a new plan from what the edges serve",
+            ),
+            replan=True,
+        )
+    return move + 1
+
+
+class Known(t.NamedTuple):
+    """Pair, move and entry of an edge; no entry, where it shows one that cannot be read."""
+
+    pair: Pair
+    move: int
+    entry: Entry | None
+
+
+def takeover(run: str, token: int, own: Known, peers: t.Sequence[Known], after: Entry) -> tuple[Pair, int]:
+    """Return pair and move of a warm rollback: above all that any edge knows.
+
+    A peer that is moved by the same run has taken them already; its numbers are used, so that all edges end with
+    the same.
+    """
+    top = max(each.pair for each in [own, *peers])
+    pair = top if top.run == run else Pair(max(top.token + 1, token), run)
+    done = [each.move for each in peers if each.pair == pair and each.entry == after and each.move > own.move]
+    return pair, max(done) if done else max(each.move for each in [own, *peers]) + 1
+
+
 def minimum(value: t.Any, app: str) -> dict[str, int] | int:
-    """Return the servers a service needs: one number for all, or one for each service."""
+    """Return the servers a service needs: one number for all, or one for each service.
+
+    At least one: no requests go to a side without a passed check. Only in a dict a single service may need none,
+    one that the release does not have.
+    """
     try:
         if isinstance(value, dict):
-            return {str(name): int(count) for name, count in value.items()}
-        return int(value)
+            need = {str(name): int(count) for name, count in value.items()}
+            return need if any(need.values()) else 1
+        return max(1, int(value))
     except (TypeError, ValueError):
         raise Failure(
             sentence(
@@ -85,9 +153,7 @@ def minimum(value: t.Any, app: str) -> dict[str, int] | int:
         ) from None
 
 
-def too_few(
-    app: str, colour: str, healthy: dict[str, list[str]], need: dict[str, int] | int, exclude: t.Sequence[str] = ()
-) -> list[str]:
+def too_few(app: str, colour: str, healthy: t.Mapping[str, list[str]], need: dict[str, int] | int) -> list[str]:
     """Return a sentence for each service with too few servers that passed a check."""
     services = sorted(set(healthy) | set(need if isinstance(need, dict) else ()))
     result = []
@@ -104,7 +170,7 @@ def too_few(
         )
     for service in services:
         wanted = need.get(service, 1) if isinstance(need, dict) else need
-        good = [name for name in healthy.get(service, []) if name not in exclude and f"{service}/{name}" not in exclude]
+        good = healthy.get(service, [])
         if len(good) < wanted:
             result.append(
                 sentence(
@@ -119,6 +185,20 @@ def too_few(
     return result
 
 
-def told(release: str) -> str:
-    """Return the name an app tells of itself: the identity without the number of its content."""
+def dead(former: Entry, before: t.Mapping[str, list[str]], now: t.Mapping[str, list[str]]) -> str:
+    """Return why requests cannot go back to the former side, or an empty string.
+
+    It must be as well as it was when it was left: the release on it may lack a service that the new one has.
+    """
+    if not former.serves:
+        return ""
+    well = [service for service, servers in before.items() if servers]
+    ill = [service for service in well if not now.get(service)]
+    if well and not ill:
+        return ""
+    return f"{former.colour} has no server with a passed check" + (f" for {', '.join(sorted(ill))}" if ill else "")
+
+
+def base_release(release: str) -> str:
+    """Return the name an app reports of itself: the identity without the number of its content."""
     return release.split("+", maxsplit=1)[0]

@@ -7,66 +7,95 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: compose_release
-short_description: Keep the releases of a compose stack
+short_description: Run a compose stack as releases that never change
 version_added: 0.1.0
 author: The Evenkeel authors (@evenkeel)
 description:
-  - Writes each version of a stack to a folder that never changes again, with its images pinned to digests,
-    and lets the pointer C(current) name the one that was seen to run.
-  - It starts nothing on the way up; M(community.docker.docker_compose_v2) does. It goes back, stops and removes.
+  - Writes each version of a stack to a folder that never changes again, with its images pinned to digests, starts it,
+    and lets the pointer C(current) name it once it was seen to run.
+  - It calls C(docker compose) itself, so that one call checks under a lock, acts, and goes back where the act failed;
+    between two modules another run could come.
+extends_documentation_fragment:
+  - evenkeel.platform.guard
 attributes:
   check_mode:
     support: full
     description: Can run in check_mode and return changed status prediction without modifying target.
     details:
       - On a host without Docker the definition cannot be normalised, and every stack counts as new.
+      - Images that V(pulled) would bring are looked up in their registry by the engine.
+      - O(guard) asks nobody in check mode, since a dry run takes no lease and withdraws nothing.
   diff_mode:
     support: full
     description: Returns the compose file before and after. Secrets never stand in it.
   idempotent:
     support: full
     description: When run twice in a row with the same arguments, the second invocation indicates no change.
-    details:
-      - V(reverted) always fails, since something failed before it.
 options:
   name:
     description: Name of the stack, which is the name of its compose project. Only V(pulled) goes without.
     type: str
   state:
     description:
-      - V(rendered) checks the definition, pins its images and writes the release.
-      - V(current) lets the pointer name O(release), marks the stack for the next boot or not, and removes old releases.
-      - V(reverted) starts the release the pointer names again after O(release) failed, and fails with the reasons.
+      - V(present) checks the definition, pins its images, writes secrets and release, starts the containers and waits
+        until they are healthy, lets the pointer name the release, sets up the boot and removes old releases. Where
+        the start fails, the release before is started again, and the module fails with what was seen.
+      - V(staged) does the same but starts nothing.
+      - V(running) starts what does not run of the current release, and never makes a container anew.
+      - V(former) brings back the release that stood before the current one; with O(guard), the one that stood before
+        the first release of O(guard.move) on this host, which is the current one if there was none of that move.
+        Where no release stood before, the containers are removed.
+      - V(reduced) removes the containers of O(services) and leaves the others, as a singleton that moves to another
+        host stops here before it starts there.
       - V(steady) fails where a container of the stack does not run well, or was started again by the engine in the
         last O(within_seconds).
       - V(stopped) stops the containers and keeps them from starting at boot.
       - V(absent) removes the containers, the releases and the secrets, and those volumes that O(volumes) names.
-      - V(pulled) brings O(images) here and starts nothing.
+      - V(pulled) brings O(images) here and starts nothing. A digest that is here is not asked for anywhere.
     type: str
-    choices: [rendered, current, reverted, steady, stopped, absent, pulled]
-    default: rendered
+    choices: [present, staged, running, former, steady, stopped, absent, pulled]
+    default: present
   definition:
-    description: The stack, as in a compose file. A dollar sign is written twice. For V(rendered).
+    description: The stack, as in a compose file. A dollar sign is written twice. For V(present) and V(staged).
     type: dict
   images:
     description:
-      - For V(rendered), images by service that are pinned already, as V(registry/name@sha256:...).
+      - For V(present) and V(staged), images by service that are pinned already, as V(registry/name@sha256:...).
       - For V(pulled), the images to bring here, by any key.
     type: dict
     default: {}
   pull:
-    description: When to ask the registry for an image.
+    description: When to ask the registry for an image that is no digest.
     type: str
     choices: [missing, always, never]
     default: missing
+  registries:
+    description: For V(pulled), registries that want a login or have a certificate of their own.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      host:
+        description: The registry, with its port.
+        type: str
+        required: true
+      user:
+        description: The user. Without one nobody is logged in.
+        type: str
+      password:
+        description: The password or token.
+        type: str
+      ca:
+        description: Certificate of the registry's authority, in PEM.
+        type: str
   secrets:
-    description: RV(evenkeel.platform.compose_secrets#module:mounts) of M(evenkeel.platform.compose_secrets).
+    description: Secrets, each a file below C(/run/secrets) of its service.
     type: list
     elements: dict
     default: []
     suboptions:
       name:
-        description: Name of the secret.
+        description: Name of the file.
         type: str
         required: true
       service:
@@ -74,15 +103,15 @@ options:
         type: str
         required: true
       uid:
-        description: The user it belongs to.
+        description: The numeric user that the service runs as.
         type: int
         required: true
-      version:
-        description: The version of the service's secrets.
+      value:
+        description: The secret.
         type: str
         required: true
       as:
-        description: How the program reads it.
+        description: V(environment) loads it inside the container at its start, and needs C(reason).
         type: str
         choices: [file, environment]
         default: file
@@ -90,7 +119,7 @@ options:
         description: Why the program reads its environment; without it, rule C(secrets-in-environment) refuses it.
         type: str
       variable:
-        description: Name of the environment variable.
+        description: Name of the environment variable; the name in capitals when left out.
         type: str
   waivers:
     description: Rules that do not hold for a service, each with the reason.
@@ -115,16 +144,10 @@ options:
     type: list
     elements: str
     default: []
-  release:
-    description: The release for V(current) and V(reverted).
-    type: str
-  cause:
-    description: What the start of the release failed with, for the sentence of V(reverted).
-    type: str
   boot:
-    description: Whether the stack is to be started at boot. For V(rendered) and V(current).
+    description: For V(present), whether C(evenkeel-stack@.service) starts the stack at boot.
     type: bool
-    default: true
+    default: false
   keep:
     description: How many releases to keep.
     type: int
@@ -135,7 +158,7 @@ options:
     elements: str
     default: []
   wait_timeout_seconds:
-    description: How long V(reverted) waits for the release before to be healthy.
+    description: How long the services may take to be healthy.
     type: int
     default: 120
   within_seconds:
@@ -146,17 +169,41 @@ options:
     description: Folder of all stacks.
     type: path
     default: /opt/evenkeel/stacks
+  config_dir:
+    description: Folder of the command line's C(config.json), which holds the logins.
+    type: path
+    default: ~/.docker
+  certificates_dir:
+    description: Folder in which the engine looks for certificates of registries.
+    type: path
+    default: /etc/docker/certs.d
+seealso:
+  - module: evenkeel.platform.registry_login
 """
 
 EXAMPLES = r"""
-- name: Write a release of the shop
+- name: Run the cache
   evenkeel.platform.compose_release:
-    name: shop-blue
+    name: cache
     definition:
       services:
-        api:
-          image: registry.example.com/shop/app:1.0
+        valkey:
+          image: registry.example.com/valkey:8.0
           restart: unless-stopped
+    boot: true
+
+- name: Start the idle colour of the shop, as every edge allows it
+  evenkeel.platform.compose_release:
+    name: shop-green
+    definition: "{{ definition }}"
+    guard:
+      app: shop
+      token: 42
+      run: 20261130T101500Z-00af3e
+      move: 12
+      colour: green
+      edges:
+        - {name: edge1, url: "http://192.0.2.10:8405/live/shop"}
 
 - name: Bring an image here and learn its digest
   evenkeel.platform.compose_release:
@@ -175,7 +222,7 @@ current:
   description: The release the pointer names at the end.
   returned: always
   type: str
-  sample: 2-5d1a0c7710fe
+  sample: 3-9f2b61c04a7e
 previous:
   description: The release the pointer named before.
   returned: always
@@ -187,7 +234,12 @@ project_src:
   type: str
   sample: /opt/evenkeel/stacks/shop-blue/releases/3-9f2b61c04a7e
 pending:
-  description: Whether the pointer or the mark for the boot has to follow.
+  description: Whether pointer, boot or containers differed from what is wanted.
+  returned: always
+  type: bool
+  sample: true
+written:
+  description: Whether the release's folder is there.
   returned: always
   type: bool
   sample: true
@@ -207,54 +259,51 @@ actions:
   returned: always
   type: list
   elements: str
-  sample: ["wrote release 3-9f2b61c04a7e"]
+  sample: ["wrote release 3-9f2b61c04a7e", "re-created service api", "pointed current at 3-9f2b61c04a7e"]
 evidence:
   description: How the services of a failed release ended, with their last log lines.
   returned: always
   type: list
   elements: str
   sample: ["service api: exited; exit code 3"]
+reason:
+  description: Why the module failed, in one sentence.
+  returned: always
+  type: str
+  sample: ""
+fault:
+  description:
+    - What is to blame for a failure, V(release) or V(means), which is the host, its disk, its ports or a registry.
+    - Empty without a failure.
+  returned: always
+  type: str
+  sample: means
 """
 
-import datetime
-import json
-import shutil
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.evenkeel.platform.plugins.module_utils import _compose_guard as guard
-from ansible_collections.evenkeel.platform.plugins.module_utils import _compose_policy as policy
 from ansible_collections.evenkeel.platform.plugins.module_utils import _compose_release as releases
 from ansible_collections.evenkeel.platform.plugins.module_utils._compose_engine import Commands, Engine
 from ansible_collections.evenkeel.platform.plugins.module_utils._compose_release import ReleaseError
+from ansible_collections.evenkeel.platform.plugins.module_utils._compose_secrets import SECRET_ARGUMENTS
+from ansible_collections.evenkeel.platform.plugins.module_utils._compose_states import EMPTY, States, pulled
 from ansible_collections.evenkeel.platform.plugins.module_utils._compose_store import Stack
+from ansible_collections.evenkeel.platform.plugins.module_utils._failure import Failure
+from ansible_collections.evenkeel.platform.plugins.module_utils._guard import GUARD_ARGUMENTS, Guard, acting
+from ansible_collections.evenkeel.platform.plugins.module_utils._registry import REGISTRY_ARGUMENTS
 
+STATES = ["present", "staged", "running", "former", "reduced", "steady", "stopped", "absent", "pulled"]
 ARGUMENT_SPEC: dict[str, Any] = {
+    **GUARD_ARGUMENTS,
     "name": {"type": "str"},
-    "state": {
-        "type": "str",
-        "choices": ["rendered", "current", "reverted", "steady", "stopped", "absent", "pulled"],
-        "default": "rendered",
-    },
+    "state": {"type": "str", "choices": STATES, "default": "present"},
     "definition": {"type": "dict"},
     "images": {"type": "dict", "default": {}},
     "pull": {"type": "str", "choices": ["missing", "always", "never"], "default": "missing"},
-    "secrets": {
-        "type": "list",
-        "elements": "dict",
-        "default": [],
-        "no_log": False,
-        "options": {
-            "name": {"type": "str", "required": True},
-            "service": {"type": "str", "required": True},
-            "uid": {"type": "int", "required": True},
-            "version": {"type": "str", "required": True},
-            "as": {"type": "str", "choices": ["file", "environment"], "default": "file"},
-            "reason": {"type": "str"},
-            "variable": {"type": "str"},
-        },
-    },
+    "registries": {"type": "list", "elements": "dict", "default": [], "options": REGISTRY_ARGUMENTS},
+    "secrets": {"type": "list", "elements": "dict", "default": [], "no_log": False, "options": SECRET_ARGUMENTS},
     "waivers": {
         "type": "list",
         "elements": "dict",
@@ -266,415 +315,51 @@ ARGUMENT_SPEC: dict[str, Any] = {
         },
     },
     "allow": {"type": "list", "elements": "str", "default": []},
-    "release": {"type": "str"},
-    "cause": {"type": "str"},
-    "boot": {"type": "bool", "default": True},
+    "boot": {"type": "bool", "default": False},
     "keep": {"type": "int", "default": 5},
     "volumes": {"type": "list", "elements": "str", "default": []},
+    "services": {"type": "list", "elements": "str", "default": []},
+    "record": {"type": "dict"},
+    "retire": {
+        "type": "dict",
+        "options": {
+            "colour": {"type": "str", "choices": ["blue", "green"], "required": True},
+            "stack": {"type": "str", "required": True},
+        },
+    },
     "wait_timeout_seconds": {"type": "int", "default": 120},
     "within_seconds": {"type": "int", "default": 120},
     "base_dir": {"type": "path", "default": "/opt/evenkeel/stacks"},
+    "config_dir": {"type": "path", "default": "~/.docker"},
+    "certificates_dir": {"type": "path", "default": "/etc/docker/certs.d"},
 }
 
 
-def pin(
-    engine: Engine,
-    wanted: dict[str, str],
-    given: dict[str, str],
-    recorded: dict[str, Any],
-    pull: str,
-    check: bool,
-    where: str,
-) -> tuple[dict[str, str], dict[str, dict[str, Any]], list[str], list[str]]:
-    """Return pinned images, what is known of each, what check mode leaves open, and the images pulled."""
-    pins: dict[str, str] = {}
-    known: dict[str, dict[str, Any]] = {}
-    open_ends: list[str] = []
-    pulled: list[str] = []
-    problems: list[str] = []
-    done: dict[str, Any] = {}
-    for key in sorted(wanted):
-        reference = given.get(key) or wanted[key]
-        if key in given and not check and not policy.split_reference(reference)["digest"].startswith("sha256:"):
-            problems.append(
-                f"compose_release: image on {key} {where}: found {reference}, need a digest. "
-                "Pin it in compose_stack_images."
-            )
-            continue
-        if reference not in done:
-            try:
-                done[reference] = _pin_one(engine, reference, recorded, pull, check, where, pulled)
-            except ReleaseError as exc:
-                problems.extend(exc.problems)
-                done[reference] = None
-        if done[reference] is None:
-            continue
-        pinned, image = done[reference]
-        if not pinned:
-            open_ends.append(key)
-        pins[key] = pinned or reference
-        if image is not None:
-            known[key] = dict(image, local=not policy.split_reference(pins[key])["digest"])
-    if problems:
-        raise ReleaseError(*dict.fromkeys(problems))
-    return pins, known, open_ends, pulled
-
-
-def _pin_one(
-    engine: Engine, reference: str, recorded: dict[str, Any], pull: str, check: bool, where: str, pulled: list[str]
-) -> tuple[str, dict[str, Any] | None]:
-    digest = policy.split_reference(reference)["digest"]
-    before = engine.image(reference)
-    image = None if pull == "always" and not digest and not check else before
-    preferred = recorded.get(reference)
-    if image is None and preferred and pull == "missing":
-        image = engine.image(preferred)
-    if image is None and not check:
-        if pull == "never":
-            raise ReleaseError(
-                f"compose_release: image {reference} on {where}: found it missing on the host, need it here. "
-                "Set compose_stack_pull to missing, or pull it before."
-            )
-        engine.pull(reference, where)
-        image = engine.image(reference)
-        if image is not None and (before is None or before["id"] != image["id"]):
-            pulled.append(reference)
-    if image is None:
-        return (reference if digest else ""), None
-    if digest:
-        return reference, image
-    # An image that was built here has no digest; its own id is as immutable, and the rule local-image names it.
-    return releases.pick_digest(reference, image["digests"], preferred) or image["id"], image
-
-
-def facts_of(definition: dict[str, Any], images: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Return what the guards must know of each service."""
-    found = {}
-    for name, service in definition["services"].items():
-        reference = policy.split_reference(str(service["image"]))
-        image = images.get(name) or {}
-        found[name] = {
-            "image": service["image"],
-            "mounts": guard.mounts(service, definition.get("volumes") or {}),
-            "database": guard.database(
-                reference["repository"], reference["tag"], image.get("environment") or [], image.get("labels") or {}
-            ),
-        }
-    return found
-
-
-def data_on_disk(engine: Engine, services: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Return what the data of PostgreSQL services says of its own version."""
-    found = {}
-    for name, service in services.items():
-        if (service["database"] or {}).get("engine") != "postgres":
-            continue
-        for mount in service["mounts"]:
-            number = engine.pg_version(mount["name"]) if mount["type"] == "volume" else None
-            if number is not None:
-                found[name] = {"engine": "postgres", "major": number}
-    return found
-
-
-def rendered(module: AnsibleModule, engine: Engine, stack: Stack) -> dict[str, Any]:
-    """Check, pin and write."""
-    params = module.params
-    definition = params["definition"] or {}
-    problems = policy.unsupported(definition, stack.name)
-    if problems:
-        raise ReleaseError(*problems)
-    current = stack.current()
-    result: dict[str, Any] = {"previous": current, "current": current}
-    if not engine.commands.available and not module.check_mode:
+def run(module: AnsibleModule) -> dict[str, Any]:
+    """Bring the stack into the wanted state, under the locks of its app and of the stack itself."""
+    state, name = module.params["state"], module.params["name"]
+    guard = Guard.of(module, "compose_release")
+    engine = Engine(Commands(module.run_command, module.get_bin_path("docker"), guard))
+    if state == "pulled":
+        if guard:
+            guard.enter()
+        return pulled(engine, module.params, module.check_mode)
+    if not releases.NAME.match(name):
         raise ReleaseError(
-            f"compose_release: docker on stack {stack.name}: found no command of that name on the host, "
-            "need the engine with compose v2. Run the docker_host role."
+            f"compose_release: name on stack {name}: found {name}, need lower-case letters, digits and hyphens. "
+            "Set compose_stack_name."
         )
-    if module.check_mode and not engine.answers():
-        return dict(result, changed=True, pending=True, actions=["would write a release, once Docker is there"])
-    where = f"stack {stack.name}"
-    before = stack.record(current)
-    normal = engine.normalise(definition, stack)
-    services = normal["services"]
-    problems += policy.waiver_problems(params["waivers"], services, stack.name)
-    problems += releases.secret_problems(params["secrets"], services, stack.name)
-    # Without the images the rules still hold; they are asked first, so that nothing is pulled in vain.
-    in_environment = {
-        entry["service"] for entry in params["secrets"] if entry["as"] == "environment" and not entry["reason"]
-    }
-    findings = policy.unwaived(policy.lint(services, None, in_environment), params["waivers"])
-    early = [finding for finding in findings if finding.rule not in ("healthcheck", "root-user")]
-    if problems or early:
-        raise ReleaseError(*problems, *(finding.sentence(stack.name) for finding in findings))
-    recorded = {
-        entry["image"]: before["images"][name]
-        for name, entry in (before.get("services") or {}).items()
-        if name in (before.get("images") or {})
-    }
-    pins, images, open_ends, pulled = pin(
-        engine,
-        {name: str(service["image"]) for name, service in services.items()},
-        params["images"],
-        recorded,
-        params["pull"],
-        module.check_mode,
-        where,
-    )
-    actions = [f"pulled {reference}" for reference in pulled]
-    findings = policy.lint(services, images, in_environment)
-    problems += [
-        finding.sentence(stack.name)
-        for finding in policy.unwaived(findings, params["waivers"])
-        if finding.service in images or finding not in early
-    ]
-    after = facts_of(normal, images)
-    dangers = guard.dangers(before.get("services") or {}, after, data_on_disk(engine, after))
-    problems += [danger.sentence(stack.name) for danger in dangers if danger.token not in params["allow"]]
-    final = releases.assemble(normal, pins, params["secrets"], images, str(stack.path))
-    text = releases.render(final)
-    if problems and not (module.check_mode and open_ends):
-        raise ReleaseError(*problems)
-    values = stack.secret_values()
-    leaks = releases.leaked(text, values) + releases.leaked(
-        text, {name: json.dumps(value)[1:-1] for name, value in values.items()}
-    )
-    if leaks:
-        raise ReleaseError(
-            *(
-                f"compose_release: value of secret {name.partition('/')[2]} on {where}: found it in the definition, "
-                "need it in the secret only. Read it from /run/secrets."
-                for name in sorted(set(leaks))
-            )
-        )
-    content = releases.digest_of(text)
-    folder, exists = releases.folder_for(content, stack.folders())
-    if not exists:
-        actions.append(f"wrote release {folder}")
-    if not exists and not module.check_mode:
-        record = {
-            "schema": 1,
-            "stack": stack.name,
-            "release": folder,
-            "hash": content,
-            "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "images": pins,
-            "services": after,
-            "secret_versions": {entry["service"]: entry["version"] for entry in params["secrets"]},
-            "waivers": params["waivers"],
-        }
-        stack.write(folder, {"compose.yaml": text, "release.json": json.dumps(record, indent=2, sort_keys=True) + "\n"})
-    reasons = {(entry["service"], entry["rule"]): entry["reason"] for entry in params["waivers"]}
-    return dict(
-        result,
-        changed=bool(actions),
-        actions=actions,
-        release=folder,
-        project_src=str(stack.releases / folder),
-        written=exists or not module.check_mode,
-        pending=current != folder or stack.boots() != params["boot"],
-        images=pins,
-        waived=[
-            {
-                "service": finding.service,
-                "rule": finding.rule,
-                "reason": reasons.get((finding.service, finding.rule)) or reasons.get(("*", finding.rule), ""),
-            }
-            for finding in findings
-        ],
-        diff={
-            "before": stack.text(current),
-            "after": text,
-            "before_header": f"{stack.name} {current or 'no release'}",
-            "after_header": f"{stack.name} {folder}",
-        },
-    )
-
-
-def pointed(module: AnsibleModule, stack: Stack) -> dict[str, Any]:
-    """Let the pointer name a release that was seen to run."""
-    folder, boot = module.params["release"], module.params["boot"]
-    # In check mode a new release has no folder yet.
-    if not module.check_mode and not stack.file(folder).is_file():
-        raise ReleaseError(
-            f"compose_release: release on stack {stack.name}: found no folder {folder}, need one of "
-            f"{', '.join(stack.folders()) or 'none'}. Render it first."
-        )
-    current = stack.current()
-    actions = []
-    if current != folder:
-        actions.append(f"pointed current at {folder}")
-    if stack.boots() != boot:
-        actions.append("marked for the boot" if boot else "no longer marked for the boot")
-    if actions and not module.check_mode:
-        if current != folder:
-            stack.point(folder)
-        stack.set_boot(boot)
-        actions += [f"removed release {gone}" for gone in stack.prune(module.params["keep"], [folder, current])]
-    return {
-        "changed": bool(actions),
-        "actions": actions,
-        "previous": current,
-        "current": folder,
-        "release": folder,
-        "project_src": str(stack.releases / folder),
-        "images": stack.record(folder).get("images") or {},
-    }
-
-
-def reverted(module: AnsibleModule, engine: Engine, stack: Stack) -> dict[str, Any]:
-    """Go back to the release the pointer names, and fail with what was seen."""
-    failed, current = module.params["release"], stack.current()
-    values = list(stack.secret_values().values())
-    # What the engine said of the failure comes back among the arguments.
-    module.no_log_values.update(value for value in values if len(value) >= 4)
-    evidence = engine.explain(stack.name, values)
-    result = {"previous": current, "current": current, "release": failed, "evidence": evidence, "actions": []}
-    seen = "\n".join(evidence) or "no service was left to ask"
-    cause = releases.mask(" ".join((module.params["cause"] or "").split())[:300], values)
-    what = f"compose_release: release {failed} on stack {stack.name}: found it not healthy" + (
-        f" ({cause})" if cause else ""
-    )
-    if module.check_mode:
-        raise ReleaseError(
-            f"{what}, need every service running and healthy. Correct it and run again.\n{seen}", **result
-        )
-    if current == failed:
-        raise ReleaseError(
-            f"{what}, need every service running and healthy. It is the current release, so there is none "
-            f"to go back to; correct it and run again.\n{seen}",
-            **result,
-        )
-    if current is None:
-        reply = engine.compose(stack, failed, "down", "--remove-orphans")
-        done = "there was no release before, so it was taken down and its volumes kept"
-    else:
-        reply = engine.compose(
-            stack,
-            current,
-            "up",
-            "--detach",
-            "--no-build",
-            "--pull",
-            "missing",
-            "--remove-orphans",
-            "--wait",
-            "--wait-timeout",
-            str(module.params["wait_timeout_seconds"]),
-        )
-        done = f"release {current} runs again"
-    result["changed"] = True
-    result["actions"] = [done]
-    if reply.rc != 0:
-        after = engine.explain(stack.name, values)
-        done = f"and going back to {current or 'nothing'} failed as well ({reply.stderr.strip()[-300:]})"
-        seen += "\n" + "\n".join(after)
-        result.update(actions=[done], rc=reply.rc, stderr=releases.mask(reply.stderr, values))
-    raise ReleaseError(
-        f"{what}, need every service running and healthy; {done}. Correct it and run again.\n{seen}", **result
-    )
-
-
-def steady(module: AnsibleModule, engine: Engine, stack: Stack) -> dict[str, Any]:
-    """Fail where the engine knows better than the last answers of the program."""
-    current = stack.current()
-    result: dict[str, Any] = {"previous": current, "current": current, "release": current}
-    # A dry run started nothing that could be asked.
-    services = [] if module.check_mode else engine.unsteady(stack.name, module.params["within_seconds"])
-    if not services:
+    stack = Stack(name, module.params["base_dir"])
+    with acting(guard), stack.lock():
+        result = States(engine, stack, module.params, module.check_mode, guard).table()[state]()
+        if guard:
+            # Both are of the move that this act follows, so they are written under its lock.
+            if module.params["record"]:
+                guard.keep_release(module.params["record"])
+            if module.params["retire"]:
+                actions = guard.leave_order(**module.params["retire"])
+                result.update(actions=[*result["actions"], *actions], changed=bool(result["changed"] or actions))
         return result
-    values = list(stack.secret_values().values())
-    evidence = engine.explain(stack.name, values)
-    raise ReleaseError(
-        f"compose_release: service {', '.join(services)} on stack {stack.name}: found it ended, unhealthy or started "
-        f"again, need every container running since its start. Read its last log lines.",
-        **result,
-        evidence=evidence,
-    )
-
-
-def stopped(module: AnsibleModule, engine: Engine, stack: Stack) -> dict[str, Any]:
-    """Stop what runs and keep it from starting at boot."""
-    current = stack.current()
-    actions = []
-    if stack.boots():
-        actions.append("no longer marked for the boot")
-    running = [
-        entry
-        for entry in (engine.containers(stack.name) if engine.commands.available else [])
-        if (entry.get("State") or {}).get("Running")
-    ]
-    if running:
-        actions.append(f"stopped {len(running)} containers")
-    if actions and not module.check_mode:
-        stack.set_boot(False)
-        reply = engine.compose(stack, current, "stop") if running else None
-        if reply is not None and reply.rc != 0:
-            raise ReleaseError(
-                f"compose_release: containers on stack {stack.name}: found them running "
-                f"({reply.stderr.strip()[-300:]}), need them stopped. Look at the engine.",
-                rc=reply.rc,
-            )
-    return {"changed": bool(actions), "actions": actions, "previous": current, "current": current, "release": current}
-
-
-def absent(module: AnsibleModule, engine: Engine, stack: Stack) -> dict[str, Any]:
-    """Remove everything but the volumes that nobody typed."""
-    current = stack.current()
-    there = engine.commands.available and (not module.check_mode or engine.answers())
-    containers = engine.containers(stack.name) if there else []
-    has = engine.volumes(stack.name) if there else []
-    evidence = engine.explain(stack.name, list(stack.secret_values().values())) if containers else []
-    actions = []
-    if containers:
-        actions.append(f"removed {len(containers)} containers")
-    typed = {f"{stack.name}_{name}" for name in module.params["volumes"]} | set(module.params["volumes"])
-    doomed = [name for name in has if name in typed]
-    actions += [f"removed volume {name}" for name in doomed]
-    if stack.path.is_dir():
-        actions.append(f"removed {stack.path}")
-    kept = [name for name in has if name not in typed]
-    if actions and not module.check_mode:
-        stack.set_boot(False)
-        replies = [engine.compose(stack, None, "down", "--remove-orphans")] if there else []
-        replies += [engine.commands("volume", "rm", name) for name in doomed]
-        for reply in replies:
-            if reply.rc != 0:
-                raise ReleaseError(
-                    f"compose_release: removal on stack {stack.name}: found {reply.stderr.strip()[-300:]}, "
-                    "need it gone. Look at the engine.",
-                    rc=reply.rc,
-                )
-        if stack.path.is_dir():
-            shutil.rmtree(stack.path)
-    actions += [f"kept volume {name}" for name in kept] if actions else []
-    changed = any(not action.startswith("kept") for action in actions)
-    return {
-        "changed": changed,
-        "actions": actions,
-        "previous": current,
-        "current": None,
-        "release": current,
-        "evidence": evidence,
-    }
-
-
-def pulled(module: AnsibleModule, engine: Engine) -> dict[str, Any]:
-    """Bring images here."""
-    if not (engine.answers() if module.check_mode else engine.commands.available):
-        if module.check_mode:
-            actions = ["would pull, once Docker is there"]
-            return {"changed": bool(module.params["images"]), "actions": actions, "images": module.params["images"]}
-        raise ReleaseError(
-            "compose_release: docker on this host: found no command of that name, need the engine. "
-            "Run the docker_host role."
-        )
-    pins, _known, open_ends, new = pin(
-        engine, module.params["images"], {}, {}, module.params["pull"], module.check_mode, "this host"
-    )
-    actions = [f"pulled {reference}" for reference in new] + [
-        f"would pull {module.params['images'][key]}" for key in open_ends
-    ]
-    return {"changed": bool(actions), "actions": actions, "images": pins}
 
 
 def main() -> None:
@@ -682,56 +367,20 @@ def main() -> None:
         argument_spec=ARGUMENT_SPEC,
         supports_check_mode=True,
         required_if=[
-            ("state", "rendered", ["name", "definition"]),
-            ("state", "current", ["name", "release"]),
-            ("state", "reverted", ["name", "release"]),
-            ("state", "steady", ["name"]),
-            ("state", "stopped", ["name"]),
-            ("state", "absent", ["name"]),
+            ("state", "present", ["name", "definition"]),
+            ("state", "staged", ["name", "definition"]),
+            *(("state", state, ["name"]) for state in ("running", "former", "steady", "stopped", "absent")),
+            ("state", "reduced", ["name", "services"]),
             ("state", "pulled", ["images"]),
         ],
     )
-    engine = Engine(Commands(module.run_command, module.get_bin_path("docker")))
-    result: dict[str, Any] = {
-        "changed": False,
-        "actions": [],
-        "release": None,
-        "current": None,
-        "previous": None,
-        "project_src": None,
-        "pending": False,
-        "written": False,
-        "images": {},
-        "waived": [],
-        "evidence": [],
-    }
-    state, name = module.params["state"], module.params["name"]
+    result = dict(EMPTY)
     try:
-        if state == "pulled":
-            result.update(pulled(module, engine))
-        else:
-            if not releases.NAME.match(name):
-                raise ReleaseError(
-                    f"compose_release: name on stack {name}: found {name}, need lower-case letters, digits and "
-                    "hyphens. Set compose_stack_name."
-                )
-            stack = Stack(name, module.params["base_dir"])
-            with stack.lock():
-                if state == "rendered":
-                    result.update(rendered(module, engine, stack))
-                elif state == "current":
-                    result.update(pointed(module, stack))
-                elif state == "reverted":
-                    result.update(reverted(module, engine, stack))
-                elif state == "steady":
-                    result.update(steady(module, engine, stack))
-                elif state == "stopped":
-                    result.update(stopped(module, engine, stack))
-                else:
-                    result.update(absent(module, engine, stack))
-    except ReleaseError as exc:
-        result.update(exc.evidence)
-        module.fail_json(msg=str(exc), **result)
+        result.update(run(module))
+    except Failure as failure:
+        fault = "release" if isinstance(failure, ReleaseError) else "means"
+        result.update({"reason": failure.sentence.partition("\n")[0], "fault": fault, **failure.result})
+        module.fail_json(msg=failure.sentence, **result)
     module.exit_json(**result)
 
 

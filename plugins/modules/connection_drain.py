@@ -12,6 +12,9 @@ version_added: 0.1.0
 description:
   - Counts the current sessions of every backend of a colour over all workers of the proxy, old ones
     included, until there is none or the time is over.
+  - Also counts the requests that HAProxy had accepted when the wait began and whose body it still awaits before it
+    chooses a backend, whatever app they are for. They may have read the entry before the move, and then go to the
+    colour that was left.
   - An idle keepalive connection of a client belongs to no backend and does not count.
 extends_documentation_fragment:
   - evenkeel.platform.attributes.info
@@ -42,7 +45,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Let the old side finish what it serves
+- name: Wait until the old side serves nothing
   evenkeel.platform.connection_drain:
     app: shop
     colour: blue
@@ -57,6 +60,11 @@ drained:
   sample: true
 sessions:
   description: The sessions that are left.
+  returned: always
+  type: int
+  sample: 0
+undecided:
+  description: The requests among them that have no backend yet.
   returned: always
   type: int
   sample: 0
@@ -79,7 +87,6 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.evenkeel.platform.plugins.module_utils import _adapter
 from ansible_collections.evenkeel.platform.plugins.module_utils._failure import Failure, sentence
-from ansible_collections.evenkeel.platform.plugins.module_utils._haproxy import Unreachable
 from ansible_collections.evenkeel.platform.plugins.module_utils._state import STATE_ARGUMENTS, Records
 
 ARGUMENT_SPEC: dict[str, t.Any] = {
@@ -94,27 +101,41 @@ MODULE = "connection_drain"
 
 
 def wait(adapter: _adapter.Adapter, colour: str, timeout: float, interval: float) -> dict[str, t.Any]:
+    """Wait for the sessions of the colour, and for the requests that had no backend when the wait began.
+
+    A request that comes later reads the entry of after the move. One that gets a backend of the colour meanwhile is
+    among its sessions, which are therefore counted last.
+    """
     started = time.monotonic()
+    undecided = adapter.undecided()
     while True:
         services = adapter.sessions(colour)
-        left = sum(services.values())
+        left = sum(services.values()) + len(undecided)
         seconds = time.monotonic() - started
         if not left or seconds >= timeout:
-            return {"drained": not left, "sessions": left, "services": services, "seconds": round(seconds, 3)}
+            return {
+                "drained": not left,
+                "sessions": left,
+                "undecided": len(undecided),
+                "services": services,
+                "seconds": round(seconds, 3),
+            }
         time.sleep(min(interval, max(0.0, timeout - seconds)))
+        if undecided:
+            undecided &= adapter.undecided()
 
 
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = module.params
-    result: dict[str, t.Any] = {"drained": True, "sessions": 0, "services": {}, "seconds": 0.0}
+    result: dict[str, t.Any] = {"drained": True, "sessions": 0, "undecided": 0, "services": {}, "seconds": 0.0}
     try:
         records = Records.of(module, MODULE)
-        adapter = _adapter.of(module, MODULE, records.folder)
+        adapter = _adapter.of(params, MODULE, records.app, records.folder)
         timeout = 0.0 if module.check_mode else params["timeout_seconds"]
         try:
             result = wait(adapter, params["colour"], timeout, params["interval_seconds"])
-        except Unreachable as failure:
+        except _adapter.ProxyDown as failure:
             module.warn(f"{failure.sentence} What does not run serves nothing, so {params['colour']} is drained.")
         if not result["drained"] and params["fail_on_timeout"] and not module.check_mode:
             raise Failure(

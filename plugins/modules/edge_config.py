@@ -7,50 +7,50 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: edge_config
-short_description: Put HAProxy's configuration and the records of its apps in place
+short_description: Validate and write HAProxy's configuration and the records of its apps
 version_added: 0.1.0
 description:
-  - Checks the whole candidate configuration with C(haproxy -c) before anything in place is replaced. When HAProxy
-    refuses it, nothing changes and the failure says in which line and why.
-  - Reloads HAProxy only when what it has read differs from what is in place. When the reload fails, the former files
-    come back.
-  - Routes change in the memory of every worker, without a reload.
-  - The live entry and the maintenance mark of an app are created when they are absent and never touched afterwards.
+  - Validates the whole configuration with C(haproxy -c) before any file is replaced. If HAProxy refuses it, nothing
+    changes and the failure names the line and the reason.
+  - Reloads HAProxy only when the files differ from those it has loaded. If the reload fails, the former files are
+    restored.
+  - Updates routes in the memory of every worker, without a reload.
+  - The live entry and the maintenance flag of an app are created when absent and not changed afterwards.
 author: The Evenkeel authors (@evenkeel)
 options:
   files:
     description:
       - Content of each file by its path below O(config_dir). C(conf.d/50-app-*.cfg) and C(conf.d/20-sites.cfg) that
-        are not named here are removed; other files that stand there are kept and checked with the rest.
+        are not named here are removed; other files there are kept and validated with the rest.
     type: dict
     required: true
   records:
     description:
-      - The records of all apps of this edge, as M(evenkeel.platform.edge_record_info) returned them. What is left of
-        an app without a record is removed once HAProxy no longer reads it.
+      - The records of all apps of this edge, as M(evenkeel.platform.edge_record_info) returned them. Files of
+        an app without a record are removed once HAProxy no longer reads them.
     type: list
     elements: dict
     required: true
   fingerprint:
     description:
       - What M(evenkeel.platform.edge_record_info) returned as
-        RV(evenkeel.platform.edge_record_info#module:fingerprint). When the records changed since, nothing is done and
-        the module fails.
+        RV(evenkeel.platform.edge_record_info#module:fingerprint). If the records changed since then, the module
+        fails without a change.
     type: str
     required: true
   config_dir:
     description:
-      - The folder of HAProxy's configuration.
+      - HAProxy's configuration folder.
     type: path
     default: /etc/haproxy
   state_dir:
     description:
-      - The folder that holds one folder an app.
+      - The folder with one folder per app.
     type: path
     default: /var/lib/evenkeel
   lock_dir:
     description:
-      - The folder of the edge-wide lock.
+      - The folder of the edge's lock.
     type: path
     default: /run/lock
   master_socket:
@@ -60,30 +60,40 @@ options:
     default: /run/haproxy-master.sock
   loaded:
     description:
-      - The file in which C(edge-sync) notes which configuration HAProxy has read.
+      - The file in which C(edge-sync) records which configuration HAProxy has loaded.
     type: path
     default: /run/evenkeel/edge-loaded
   haproxy:
     description:
-      - The program that checks the candidate.
+      - The program that validates the configuration.
     type: path
     default: /usr/sbin/haproxy
   service:
     description:
-      - The unit to reload. Nothing is reloaded while it is not running, or when this is empty.
+      - The unit to reload. Nothing is reloaded if it is not running or if this is empty.
     type: str
     default: haproxy.service
+  app:
+    description:
+      - The app that a run changes, with O(token) and O(run). Refused when this edge has met a higher pair for it.
+    type: str
+  token:
+    description: The token of the run.
+    type: int
+  run:
+    description: The identifier of the run.
+    type: str
 attributes:
   check_mode:
-    description: Checks the candidate where HAProxy is set up already, and writes nothing.
+    description: Validates the configuration if HAProxy is set up already, and writes nothing.
     support: full
   diff_mode:
-    description: Shows each file that changes.
+    description: Shows every changed file.
     support: full
 """
 
 EXAMPLES = r"""
-- name: Put the configuration in place
+- name: Write the configuration
   evenkeel.platform.edge_config:
     files:
       haproxy.cfg: "{{ lookup('ansible.builtin.template', 'haproxy.cfg.j2') }}"
@@ -93,18 +103,18 @@ EXAMPLES = r"""
 
 RETURN = r"""
 actions:
-  description: What was done, or would be, one sentence each.
+  description: What was done, or would be in check mode, one sentence each.
   returned: always
   type: list
   elements: str
   sample: [wrote /etc/haproxy/conf.d/50-app-shop.cfg, reloaded haproxy.service]
 reloaded:
-  description: Whether HAProxy was reloaded, or would be.
+  description: Whether HAProxy was reloaded, or would be in check mode.
   returned: always
   type: bool
   sample: true
 checked:
-  description: Whether HAProxy checked the candidate.
+  description: Whether HAProxy validated the configuration.
   returned: always
   type: bool
   sample: true
@@ -120,8 +130,10 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.evenkeel.platform.plugins.module_utils import _edge, _file, _haproxy
-from ansible_collections.evenkeel.platform.plugins.module_utils._failure import Failure, sentence
+from ansible_collections.evenkeel.platform.plugins.module_utils import _edge, _file, _haproxy, _pair
+from ansible_collections.evenkeel.platform.plugins.module_utils._failure import Failure, ProxyDown, sentence
+from ansible_collections.evenkeel.platform.plugins.module_utils._protocol import Pair, Status
+from ansible_collections.evenkeel.platform.plugins.module_utils._state import Records
 
 ARGUMENT_SPEC = {
     "files": {"type": "dict", "required": True},
@@ -134,13 +146,16 @@ ARGUMENT_SPEC = {
     "loaded": {"type": "path", "default": "/run/evenkeel/edge-loaded"},
     "haproxy": {"type": "path", "default": "/usr/sbin/haproxy"},
     "service": {"type": "str", "default": "haproxy.service"},
+    "app": {"type": "str"},
+    "token": {"type": "int", "no_log": False},
+    "run": {"type": "str"},
 }
 OUR_FRAGMENTS = ("20-sites.cfg", "50-app-*.cfg")
-OURS = ("edge.json", "live.map", "moved.map", "maintenance.map", "routes-blue.map", "routes-green.map")
+OURS = ("edge.json", "live.map", "status.map", "maintenance.map", "routes-blue.map", "routes-green.map")
 
 
 class Edge:
-    """The files and the process of one edge."""
+    """The files and the process of an edge."""
 
     def __init__(self, module: AnsibleModule) -> None:
         self.module = module
@@ -152,13 +167,13 @@ class Edge:
         self.diff: list[dict[str, str]] = []
         self.checked = False
         self.reloaded = False
-        # What stood in a file before it changed, to go back to.
+        # Former content of changed files, to restore.
         self.former: dict[Path, str | None] = {}
 
-    # -- what is and what is to be --------------------------------------------
+    # -- current and wanted files ------------------------------------------------
 
     def wanted(self) -> dict[Path, str | None]:
-        """Every file with the content it is to have; nothing means that it is to go."""
+        """Return the wanted content of every file; None means that it is removed."""
         files: dict[Path, str | None] = {}
         for pattern in OUR_FRAGMENTS:
             for path in sorted((self.config_dir / "conf.d").glob(pattern)):
@@ -170,7 +185,7 @@ class Edge:
             files[folder / "edge.json"] = _edge.record_text(record)
             for colour in _edge.COLOURS:
                 files[folder / f"routes-{colour}.map"] = _edge.map_text(_edge.routes(record, colour))
-            for name, first in (("live.map", "none:0::"), ("moved.map", "0:"), ("maintenance.map", "off")):
+            for name, first in (("live.map", "none:0::"), ("status.map", Status().text()), ("maintenance.map", "off")):
                 if not (folder / name).exists():
                     files[folder / name] = f"{record['app']} {first}\n"
         for name, first in (("servers.state", "1\n"), ("acme.map", "")):
@@ -183,7 +198,7 @@ class Edge:
         return files
 
     def changes(self, wanted: dict[Path, str | None]) -> dict[Path, str | None]:
-        """Those of the wanted files that are not so yet."""
+        """Return the wanted files that differ from those in place."""
         different = {}
         for path, content in wanted.items():
             before = _file.read_text(str(path))
@@ -193,14 +208,14 @@ class Edge:
         return different
 
     def leftovers(self) -> list[Path]:
-        """Files of apps that this edge no longer serves."""
+        """Return files of apps that this edge no longer serves."""
         apps = {record["app"] for record in self.records}
         return [
             path for name in OURS for path in sorted(self.state_dir.glob(f"*/{name}")) if path.parent.name not in apps
         ]
 
     def digest(self) -> str:
-        """The hash that edge-sync notes for what HAProxy has read."""
+        """Return the hash that edge-sync records for the loaded configuration."""
         total = hashlib.sha256()
         paths = [
             self.config_dir / "haproxy.cfg",
@@ -215,10 +230,10 @@ class Edge:
             total.update(b"\0")
         return total.hexdigest()
 
-    # -- the check ------------------------------------------------------------
+    # -- validation -----------------------------------------------------------
 
     def check(self, wanted: dict[Path, str | None]) -> None:
-        """Let HAProxy read the candidate in a folder of its own."""
+        """Let HAProxy validate the configuration in a folder of its own."""
         haproxy = self.module.params["haproxy"]
         set_up = Path(self.module.params["loaded"]).exists()
         if not os.access(haproxy, os.X_OK) or (self.module.check_mode and not set_up):
@@ -233,7 +248,7 @@ class Edge:
                 for path in self.config_dir.glob(pattern):
                     candidate.setdefault(path, _file.read_text(str(path)))
             for record in self.records:
-                for name in ("live.map", "moved.map", "maintenance.map"):
+                for name in ("live.map", "status.map", "maintenance.map"):
                     path = self.state_dir / record["app"] / name
                     candidate.setdefault(path, _file.read_text(str(path)))
             path = self.state_dir / "edge" / "acme.map"
@@ -273,10 +288,10 @@ class Edge:
     # -- the process ----------------------------------------------------------
 
     def workers(self) -> list[_haproxy.Worker]:
-        """Every worker, those of former reloads as well; none where HAProxy is not running."""
+        """Return every worker, also those of former reloads; none if HAProxy is not running."""
         try:
             return self.master.workers()
-        except _haproxy.Unreachable:
+        except ProxyDown:
             return []
 
     def running(self) -> bool:
@@ -284,11 +299,11 @@ class Edge:
         return bool(unit) and self.module.run_command(["systemctl", "is-active", "--quiet", unit])[0] == 0
 
     def loads_something_else(self) -> bool:
-        """Whether HAProxy has read other files than those in place."""
+        """Return whether HAProxy has loaded other files than those in place."""
         return (_file.read_text(self.module.params["loaded"]) or "").strip() != self.digest()
 
     def move_routes(self, write: bool) -> None:
-        """Make each worker's memory equal to the routes of its files, one commit a map."""
+        """Make the routes in each worker's memory equal to the files, one commit per map."""
         for worker in self.workers():
             for record in self.records:
                 for colour in _edge.COLOURS:
@@ -297,7 +312,7 @@ class Edge:
                     try:
                         memory = self.master.read_map(worker, str(path))
                         if memory is None or memory == table:
-                            # A worker of before this app came does not know the map.
+                            # A worker from before this app was added does not have the map.
                             continue
                         self.actions.append(f"moved the {colour} routes of {record['app']} in worker {worker.pid}")
                         if write:
@@ -306,7 +321,7 @@ class Edge:
                         break
 
     def commit(self, worker: _haproxy.Worker, path: Path, table: dict[str, str]) -> None:
-        """Exchange a map in memory: the new entries come in at one point, and all together."""
+        """Replace a map in memory in one step."""
         answer = self.master.worker(worker, f"prepare map {path}")
         version = answer.rpartition(":")[2].strip()
         for key, value in table.items():
@@ -344,7 +359,7 @@ class Edge:
             if content is None:
                 path.unlink(missing_ok=True)
             else:
-                # HAProxy reads all of it as root, before it gives up its rights.
+                # HAProxy reads all of it as root, before it drops its privileges.
                 _file.write_atomic(str(path), content, 0o600)
 
     def reload(self) -> None:
@@ -371,8 +386,17 @@ class Edge:
     def lock(self) -> t.ContextManager[None]:
         return _file.lock(f"{self.module.params['lock_dir']}/evenkeel-edge.lock", 60, "edge_config")
 
-    def fenced(self) -> None:
-        """Refuse to go on from records that are no longer those on the edge."""
+    def refuse_overtaken(self) -> None:
+        """Refuse a run when this edge has met a newer one for its app."""
+        params = self.module.params
+        if params["app"]:
+            records = Records(
+                "edge_config", params["app"], str(self.state_dir), params["lock_dir"], 60, self.module.check_mode
+            )
+            _pair.check(records, Pair(params["token"], params["run"]))
+
+    def refuse_stale(self) -> None:
+        """Refuse records that differ from those on the edge."""
         found = []
         for path in sorted(self.state_dir.glob("*/edge.json")):
             found.append(json.loads(path.read_text(encoding="utf-8")))
@@ -389,8 +413,9 @@ class Edge:
             )
 
     def apply(self) -> None:
-        """Check, write and load; everything but the reload under the edge-wide lock."""
+        """Validate, write and load; everything but the reload under the edge's lock."""
         if self.module.check_mode:
+            self.refuse_overtaken()
             wanted = self.wanted()
             different = self.changes(wanted)
             if different:
@@ -402,7 +427,8 @@ class Edge:
             self.move_routes(write=False)
             return
         with self.lock():
-            self.fenced()
+            self.refuse_overtaken()
+            self.refuse_stale()
             wanted = self.wanted()
             different = self.changes(wanted)
             if different:
@@ -422,7 +448,11 @@ class Edge:
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
+    module = AnsibleModule(
+        argument_spec=ARGUMENT_SPEC,
+        supports_check_mode=True,
+        required_together=[("app", "token", "run")],
+    )
     edge = Edge(module)
     try:
         edge.apply()

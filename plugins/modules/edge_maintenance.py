@@ -7,11 +7,11 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: edge_maintenance
-short_description: Show or take away the maintenance page of an app on an edge
+short_description: Switch the maintenance page of an app on an edge on or off
 version_added: 0.1.0
 description:
-  - Sets the maintenance entry of an app in every worker of HAProxy and in the file a restart loads.
-  - When HAProxy does not run only the file is written; it is loaded at the start.
+  - Sets the maintenance flag of an app in every worker of HAProxy and in the file that a restart loads.
+  - If HAProxy is not running, only the file is written.
 extends_documentation_fragment:
   - evenkeel.platform.attributes
   - evenkeel.platform.state
@@ -27,7 +27,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Show the maintenance page
+- name: Switch the maintenance page on
   evenkeel.platform.edge_maintenance:
     app: shop
     state: "on"
@@ -35,12 +35,12 @@ EXAMPLES = r"""
 
 RETURN = r"""
 before:
-  description: What was served, V(on) or V(off).
+  description: The former state, V(on) or V(off).
   returned: always
   type: str
   sample: "off"
 after:
-  description: What is served now, or would be in check mode.
+  description: The state now, or as it would be in check mode.
   returned: always
   type: str
   sample: "on"
@@ -55,7 +55,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.evenkeel.platform.plugins.module_utils import _adapter, _entry, _file, _haproxy
+from ansible_collections.evenkeel.platform.plugins.module_utils import _adapter
 from ansible_collections.evenkeel.platform.plugins.module_utils._failure import Failure, sentence
 from ansible_collections.evenkeel.platform.plugins.module_utils._state import STATE_ARGUMENTS, Records
 
@@ -68,29 +68,18 @@ MODULE = "edge_maintenance"
 
 
 def switch(module: AnsibleModule, records: Records, result: dict[str, t.Any]) -> None:
-    adapter = _adapter.HaproxyAdapter(MODULE, records.app, records.folder, module.params["adapter_options"])
-    path = records.path("maintenance.map")
+    adapter = _adapter.of(module.params, MODULE, records.app, records.folder)
     wanted = module.params["state"]
-    saved = _entry.parse_file(_file.read_text(path), records.app)
-    try:
-        readings = _haproxy.read_key(adapter.master, path, records.app)
-    except _haproxy.Unreachable as failure:
-        records.warnings.append(failure.sentence)
-        readings = []
+    served, saved = adapter.maintenance()
+    if not served:
+        records.warnings.append(f"{MODULE}: HAProxy does not run, so only its file is written.")
         result["running"] = False
-    result["before"] = (readings[0].value if readings else saved) or "off"
+    result["before"] = (served[0] if served else saved) or "off"
     result["after"] = wanted
-    moving = bool(_haproxy.wrong(readings, wanted))
-    result["changed"] = moving or saved != wanted
+    result["changed"] = any(value != wanted for value in [*served, saved])
     if module.check_mode or not result["changed"]:
         return
-    problems: list[str] = []
-    if moving:
-        problems = _haproxy.write_key(adapter.master, path, records.app, wanted)
-        problems += [
-            f"worker {each.pid} holds {each.value!r}"
-            for each in _haproxy.wrong(_haproxy.read_key(adapter.master, path, records.app), wanted)
-        ]
+    problems = adapter.set_maintenance(wanted)
     if problems:
         raise Failure(
             sentence(
@@ -102,7 +91,6 @@ def switch(module: AnsibleModule, records: Records, result: dict[str, t.Any]) ->
                 "Run it again, and see 'systemctl status haproxy'",
             )
         )
-    _file.write_atomic(path, f"{records.app} {wanted}\n", 0o600)
 
 
 def main() -> None:

@@ -7,27 +7,26 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: edge_record_info
-short_description: Read what an edge knows of its apps
+short_description: Read the records of apps on an edge
 version_added: 0.1.0
 description:
-  - Reads the record of every app on this edge, and lays one changed record over them, so that the configuration of
-    HAProxy can be rendered from all of them before anything is written.
+  - Reads the record of every app on this edge and applies the change of one, so that HAProxy's configuration can be
+    rendered from all of them before anything is written.
 author: The Evenkeel authors (@evenkeel)
 options:
   record:
     description:
-      - The record of the app to lay over those on the edge. Its shape is described in the architecture of the
-        collection.
+      - The changed record of an app. C(docs/architecture.md) describes its format.
     type: dict
   state:
     description:
-      - Whether the app of O(record) is to be on this edge.
+      - Whether the app of O(record) should be on this edge.
     type: str
     choices: [present, absent]
     default: present
   state_dir:
     description:
-      - The folder that holds one folder an app.
+      - The folder with one folder per app.
     type: path
     default: /var/lib/evenkeel
 attributes:
@@ -47,13 +46,13 @@ EXAMPLES = r"""
 
 RETURN = r"""
 records:
-  description: The records as they are to be, in the order of their names; older ones in the present shape.
+  description: The records after the change, sorted by name; older ones in the current schema.
   returned: always
   type: list
   elements: dict
   sample: [{schema: 2, app: shop, hosts: [shop.example.com], services: {}, routes: {blue: [], green: []}}]
 fingerprint:
-  description: A hash over the records as they were found, for M(evenkeel.platform.edge_config).
+  description: A hash of the records before the change, for M(evenkeel.platform.edge_config).
   returned: always
   type: str
   sample: 4f53cda18c2baa0c0354bb5f9a3ecbe5ed12ab4d8e11ba873c2f11161202b945
@@ -73,7 +72,7 @@ ARGUMENT_SPEC = {
 
 
 def read_records(state_dir: Path) -> list[dict]:
-    """Read every record on this edge as it stands; one that cannot be read stops everything."""
+    """Return every record on this edge; fail if one cannot be read."""
     records = []
     for path in sorted(state_dir.glob("*/edge.json")):
         record, problems = _edge.read_record(path)

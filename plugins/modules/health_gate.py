@@ -13,10 +13,42 @@ description:
   - Asks all targets at once. Each needs O(successes) right answers in a row; one wrong answer starts
     its row again.
   - A target that has answered and then refuses connections has ended. The gate fails at once then.
+  - With O(colour) it runs on an edge, and once every target has passed it takes back the withdrawal of that colour,
+    so that M(evenkeel.platform.blue_green) may move to it. That is refused when the edge has met a higher pair than
+    O(token) and O(run), or is at another move than O(move).
   - In check mode nothing is asked, as what would be asked was not started.
 extends_documentation_fragment:
-  - evenkeel.platform.attributes.info
+  - evenkeel.platform.attributes
+  - evenkeel.platform.haproxy
 options:
+  colour:
+    description: The idle colour that the targets belong to. Left out, nothing is changed on the host.
+    type: str
+    choices: [blue, green]
+  app:
+    description: Name of the app, for O(colour).
+    type: str
+  token:
+    description: The token of the run, for O(colour).
+    type: int
+  run:
+    description: The identifier of the run, for O(colour).
+    type: str
+  move:
+    description: The number of the move at which the colour was withdrawn, for O(colour).
+    type: int
+  state_dir:
+    description: Folder that holds one folder of records for each app.
+    type: path
+    default: /var/lib/evenkeel
+  lock_dir:
+    description: Folder of the lock files.
+    type: path
+    default: /run/lock
+  lock_seconds:
+    description: How long to wait for a lock that another process holds.
+    type: float
+    default: 30.0
   targets:
     description: What to ask.
     type: list
@@ -39,6 +71,20 @@ options:
         description: Address, with or without port, to connect to instead.
         type: str
         default: ""
+      proto:
+        description:
+          - What the request says of the client in C(X-Forwarded-Proto), as the edge does. C(X-Forwarded-Host) and
+            C(X-Forwarded-Port) go with it. Empty sends none of them.
+        type: str
+        choices: ["", http, https]
+        default: ""
+      protocol:
+        description:
+          - What the target speaks. V(h2) is HTTP/2 without TLS. V(grpc) asks the standard gRPC health service, and an
+            answer other than SERVING counts as status 503.
+        type: str
+        choices: [http1, h2, grpc]
+        default: http1
       status:
         description: Status to expect; O(status) when left out.
         type: int
@@ -73,7 +119,7 @@ options:
     type: str
     default: ""
   release:
-    description: The release that the app must tell of itself. Empty compares none.
+    description: The release that the app must report of itself. Empty compares none.
     type: str
     default: ""
   release_key:
@@ -100,6 +146,17 @@ EXAMPLES = r"""
         url: http://192.0.2.21:20001/readyz
         host: shop.example.com
     release: "1.1"
+
+- name: Wait for green on an edge, and let it be moved to
+  evenkeel.platform.health_gate:
+    app: shop
+    colour: green
+    move: 12
+    token: 42
+    run: 20261130T101500Z-00af3e
+    targets:
+      - name: api app1_1
+        url: http://192.0.2.21:20001/readyz
 """
 
 RETURN = r"""
@@ -108,6 +165,11 @@ passed:
   returned: always
   type: bool
   sample: true
+cleared:
+  description: Whether a withdrawal of O(colour) was taken back.
+  returned: always
+  type: bool
+  sample: false
 failed_targets:
   description: One sentence for each target that did not pass.
   returned: always
@@ -133,9 +195,19 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.evenkeel.platform.plugins.module_utils import _gate, _http
+from ansible_collections.evenkeel.platform.plugins.module_utils import _adapter, _gate, _held, _holder, _http
+from ansible_collections.evenkeel.platform.plugins.module_utils._failure import Failure
+from ansible_collections.evenkeel.platform.plugins.module_utils._protocol import Pair
+from ansible_collections.evenkeel.platform.plugins.module_utils._state import STATE_ARGUMENTS, Records
 
 ARGUMENT_SPEC: dict[str, t.Any] = {
+    **STATE_ARGUMENTS,
+    **_adapter.ADAPTER_ARGUMENTS,
+    "app": {"type": "str"},
+    "colour": {"type": "str", "choices": ["blue", "green"]},
+    "token": {"type": "int", "no_log": False},
+    "run": {"type": "str"},
+    "move": {"type": "int"},
     "targets": {
         "type": "list",
         "elements": "dict",
@@ -145,6 +217,8 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
             "url": {"type": "str", "required": True},
             "host": {"type": "str", "default": ""},
             "connect_to": {"type": "str", "default": ""},
+            "proto": {"type": "str", "choices": ["", "http", "https"], "default": ""},
+            "protocol": {"type": "str", "choices": ["http1", "h2", "grpc"], "default": "http1"},
             "status": {"type": "int"},
             "body": {"type": "str"},
             "release_key": {"type": "str", "no_log": False},
@@ -180,6 +254,8 @@ def probe(
             given["url"],
             host=given["host"],
             connect_to=given["connect_to"],
+            proto=given["proto"],
+            protocol=given["protocol"],
             ca_file=params["ca_file"],
             verify=params["verify"],
             timeout=max(0.1, min(params["request_timeout_seconds"], left)),
@@ -227,14 +303,51 @@ def gate(params: dict[str, t.Any]) -> dict[str, t.Any]:
     }
 
 
+def clear(module: AnsibleModule, records: Records) -> bool:
+    """Take the withdrawal of the colour back, under the edge's lock; tell whether there was one."""
+    params = module.params
+    adapter = _adapter.of(params, "health_gate", records.app, records.folder)
+    holder = _holder.Holder(records, adapter)
+    with records.locked(edge=True):
+        held = holder.load()
+        holder.check(Pair(params["token"], params["run"]))
+        after = _held.gated(held, records.app, params["colour"], params["move"])
+        if after == held:
+            return False
+        holder.raise_pair(Pair(params["token"], params["run"]))
+        holder.keep(after, holder.confirmed)
+    return True
+
+
 def main() -> None:
-    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
+    module = AnsibleModule(
+        argument_spec=ARGUMENT_SPEC,
+        supports_check_mode=True,
+        required_by={"colour": ("app", "token", "run", "move")},
+    )
+    result: dict[str, t.Any] = {
+        "changed": False,
+        "passed": False,
+        "cleared": False,
+        "failed_targets": [],
+        "transcript": {},
+        "seconds": 0.0,
+    }
     if module.check_mode:
-        module.exit_json(changed=False, passed=False, failed_targets=[], transcript={}, seconds=0.0)
-    result = gate(module.params)
+        module.exit_json(**result)
+    result.update(gate(module.params))
     if not result["passed"]:
-        module.fail_json(msg=" ".join(result["failed_targets"]), changed=False, **result)
-    module.exit_json(changed=False, **result)
+        module.fail_json(msg=" ".join(result["failed_targets"]), **result)
+    if module.params["colour"]:
+        try:
+            records = Records.of(module, "health_gate")
+            cleared = clear(module, records)
+        except Failure as failure:
+            module.fail_json(msg=failure.sentence, **{**result, **failure.result})
+        for text in records.warnings:
+            module.warn(text)
+        result.update(cleared=cleared, changed=cleared)
+    module.exit_json(**result)
 
 
 if __name__ == "__main__":

@@ -71,65 +71,41 @@ warm:
   returned: always
   type: dict
   sample: {"identity": "1.0", "colour": "blue", "until": "2026-11-21T10:10:00.000Z"}
+live_rows:
+  description: The last two rows that left a release live, newest first.
+  returned: always
+  type: list
+  elements: dict
+  sample: [{"identity": "1.1", "result": "live", "sealed_at": "2026-11-21T10:00:00.000Z"}]
+unfinished_lines:
+  description: The journal of the run that was opened and not sealed, oldest first.
+  returned: always
+  type: list
+  elements: dict
+  sample: []
+homes:
+  description: The recorded host of each singleton.
+  returned: always
+  type: dict
+  sample: {"bot": "app1"}
 """
 
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.evenkeel.platform.plugins.module_utils import _clock, _journal, _lease, _ledger, _releases
+from ansible_collections.evenkeel.platform.plugins.module_utils import _release_records
 from ansible_collections.evenkeel.platform.plugins.module_utils._failure import Failure
 from ansible_collections.evenkeel.platform.plugins.module_utils._state import STATE_ARGUMENTS, Records
 
 ARGUMENT_SPEC: dict[str, t.Any] = {**STATE_ARGUMENTS, "count": {"type": "int", "default": 10}}
 
 
-def open_run(lines: list[dict[str, t.Any]]) -> dict[str, t.Any]:
-    run = _journal.unfinished(lines)
-    if not run:
-        return {}
-    opened = _journal.latest(run)
-    keys = ("identity", "release", "kind", "run", "owner", "reason", "from", "to", "token")
-    return dict(
-        {key: opened.get(key) for key in keys},
-        boundary=_journal.reached(run),
-        since=_journal.header(run)["at"],
-        at=run[-1]["at"],
-    )
-
-
-def read(records: Records, count: int) -> dict[str, t.Any]:
-    now = _clock.now()
-    lines = records.read_lines("journal.jsonl", read_only=True)
-    rows = records.read_lines("ledger.jsonl", read_only=True)
-    kept = _releases.read(records, read_only=True)
-    lease = records.read("lease.json", read_only=True)
-    newest = sorted(kept.values(), key=lambda record: (record["created_at"], record["identity"]), reverse=True)
-    return {
-        "releases": newest,
-        "ledger": rows[::-1][:count],
-        "lease": dict(_lease.public(lease), held=_lease.held(lease, now)),
-        "held": [
-            {
-                "identity": identity,
-                "result": row["result"],
-                "at": row["sealed_at"],
-                "reason": row.get("reason"),
-                "owner": row.get("owner"),
-            }
-            for identity, row in _ledger.held(rows).items()
-        ],
-        "pending_contract": _ledger.pending_contract(rows, kept),
-        "unfinished": open_run(lines),
-        "warm": _ledger.warm(rows, now.wall, _clock.parse) or {},
-    }
-
-
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     try:
         records = Records.of(module, "release_info")
-        result = read(records, module.params["count"])
+        result = _release_records.facts(records, module.params["count"])
     except Failure as failure:
         module.fail_json(msg=failure.sentence, **failure.result)
     for text in records.warnings:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: release_journal
-short_description: Open a release, note each boundary it reaches, and seal it
+short_description: Open a release under the app's lease, note each boundary it reaches, and seal it
 version_added: 0.1.0
 description:
   - Keeps C(journal.jsonl), C(ledger.jsonl) and C(releases/) of an app on the record host.
@@ -22,24 +22,24 @@ options:
   state:
     description:
       - V(planned) answers what V(opened) would, needs no token and writes nothing.
-      - V(opened) keeps the rendered release, closes an unfinished run of another release as
-        abandoned and notes the boundary C(leased).
-      - V(appended) notes O(boundary), and O(homes) where they are given.
-      - V(homed) notes O(homes) alone, for a release that is live already.
+      - V(opened) takes the lease, stores the rendered release, closes an unfinished run of another release as
+        abandoned and notes the boundary C(leased). The lease is free again where nothing is to be done.
+      - V(appended) notes O(boundary), and O(homes) where they are given, and renews the lease.
       - V(sealed) closes the run with a row in the ledger and removes old releases.
+      - V(rebuilt) writes what a lost record host held, from O(releases) of the other hosts and O(live).
     type: str
-    choices: [planned, opened, appended, homed, sealed]
+    choices: [planned, opened, appended, sealed, rebuilt]
     required: true
   token:
     description:
       - The token of the run; one lower than that of the lease is refused.
-      - Required but for O(state=planned).
+      - Required with O(state=appended) and O(state=sealed); V(opened) and V(rebuilt) return one.
     type: int
   run:
-    description: Identifies the run. Required with O(state=opened).
+    description: Identifies the run. Required with O(state=opened) and O(state=rebuilt).
     type: str
   owner:
-    description: Who runs it. Required with O(state=opened).
+    description: Who runs it. Required with O(state=opened) and O(state=rebuilt).
     type: str
   reason:
     description: Why this is done, for the ledger.
@@ -78,13 +78,46 @@ options:
     type: list
     elements: str
     choices: [leased, recorded, fetched, migrating, migrated, started, gated, intended, moved, confirmed,
-              handed_over, drained, baked, warm, sealed]
+              handed_over, drained, warm, sealed]
   lease_seconds:
     description:
-      - With O(state=appended), how long the lease of the run lasts from now on. A stage that may last longer than
-        the default is announced by a longer one.
+      - How long the lease of the run lasts from now on. A stage that may last longer than the default is announced
+        by a longer one.
     type: int
-    default: 120
+    default: 60
+  wait_seconds:
+    description: With O(state=opened), how long to wait for a lease that another run holds.
+    type: float
+    default: 0.0
+  token_floor:
+    description: With O(state=opened), the highest token that any host has met; the new one is higher.
+    type: int
+    default: 0
+  preempt:
+    description: With O(state=opened), take the lease at once whoever holds it.
+    type: bool
+    default: false
+  dead_run:
+    description: With O(state=opened), the run whose process is known to be gone; its lease is taken at once.
+    type: str
+    default: ""
+  controller:
+    description: With O(state=opened), what identifies the process that runs this, for the next run to see it gone.
+    type: dict
+    default: {}
+  by_hand:
+    description: With O(state=opened), whether the release was named on the command line.
+    type: bool
+    default: false
+  inventory_release:
+    description: With O(state=opened), the release that the inventory names.
+    type: str
+    default: ""
+  releases:
+    description: With O(state=rebuilt), the kept releases of the other hosts, with C(identity), C(hash) and C(content).
+    type: list
+    elements: dict
+    default: []
   free_lease:
     description: With O(state=sealed), also free the lease of the run.
     type: bool
@@ -92,8 +125,7 @@ options:
   detail:
     description:
       - What belongs to the boundary.
-      - For C(baked) C(verdict), without which the bake is repeated. For C(warm) C(until), the time
-        until which the old side is warm, in ISO 8601.
+      - For C(warm) C(until), the time until which the old side is warm, in ISO 8601.
     type: dict
     default: {}
   restart:
@@ -101,9 +133,11 @@ options:
     type: bool
     default: false
   result:
-    description: How the run ended. Required with O(state=sealed).
+    description:
+      - How the run ended. Required with O(state=sealed).
+      - V(refused) holds the release. V(failed) does not, as a host, a registry or a disk failed and not the release.
     type: str
-    choices: [live, refused, rolled_back, abandoned]
+    choices: [live, refused, failed, rolled_back, abandoned]
   evidence:
     description: What proves the result; it goes to the ledger and must hold no secret.
     type: dict
@@ -130,7 +164,7 @@ options:
     description:
       - The host of each singleton by its name. With V(planned) and V(opened) it is compared with what is recorded, and
         a singleton whose recorded host is not among O(hosts) is refused.
-      - With V(appended) and V(homed) it is what is recorded from now on. Required with O(state=homed).
+      - With V(appended) and V(sealed) it is what is recorded from now on.
     type: dict
     default: {}
   hosts:
@@ -158,7 +192,6 @@ EXAMPLES = r"""
   evenkeel.platform.release_journal:
     app: shop
     state: opened
-    token: "{{ lease.token }}"
     run: "{{ run }}"
     owner: alice@ci
     reason: Release 1.1
@@ -170,14 +203,14 @@ EXAMPLES = r"""
   evenkeel.platform.release_journal:
     app: shop
     state: appended
-    token: "{{ lease.token }}"
-    boundary: fetched
+    token: "{{ release.token }}"
+    boundary: [fetched]
 
 - name: Seal the release
   evenkeel.platform.release_journal:
     app: shop
     state: sealed
-    token: "{{ lease.token }}"
+    token: "{{ release.token }}"
     result: live
     live: "{{ edge.entry }}"
 """
@@ -193,6 +226,21 @@ hash:
   returned: always
   type: str
   sample: 3f0a3b6f0f
+token:
+  description: The token of the run.
+  returned: always
+  type: int
+  sample: 42
+run:
+  description: The run that was opened.
+  returned: always
+  type: str
+  sample: 20261130T101500Z-00af3e
+settled:
+  description: Whether the edges serve the release already, so that only what follows traffic is to be done.
+  returned: always
+  type: bool
+  sample: false
 unchanged:
   description: Whether this very content is live already and no run is unfinished.
   returned: always
@@ -270,31 +318,19 @@ ledger_row:
   sample: {}
 """
 
-import hashlib
-import hmac
-import secrets
 import time
 import typing as t
-from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.evenkeel.platform.plugins.module_utils import (
-    _clock,
-    _entry,
-    _file,
-    _homes,
-    _journal,
-    _lease,
-    _ledger,
-    _releases,
-)
-from ansible_collections.evenkeel.platform.plugins.module_utils._failure import Failure, sentence
-from ansible_collections.evenkeel.platform.plugins.module_utils._state import RELEASE, STATE_ARGUMENTS, Records
+from ansible_collections.evenkeel.platform.plugins.module_utils import _journal, _ledger
+from ansible_collections.evenkeel.platform.plugins.module_utils import _release_records as records_of
+from ansible_collections.evenkeel.platform.plugins.module_utils._failure import Failure
+from ansible_collections.evenkeel.platform.plugins.module_utils._state import STATE_ARGUMENTS, Records
 
 ARGUMENT_SPEC: dict[str, t.Any] = {
     **STATE_ARGUMENTS,
-    "state": {"type": "str", "choices": ["planned", "opened", "appended", "homed", "sealed"], "required": True},
+    "state": {"type": "str", "choices": ["planned", "opened", "appended", "sealed", "rebuilt"], "required": True},
     "token": {"type": "int", "no_log": False},
     "run": {"type": "str"},
     "owner": {"type": "str"},
@@ -303,7 +339,15 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "content": {"type": "dict"},
     "secrets": {"type": "dict", "default": {}, "no_log": True},
     "live": {"type": "str", "default": ""},
-    "lease_seconds": {"type": "int", "default": 120},
+    "lease_seconds": {"type": "int", "default": 60},
+    "wait_seconds": {"type": "float", "default": 0.0},
+    "token_floor": {"type": "int", "default": 0, "no_log": False},
+    "preempt": {"type": "bool", "default": False},
+    "dead_run": {"type": "str", "default": ""},
+    "controller": {"type": "dict", "default": {}},
+    "by_hand": {"type": "bool", "default": False},
+    "inventory_release": {"type": "str", "default": ""},
+    "releases": {"type": "list", "elements": "dict", "default": []},
     "free_lease": {"type": "bool", "default": False},
     "boundary": {"type": "list", "elements": "str", "choices": list(_journal.BOUNDARIES)},
     "detail": {"type": "dict", "default": {}},
@@ -318,357 +362,32 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "singleton_moved": {"type": "str", "default": ""},
     "held_ok": {"type": "bool", "default": False},
 }
-MODULE = "release_journal"
 
 
-def empty() -> dict[str, t.Any]:
-    return {
-        "changed": False,
-        "identity": "",
-        "hash": "",
-        "unchanged": False,
-        "held": False,
-        "migrated": False,
-        "held_reason": "",
-        "resume": dict(_journal.NO_RESUME),
-        "from": "",
-        "to": "",
-        "boundary": "",
-        "abandoned": "",
-        "pruned": [],
-        "rehomed": {},
-        "former": {},
-        "other_secrets": [],
-        "ledger_row": {},
-    }
+def once(records: Records, params: dict[str, t.Any]) -> dict[str, t.Any]:
+    """Do what the state asks for, once, under the lock of the app."""
+    state = params["state"]
+    with records.locked():
+        if state in ("planned", "opened"):
+            return records_of.open_run(records, params, writing=state == "opened")
+        if state == "appended":
+            return records_of.append(records, params)
+        if state == "sealed":
+            return records_of.seal(records, params)
+        return records_of.rebuild(records, params)
 
 
-def refuse_stale(records: Records, token: int | None) -> int:
-    """Return the token, or refuse one that a newer lease has overtaken."""
-    if token is None:
-        raise Failure(sentence(MODULE, "no token is given", records.app, "none", "the token of the lease", "Set token"))
-    lease = records.read("lease.json", read_only=True) or {}
-    newest = int(lease.get("token") or 0)
-    if token < newest:
-        raise Failure(
-            f"{MODULE}: the token is stale on {records.app}: found token {token}, need {newest}. "
-            f"A newer run by {lease.get('owner')} took over at {lease.get('taken_at')}; "
-            "this run stops here and changes nothing more."
-        )
-    return token
-
-
-def secret_versions(records: Records, params: dict[str, t.Any], writing: bool) -> dict[str, str]:
-    """Return a keyed hash of each secret value."""
-    if not params["secrets"]:
-        return {}
-    path = str(Path(records.state_dir, "hash.key"))
-    key = (_file.read_text(path) or "").strip()
-    if not key and writing and not records.check_mode:
-        # The key serves all apps, so two that are released for the first time at once must not make two.
-        with _file.lock(str(Path(records.lock_dir, "evenkeel-hash-key.lock")), records.lock_seconds, MODULE):
-            key = (_file.read_text(path) or "").strip()
-            if not key:
-                key = secrets.token_hex(32)
-                _file.write_atomic(path, key + "\n")
-    key = key or secrets.token_hex(32)
-    return {
-        name: hmac.new(key.encode(), str(value).encode(), hashlib.sha256).hexdigest()[:24]
-        for name, value in params["secrets"].items()
-    }
-
-
-def recorded_homes(records: Records) -> dict[str, str]:
-    return (records.read("homes.json", read_only=True) or {}).get("homes") or {}
-
-
-def homing(records: Records, params: dict[str, t.Any]) -> bool:
-    """Record where the singletons run from now on; tell whether that is new."""
-    if not params["homes"] or params["homes"] == recorded_homes(records):
-        return False
-    records.write({"app": records.app, "homes": params["homes"]}, "homes.json")
-    return True
-
-
-def opening(records: Records, params: dict[str, t.Any], writing: bool) -> dict[str, t.Any]:
-    kind, retry = params["kind"], params["retry"]
-    content, versions = dict(params["content"]), secret_versions(records, params, writing)
-    if kind == "deploy" and versions:
-        content["secret_versions"] = versions
-    release = str(content.get("release") or "")
-    if not RELEASE.match(release):
-        raise Failure(
-            sentence(
-                MODULE,
-                "the name of the release is not usable",
-                records.app,
-                repr(release),
-                "letters, digits and . _ + -, at most 128",
-                "Set release",
-            )
-        )
-    token = refuse_stale(records, params["token"]) if writing else params["token"] or 0
-    live = _entry.parse(params["live"], MODULE, records.app)
-    lines = records.read_lines("journal.jsonl", read_only=not writing)
-    rows = records.read_lines("ledger.jsonl", read_only=not writing)
-    kept = _releases.read(records, read_only=not writing)
-    digest = _journal.content_hash(content)
-    known = {identity: record["hash"] for identity, record in kept.items()}
-    identity = _journal.identity_of(release, digest, known, _releases.names(records))
-    result = {
-        **empty(),
-        "identity": identity,
-        "hash": digest,
-        "migrated": bool((kept.get(identity) or {}).get("migrated_at")),
-        "other_secrets": sorted(
-            name for name, version in (content.get("secret_versions") or {}).items() if versions.get(name) != version
-        )
-        if versions
-        else [],
-    }
-    run = _journal.unfinished(lines)
-    result["former"] = {} if run else (kept.get(live.release) or {}).get("content") or {}
-    result["from"], result["to"] = _journal.colours(live)
-    result["rehomed"] = _homes.moving(recorded_homes(records), params["homes"])
-    refused = _homes.refusals(records.app, result["rehomed"], params["hosts"], params["singleton_moved"])
-    if refused:
-        raise Failure(" ".join(refused), **result)
-    replaced = _journal.replaced(kind, live, identity, run, rows)
-    if replaced:
-        result["from"], result["to"] = _entry.other(live.colour), live.colour
-    elif not run and live.serves and live.release == identity and live.weight == 0 and kind != "contract":
-        return dict(result, unchanged=True)
-    held = _journal.refuse_held(identity, release, rows, retry)
-    if held is not None and kind != "contract":
-        text = _journal.held_sentence(records.app, identity, held)
-        result.update(held=True, held_reason=text)
-        if not params["held_ok"]:
-            raise Failure(text, **result)
-        return result
-    past = _ledger.contract_since(rows, identity) if kind == "rollback" and identity in known else None
-    if past is not None and retry not in (identity, release):
-        raise Failure(
-            sentence(
-                MODULE,
-                "the release is older than a contract migration",
-                f"{records.app} {identity}",
-                f"the contract migration of {past['identity']} done at {past['sealed_at']}",
-                "the release to be named",
-                f"Set app_deploy_retry={identity} when the schema still serves it",
-            ),
-            **result,
-        )
-    now = _clock.now().wall
-    resumed = bool(run) and _journal.latest(run)["identity"] == identity and _journal.header(run).get("kind") == kind
-    if resumed:
-        result["from"], result["to"] = _journal.colours_of(run, live)
-        result["resume"] = _journal.resume(run, live, content, records.app, retry)
-    elif run:
-        result["abandoned"] = _journal.latest(run)["identity"]
-    before = _journal.header(run).get("live_before") if resumed else replaced or live.release
-    result.update(changed=writing, boundary=result["resume"]["boundary"] or "leased")
-    if not writing:
-        return result
-    if result["abandoned"]:
-        row = _journal.row(
-            run,
-            now,
-            result="abandoned",
-            token=token,
-            live=params["live"],
-            evidence={},
-            by_run=_journal.latest(run).get("run") or "",
-        )
-        row["reason"] = f"run {params['run']} of {params['owner']} opened {identity}"
-        row["at_boundary"] = _journal.reached(run)
-        records.append(row, "ledger.jsonl")
-    if identity not in kept:
-        record = {
-            "identity": identity,
-            "release": release,
-            "hash": digest,
-            "content": content,
-            "created_at": _clock.iso(now),
-            "owner": params["owner"],
-            "reason": params["reason"],
-            "run": params["run"],
-            "token": token,
-        }
-        records.write(record, "releases", identity + ".json")
-    line = {
-        "at": _clock.iso(now),
-        "boundary": "leased",
-        "opened": True,
-        "token": token,
-        "run": params["run"],
-        "owner": params["owner"],
-        "reason": params["reason"],
-        "kind": kind,
-        "identity": identity,
-        "release": release,
-        "hash": digest,
-        "from": result["from"],
-        "to": result["to"],
-        "live": params["live"],
-        "live_before": before,
-        "resume": result["resume"],
-    }
-    records.append(line, "journal.jsonl")
-    return result
-
-
-def appending(records: Records, params: dict[str, t.Any]) -> dict[str, t.Any]:
-    token = refuse_stale(records, params["token"])
-    boundaries = params["boundary"]
-    run = _journal.unfinished(records.read_lines("journal.jsonl"))
-    if not run and records.check_mode:
-        return dict(empty(), changed=True, boundary=boundaries[-1])
-    if "sealed" in boundaries:
-        raise Failure(
-            sentence(
-                MODULE,
-                "a run is not closed by a boundary",
-                records.app,
-                "boundary sealed",
-                "state sealed with a result",
-                "Set state to sealed",
-            )
-        )
-    changed = append_all(records, params, run, boundaries, token)
-    changed = homing(records, params) or changed
-    renew_lease(records, token, params["lease_seconds"])
-    opened = _journal.latest(run)
-    return dict(
-        empty(),
-        changed=changed,
-        identity=opened["identity"],
-        hash=opened.get("hash") or "",
-        boundary=boundaries[-1],
-        **{"from": opened.get("from") or "", "to": opened.get("to") or ""},
-    )
-
-
-def renew_lease(records: Records, token: int, seconds: int, free: bool = False) -> None:
-    """Prolong or free the lease of the run that makes this entry; a run without one has nothing to prolong."""
-    lease = records.read("lease.json")
-    if not lease or int(lease.get("token") or 0) != token or lease.get("freed_at"):
-        return
-    now = _clock.now()
-    if free:
-        after = _lease.freed(lease, now, app=records.app, token=token)
-    else:
-        after = _lease.renewed(lease, now, app=records.app, token=token, ttl=seconds)
-    records.write(after, "lease.json")
-
-
-def append_all(
-    records: Records, params: dict[str, t.Any], run: list[dict[str, t.Any]], boundaries: list[str], token: int
-) -> bool:
-    """Note each boundary on the open *run*, which grows by it; tell whether any was new."""
-    opened = _journal.latest(run) if run else {}
-    changed = False
-    for boundary in boundaries:
-        if not _journal.appended(run, boundary, token, params["restart"], records.app):
-            continue
-        changed = True
-        line = {
-            "at": _clock.iso(time.time()),
-            "boundary": boundary,
-            "token": token,
-            "run": params["run"] or opened.get("run"),
-            "identity": opened["identity"],
-            "detail": params["detail"],
-        }
-        records.append(line, "journal.jsonl")
-        run.append(line)
-        if boundary == "migrated" and opened.get("kind") == "deploy":
-            record = records.read("releases", opened["identity"] + ".json")
-            if record is not None:
-                records.write(dict(record, migrated_at=line["at"]), "releases", opened["identity"] + ".json")
-    return changed
-
-
-def sealing(records: Records, params: dict[str, t.Any]) -> dict[str, t.Any]:
-    token = refuse_stale(records, params["token"])
-    lines = records.read_lines("journal.jsonl")
-    rows = records.read_lines("ledger.jsonl")
-    run = _journal.unfinished(lines)
-    if not run:
-        if records.check_mode:
-            return dict(empty(), changed=True)
-        if lines and lines[-1].get("token") == token and rows and rows[-1].get("token") == token:
-            return dict(empty(), identity=rows[-1]["identity"], boundary="sealed", ledger_row=rows[-1])
-        raise Failure(
-            sentence(
-                MODULE,
-                "no release is under way",
-                records.app,
-                "every run sealed",
-                "an open one",
-                "Open the run first with state=opened",
-            )
-        )
-    append_all(records, params, run, params["boundary"] or [], token)
-    now = _clock.now().wall
-    row = _journal.row(
-        run,
-        now,
-        result=params["result"],
-        token=token,
-        live=params["live"],
-        evidence=params["evidence"],
-        reason=params["reason"],
-        owner=params["owner"] or "",
-        by_run=params["run"] or "",
-        hold=params["hold"],
-    )
-    # The row comes first: after a crash between the two the run is sealed again, and the ledger
-    # tells by the token that its row is there already.
-    if not (
-        rows
-        and rows[-1].get("token") == token
-        and rows[-1]["identity"] == row["identity"]
-        and rows[-1]["result"] == row["result"]
-        and rows[-1]["started_at"] == row["started_at"]
-    ):
-        records.append(row, "ledger.jsonl")
-        rows = [*rows, row]
-    records.append(
-        {
-            "at": _clock.iso(now),
-            "boundary": "sealed",
-            "token": token,
-            "run": row["run"],
-            "identity": row["identity"],
-            "detail": {"result": row["result"]},
-        },
-        "journal.jsonl",
-    )
-    if params["free_lease"]:
-        renew_lease(records, token, 0, free=True)
-    kept = _releases.read(records)
-    live = _entry.parse(params["live"], MODULE, records.app)
-    gone = _ledger.prune(
-        {name: record["created_at"] for name, record in kept.items()},
-        rows,
-        max(1, params["keep"]),
-        live=live.release or "",
-    )
-    gone = [name for name in gone if name not in (row["identity"], live.other_release)]
-    if not records.check_mode:
-        for name in gone:
-            Path(records.path("releases", name + ".json")).unlink()
-    opened = _journal.latest(run)
-    return dict(
-        empty(),
-        changed=True,
-        identity=row["identity"],
-        hash=opened.get("hash") or "",
-        boundary="sealed",
-        pruned=gone,
-        ledger_row=row,
-        **{"from": row["from"], "to": row["to"]},
-    )
+def waiting_for_lease(records: Records, params: dict[str, t.Any]) -> dict[str, t.Any]:
+    """Try again while another run holds the lease and there is time left."""
+    deadline = time.monotonic() + params["wait_seconds"]
+    while True:
+        try:
+            return once(records, params)
+        except Failure as failure:
+            left = deadline - time.monotonic()
+            if "lease" not in failure.result or left <= 0 or records.check_mode:
+                raise
+            time.sleep(min(0.2, left))
 
 
 def main() -> None:
@@ -677,33 +396,28 @@ def main() -> None:
         supports_check_mode=True,
         required_if=[
             ("state", "planned", ("content",)),
-            ("state", "opened", ("content", "run", "owner", "token")),
+            ("state", "opened", ("content", "run", "owner")),
             ("state", "appended", ("boundary", "token")),
-            ("state", "homed", ("homes", "token")),
             ("state", "sealed", ("result", "token")),
+            ("state", "rebuilt", ("run", "owner")),
         ],
     )
-    params = module.params
     warnings: list[str] = []
     try:
-        records = Records.of(module, MODULE)
+        records = Records.of(module, records_of.MODULE)
         warnings = records.warnings
-        with records.locked():
-            if params["state"] in ("planned", "opened"):
-                result = opening(records, params, writing=params["state"] == "opened")
-            elif params["state"] == "appended":
-                result = appending(records, params)
-            elif params["state"] == "homed":
-                refuse_stale(records, params["token"])
-                result = dict(empty(), changed=homing(records, params))
-            else:
-                result = sealing(records, params)
+        result = waiting_for_lease(records, module.params)
     except Failure as failure:
         for text in warnings:
             module.warn(text)
-        module.fail_json(msg=failure.sentence, **{**empty(), **failure.result})
+        module.fail_json(msg=failure.sentence, **{**records_of.empty(), **failure.result})
     for text in warnings:
         module.warn(text)
+    if result["other_secrets"] and module.params["kind"] == "rollback":
+        module.warn(
+            f"release_journal: secrets of release {result['identity']} of app {module.params['app']}: found other "
+            f"values today for {', '.join(result['other_secrets'])}; what is started again gets those of today."
+        )
     shown = {key: result[key] for key in ("identity", "boundary", "abandoned", "pruned")}
     module.exit_json(diff={"before": {}, "after": shown if result["changed"] else {}}, **result)
 

@@ -14,7 +14,7 @@ description:
     which is higher than every token given before.
   - The lease itself stops nobody who sleeps through its end and wakes up. The token does, as every
     host refuses one that is lower than the highest it has met.
-  - A lease expires O(ttl_seconds) after it was renewed last. Within one boot of the record host the
+  - A lease expires O(lease_seconds) after it was renewed last. Within one boot of the record host the
     monotonic clock decides that, so a stepped wall clock does no harm.
 extends_documentation_fragment:
   - evenkeel.platform.attributes
@@ -24,7 +24,8 @@ options:
     description:
       - V(taken) takes the lease, or renews it when O(run) holds it already.
       - V(renewed) prolongs the lease of O(token), V(freed) ends it. Both refuse a stale token.
-      - V(broken) ends the lease of whoever holds it and needs a O(reason).
+      - V(broken) ends the lease of whoever holds it, raises the token so that its holder changes nothing more, and
+        needs a O(reason).
     type: str
     choices: [taken, renewed, freed, broken]
     default: taken
@@ -41,10 +42,10 @@ options:
     description: The highest token that any edge or app host has met; the new token is higher.
     type: int
     default: 0
-  ttl_seconds:
+  lease_seconds:
     description: How long the lease lasts after it was taken or renewed.
     type: int
-    default: 120
+    default: 60
   wait_seconds:
     description: How long to wait for a lease that another run holds.
     type: float
@@ -57,10 +58,18 @@ options:
     description: With O(state=taken), take the lease at once whoever holds it.
     type: bool
     default: false
+  dead_run:
+    description: With O(state=taken), the run whose process is known to be gone; its lease is taken at once.
+    type: str
+    default: ""
+  controller:
+    description: With O(state=taken), what identifies the process that runs this, for the next run to see it gone.
+    type: dict
+    default: {}
 author:
   - The Evenkeel authors (@evenkeel)
 seealso:
-  - module: evenkeel.platform.release_fence
+  - module: evenkeel.platform.release_journal
 """
 
 EXAMPLES = r"""
@@ -148,6 +157,11 @@ lease:
       returned: always
       type: dict
       sample: null
+    controller:
+      description: What identifies the process that took it.
+      returned: always
+      type: dict
+      sample: {}
 held:
   description: Whether somebody holds the lease now.
   returned: always
@@ -161,6 +175,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.evenkeel.platform.plugins.module_utils import _clock, _lease
+from ansible_collections.evenkeel.platform.plugins.module_utils import _release_records as records_of
 from ansible_collections.evenkeel.platform.plugins.module_utils._failure import Failure
 from ansible_collections.evenkeel.platform.plugins.module_utils._state import STATE_ARGUMENTS, Records
 
@@ -171,45 +186,30 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "run": {"type": "str"},
     "token": {"type": "int", "no_log": False},
     "token_floor": {"type": "int", "default": 0, "no_log": False},
-    "ttl_seconds": {"type": "int", "default": 120},
+    "lease_seconds": {"type": "int", "default": 60},
     "wait_seconds": {"type": "float", "default": 0.0},
     "reason": {"type": "str", "default": ""},
     "preempt": {"type": "bool", "default": False},
+    "dead_run": {"type": "str", "default": ""},
+    "controller": {"type": "dict", "default": {}},
 }
 
 
-def floor(records: Records, given: int) -> int:
-    """Return the highest token known beside the lease, so that a lost lease file lowers nothing."""
-    journal = records.read_lines("journal.jsonl", read_only=True)
-    return max([given, records.token(), *(int(line.get("token") or 0) for line in journal)])
-
-
-def plan(params: dict[str, t.Any], lease: _lease.Lease | None, now: _clock.Instant, known: int) -> _lease.Lease | None:
-    state, app = params["state"], params["app"]
-    if state == "taken":
-        return _lease.taken(
-            lease,
-            now,
-            app=app,
-            owner=params["owner"],
-            run=params["run"],
-            reason=params["reason"],
-            ttl=params["ttl_seconds"],
-            floor=known,
-            preempt=params["preempt"],
-        )
-    if state == "renewed":
-        return _lease.renewed(lease, now, app=app, token=params["token"], ttl=params["ttl_seconds"])
-    if state == "freed":
-        return _lease.freed(lease, now, app=app, token=params["token"])
-    return _lease.broken(lease, now, owner=params["owner"], run=params["run"] or "", reason=params["reason"])
-
-
 def once(records: Records, params: dict[str, t.Any]) -> tuple[_lease.Lease | None, _lease.Lease | None]:
+    """Change the lease once, under the lock of the app; return it as it was and as it is."""
     with records.locked():
         before = records.read("lease.json")
-        after = plan(params, before, _clock.now(), floor(records, params["token_floor"]))
-        if after != before and after is not None:
+        state = params["state"]
+        if state == "taken":
+            return before, records_of.take_lease(records, params)
+        if state == "broken":
+            return before, records_of.break_lease(records, params)
+        now = _clock.now()
+        if state == "renewed":
+            after = _lease.renewed(before, now, app=records.app, token=params["token"], ttl=params["lease_seconds"])
+        else:
+            after = _lease.freed(before, now, app=records.app, token=params["token"])
+        if after != before:
             records.write(after, "lease.json")
         return before, after
 

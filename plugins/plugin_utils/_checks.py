@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import re
 import typing as t
 
 from ansible.errors import AnsibleError
@@ -25,11 +26,16 @@ from ansible_collections.evenkeel.platform.plugins.filter.postgres_backup import
     postgres_backup_units,
 )
 from ansible_collections.evenkeel.platform.plugins.module_utils import (
-    _app,
+    _app_choice,
+    _app_problems,
     _compose_policy,
     _compose_release,
+    _model,
+    _ports,
     _preflight,
+    _stacks,
 )
+from ansible_collections.evenkeel.platform.plugins.module_utils._model import Model, additions
 from ansible_collections.evenkeel.platform.plugins.module_utils._preflight import Claim
 from ansible_collections.evenkeel.platform.plugins.plugin_utils._role_view import UNKNOWN, Missing, RoleFiles, RoleView
 
@@ -62,6 +68,9 @@ NO_FACTS: dict[str, t.Any] = {
 OF_PLAYBOOKS = ("edge_out",)
 # An app is one for all its hosts, so its options are read once, as the first host of the run sees them.
 SHARED = ("app_deploy",)
+# Options whose items a role's own check judges, key by key.
+OWN_SHAPE = ("app_deploy_apps",)
+APP_SECRET = re.compile(r"secret (\S+) of service (\S+) of app (\S+)")
 BROKEN = (AnsibleError, KeyError, TypeError, ValueError, AttributeError)
 
 
@@ -159,14 +168,12 @@ class HostChecks:
         return root if root.startswith("/") else _preflight.DEFAULT_DATA_ROOT
 
     @functools.cached_property
-    def apps(self) -> list[dict[str, t.Any]]:
-        """Return the apps that can be read as such, with their defaults."""
+    def apps(self) -> list[Model]:
+        """Return the models of the apps that can be read as such."""
         found = []
         for app in items(self.view("app_deploy").options.get("app_deploy_apps")):
-            try:
-                found.append(_app.complete(app))
-            except BROKEN:
-                continue
+            with contextlib.suppress(*BROKEN):  # what it lacks is named by the checks of the apps
+                found.append(_model.of(app))
         return found
 
     @functools.cached_property
@@ -201,10 +208,10 @@ class HostChecks:
         found: dict[str, tuple[str, str]] = {}
         if "app_deploy" in self.roles and self.in_group("app_deploy_app_group", "app_deploy"):
             for app in self.apps:
-                for service in app["services"]:
-                    if service["kind"] == "scheduled" and service.get("schedule"):
-                        what = f"service {service.get('name')} of app {app.get('name')}"
-                        found[what] = (str(service["schedule"]), "schedule in app_deploy_apps")
+                for name, service in _model.of_kind(app, "scheduled").items():
+                    if schedule := additions(service)["schedule"]:
+                        what = f"service {name} of app {app['name']}"
+                        found[what] = (schedule, "schedule in app_deploy_apps")
         if "docker_host" in self.roles and self.view("docker_host").options.get("docker_host_prune_enabled"):
             prune = str(self.view("docker_host").options["docker_host_prune_schedule"])
             found[f"pruning on {self.host}"] = (prune, "docker_host_prune_schedule")
@@ -232,9 +239,9 @@ class HostChecks:
                 found.append(Claim(owner, port, port, address, _preflight.EDGE, f"Set {option}."))
         if "app_deploy" in self.roles and self.in_group("app_deploy_app_group", "app_deploy"):
             for app in self.apps:
-                if app.get("port_base"):
-                    first, name = int(app["port_base"]), str(app.get("name"))
-                    last, up = first + int(app["port_count"]) - 1, self._engine_if(f"{name}-blue", f"{name}-green")
+                if app["port_base"]:
+                    first, name = app["port_base"], app["name"]
+                    last, up = first + app["port_count"] - 1, self._engine_if(*_stacks.stack_names(name))
                     found.append(Claim(f"app {name}", first, last, self.address, up, "Set port_base of the app."))
         for stack in self.stacks:
             name = str(stack.get("name"))
@@ -247,7 +254,7 @@ class HostChecks:
         return _preflight.ENGINE if any(stack in self.facts["stacks"] for stack in stacks) else ()
 
     def stacks_memory(self) -> int:
-        return sum(_preflight.memory_of(stack.get("definition") or {}, _app.memory_bytes) for stack in self.stacks)
+        return sum(_preflight.memory_of(stack.get("definition") or {}, _model.memory_bytes) for stack in self.stacks)
 
     def file_secrets(self) -> list[str]:
         """Return the services with secrets in files that run on this host."""
@@ -259,10 +266,10 @@ class HostChecks:
         ]
         if "app_deploy" in self.roles and self.in_group("app_deploy_app_group", "app_deploy"):
             found += [
-                f"{app['name']}/{service['name']}"
+                f"{app['name']}/{name}"
                 for app in self.apps
-                for service in app["services"]
-                if service["secrets"] and service["secrets_as"] == "file"
+                for name, service in app["services"].items()
+                if any(secret["as"] == "file" for secret in additions(service)["secrets"])
             ]
         return list(dict.fromkeys(found))
 
@@ -275,7 +282,10 @@ class HostChecks:
     def _breaches(self, view: RoleView) -> list[str]:
         if view.breaches is None:
             options = view.options.all()
-            view.breaches = _preflight.spec_problems(view.role, view.known, options, fits, lambda v: v == UNKNOWN)
+            known = {
+                name: {"type": option["type"]} if name in OWN_SHAPE else option for name, option in view.known.items()
+            }
+            view.breaches = _preflight.spec_problems(view.role, known, options, fits, lambda v: v == UNKNOWN)
         return view.breaches
 
     def breaches(self) -> list[str]:
@@ -389,7 +399,7 @@ class HostChecks:
             )
             return found
         disk = self.facts["disks"].get(self.data_root(), {}).get("size_bytes", 0) if servers[0] == self.host else 0
-        names = [app.get("name") for app in self.apps]
+        names = [app["name"] for app in self.apps]
         found += monitoring_problems(self.monitoring_options, names, disk / 10**9, list(self.raw["groups"]["all"]))
         return found
 
@@ -409,27 +419,18 @@ class HostChecks:
         ]
 
     def empty_secrets(self) -> list[tuple[str, str]]:
-        """Return role and place of each secret of an app or a stack whose value is empty."""
-        found = []
-        if "app_deploy" in self.roles:
-            found += [
-                ("app_deploy", f"secret {secret.get('name')} of service {service.get('name')} of app {app.get('name')}")
-                for app in self.apps
-                for service in app["services"]
-                for secret in items(service["secrets"])
-                if not str(secret.get("value", "")).strip()
-            ]
-        if "compose_stack" in self.roles:
-            found += [
-                (
-                    "compose_stack",
-                    f"secret {secret.get('name')} of service {secret.get('service')} of stack {stack.get('name')}",
-                )
-                for stack in items(self.view("compose_stack").options.get("compose_stack_stacks"))
-                for secret in items(stack.get("secrets"))
-                if not str(secret.get("value", "")).strip()
-            ]
-        return found
+        """Return role and place of each secret of a stack whose value is empty; those of apps have their own check."""
+        if "compose_stack" not in self.roles:
+            return []
+        return [
+            (
+                "compose_stack",
+                f"secret {secret.get('name')} of service {secret.get('service')} of stack {stack.get('name')}",
+            )
+            for stack in items(self.view("compose_stack").options.get("compose_stack_stacks"))
+            for secret in items(stack.get("secrets"))
+            if not str(secret.get("value", "")).strip()
+        ]
 
     def later(self) -> list[str]:
         """Return what only a program that the host does not have yet can tell."""
@@ -474,29 +475,53 @@ def fleet_problems(checks: t.Mapping[str, HostChecks], present: t.Collection[str
     apps, only, release = (options[f"app_deploy_{name}"] for name in ("apps", "only", "release"))
     hosts = {
         name: {
-            "address": checks[name].address if name in checks else None,
+            "address": checks[name].address if name in checks else judge.more["hostvars"][name].get("platform_address"),
             "memory_bytes": checks[name].facts["memory_bytes"] if name in checks else None,
             "stacks_memory_bytes": checks[name].stacks_memory() if name in checks else None,
         }
         for name in app_hosts
     }
-    found += judge.asked(_app.problems, apps, hosts, edges)
-    found += judge.asked(_app.choice_problems, apps, only, release)
+    chosen = judge.asked(_app_choice.choice_problems, apps, only, release)
+    if release and not chosen:
+        # What is typed stands in for what the inventory names.
+        apps = [{**app, "release": release} if app.get("name") == only or not only else app for app in items(apps)]
+    facts: _app_problems.Facts = {
+        "stacks": {name: [str(one.get("name")) for one in checks[name].stacks] for name in app_hosts if name in checks},
+        "undefined": undefined_secrets(checks),
+    }
+    found += chosen
+    found += judge.asked(_app_problems.problems, apps, hosts, edges, facts)
     for app in judge.apps:
         found += judge.asked(app_stack_problems, app, hosts)
     return found
 
 
-def app_stack_problems(app: dict[str, t.Any], hosts: t.Mapping[str, t.Mapping[str, t.Any]]) -> list[str]:
+def undefined_secrets(checks: t.Mapping[str, HostChecks]) -> dict[str, str]:
+    """Return the undefined variable behind each secret of an app by C(<app>/<service>/<secret>).
+
+    A variable that something else needs too is left out: one sentence names all that needs it.
+    """
+    places: dict[str, set[str]] = {}
+    for one in checks.values():
+        for _role, missed in one.missing():
+            places.setdefault(missed.variable, set()).add(missed.place)
+    found: dict[str, str] = {}
+    for variable, needing in places.items():
+        secrets = [APP_SECRET.fullmatch(place) for place in sorted(needing)]
+        if variable and all(secrets):
+            found |= {f"{each[3]}/{each[2]}/{each[1]}": variable for each in secrets if each}
+    return found
+
+
+def app_stack_problems(app: Model, hosts: t.Mapping[str, t.Mapping[str, t.Any]]) -> list[str]:
     """Return what the linter says of every stack of a release: a colour, what runs beside it, and migrations."""
     names = list(hosts)
     try:
-        ports = _app.allocate_ports(app)
-        stacks = [_app.colour_stack(app, "blue", ports, str(hosts[names[0]]["address"]))]
-        stacks += [_app.background_stack(app, host, names, str(hosts[host]["address"])) for host in names]
-        stacks += [_app.migration_stack(app, step) for step in app["migration"]]
-        ready = [(one, _app.stack_secrets(app, one), _app.stack_waivers(app, one)) for one in stacks if one["services"]]
-    except (*BROKEN, IndexError, StopIteration):
+        stacks = [_stacks.colour(app, "blue", _ports.allocate(app), str(hosts[names[0]]["address"]))]
+        stacks += [_stacks.background(app, host, names, str(hosts[host]["address"])) for host in names]
+        stacks += [_stacks.migration(app, step) for step in app["migration"]]
+        ready = [(one, _stacks.secrets(app, one), _stacks.waivers(app, one)) for one in stacks if one["services"]]
+    except (*BROKEN, IndexError):
         return []  # what it lacks is named by the checks of the app
     found = []
     for definition, secrets, waivers in ready:

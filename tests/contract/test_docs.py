@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from ansible_collections.evenkeel.platform.docs import generate
 
@@ -46,6 +47,16 @@ def test_each_kind_of_stale_page_is_named(tmp_path: Path) -> None:
 )
 def test_markup_becomes_markdown(text: object, expected: str) -> None:
     assert generate.marked(text) == expected
+
+
+def test_guide_to_the_output_names_each_option_of_the_callback() -> None:
+    text = (ROOT / "plugins/callback/progress.py").read_text(encoding="utf-8")
+    options = yaml.safe_load(text.split('r"""')[1].split('"""')[0])["options"]
+    guide = (ROOT / "docs/guides/output.md").read_text(encoding="utf-8")
+    rows = {line.split("`")[1]: line for line in guide.splitlines() if line.startswith("| `")}
+    assert rows.keys() == options.keys()
+    for name, option in options.items():
+        assert f"`{option['env'][0]['name']}`" in rows[name]
 
 
 def test_suboptions_follow_their_option() -> None:

@@ -29,7 +29,6 @@ GOOD: dict[str, Any] = {
 WRONG: dict[str, Any] = {
     **GOOD,
     "database": {"max_connections": 100},
-    "strategy": {"type": "canary"},
     "services": [
         {**SERVICE, "name": "api", "kind": "web", "port": 8000, "routes": [{"path": "/"}], "connections": 50},
         {**SERVICE, "name": "front", "kind": "web", "port": 8000, "routes": [{"path": "/"}], "image": f"{IMAGE}:1.0"},
@@ -74,7 +73,6 @@ BAD: dict[str, tuple[list[str], list[str]]] = {
     "an app with all that can be wrong": (
         variables(app_deploy_apps=[WRONG]),
         [
-            r"strategy of app shop: found canary",
             r"image of service shop/front: found \S+, need a name without a tag",
             r"routes of service shop/lost: found none",
             r"user of service shop/lost: found www, need a numeric user id",

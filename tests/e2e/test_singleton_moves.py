@@ -12,7 +12,7 @@ from ansible_collections.evenkeel.platform.benchmarks import rig
 from ansible_collections.evenkeel.platform.tests import shop
 
 TIMERS = "systemctl list-timers --all --plain --no-legend evenkeel-job-shop-report.timer | wc -l"
-BOTS = "docker ps --quiet --filter name=^/shop-bot$ | wc -l"
+BOTS = "docker ps --quiet --filter name=^/shop[.]bot$ | wc -l"
 
 
 def test_bot_moves_to_the_host_it_is_given_and_is_never_there_twice(folder: Path) -> None:

@@ -143,7 +143,7 @@ def test_refused_release_is_held(edges, deploy):
 def test_release_that_ended_and_answers_since_the_engine_started_it_again_is_refused(edges, app, deploy):
     run = deploy("1.3", web_waivers=[{"rule": "read-only", "reason": "it notes that it ended"}])
     assert run.rc != 0
-    assert "service web-1 on stack demo-green: found it ended, unhealthy or started again" in run.output, run.raw
+    assert "service web.1 on stack demo-green: found it ended, unhealthy or started again" in run.output, run.raw
     assert entries(edges) == ["blue:0:1.0:"] * 2
     assert (running(app, "blue"), running(app, "green")) == (["1.0"], [])
 

@@ -1,9 +1,9 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A stand-in for one replica of an app: app.py <port> <service> <release>.
+"""One replica of a test app: app.py <port> <service> <release>.
 
-It says who it is and what it was told, counts what it was sent, and can be
-slow, stream, speak WebSocket and die in the middle of a request.
+It answers with its name and the headers it got, records what it was sent, and can
+be slow, stream, speak WebSocket and exit in the middle of a request.
 """
 
 import base64

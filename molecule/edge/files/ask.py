@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Say something to HAProxy's master: ask.py <command>...; @current stands for the running worker.
+"""Send commands to HAProxy's master: ask.py <command>...; @current stands for the running worker.
 
-The answers are divided by a null byte.
+The answers are separated by a null byte.
 """
 
 import socket

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What clients, operators and intruders see of an edge."""
+"""What clients, operators and attackers see of an edge."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 testinfra_hosts = ["ansible://edge"]
 
 LIVE = "/var/lib/evenkeel/shop/live.map"
-MOVED = "/var/lib/evenkeel/shop/moved.map"
+STATUS = "/var/lib/evenkeel/shop/status.map"
 MAINTENANCE = "/var/lib/evenkeel/shop/maintenance.map"
 
 
@@ -29,7 +29,7 @@ class Answer(t.NamedTuple):
 
 
 def fetch(host, url: str, *options: str, source: str = "127.0.0.1") -> Answer:
-    """Ask the edge from one of its own addresses."""
+    """Send a request to the edge from one of its own addresses."""
     names = ["shop.lab.test", "www.shop.lab.test", "unknown.lab.test", "acme.lab.test"]
     words = ["curl", "-sk", "-D", "-", "--http1.1", "--max-time", "20", "--interface", source]
     for name in names:
@@ -60,7 +60,7 @@ def private_address(host) -> str:
 
 
 def entry_of(rows: str) -> str:
-    """The one entry of a map as `show map` tells it: an address, the key, the value."""
+    """The one entry of a map as printed by `show map`: an address, the key, the value."""
     for line in rows.splitlines():
         if line.startswith("0x"):
             return line.split(maxsplit=2)[2]
@@ -74,13 +74,13 @@ def memory(host, path: str) -> str:
 def set_memory(host, path: str, value: str) -> None:
     ask(host, f"@current set map {path} shop {value}")
     if path == LIVE:
-        # As a move does, so that the other edge takes it for the newer word.
-        ask(host, f"@current set map {MOVED} shop {time.time_ns()}:")
+        # As a move does, so that the other edge takes it for the newer one.
+        ask(host, f"@current set map {STATUS} shop confirmed,move={time.time_ns()},token=1,run=a,withdrawn=,out=")
     assert memory(host, path) == value
 
 
 def states_of(table: str) -> dict[str, str]:
-    """Each server's state as `show stat` tells it."""
+    """Each server's state as printed by `show stat`."""
     rows = [row.split(",") for row in table.splitlines() if row]
     column = rows[0].index("status")
     return {f"{row[0].lstrip('# ')}/{row[1]}": row[column] for row in rows[1:]}
@@ -92,7 +92,7 @@ def servers(host) -> dict[str, str]:
 
 @pytest.fixture
 def until(until):
-    """An edge does what it has to within these seconds, where nothing else is said."""
+    """Wait for at most these seconds by default."""
     return functools.partial(until, seconds=12)
 
 
@@ -192,7 +192,7 @@ def test_preview_shows_the_other_side(host):
 # -- status --------------------------------------------------------------------
 
 
-def test_status_tells_the_entry_from_memory(host):
+def test_status_reports_the_entry_from_memory(host):
     address = private_address(host)
     set_memory(host, LIVE, "green:5:1.1:1.0")
     assert fetch(host, f"http://{address}:8405/live/shop").body == "green:5:1.1:1.0\n"
@@ -290,7 +290,7 @@ def test_too_many_requests_are_refused_by_client(host):
     assert fetch(host, "https://shop.lab.test/", source="127.0.0.21").status == 200
 
 
-def test_client_address_is_believed_only_from_trusted_proxies(host):
+def test_client_address_is_accepted_only_from_trusted_proxies(host):
     forged = (
         "-H",
         "X-Forwarded-For: 192.0.2.66",
@@ -302,23 +302,26 @@ def test_client_address_is_believed_only_from_trusted_proxies(host):
         "Forwarded: for=192.0.2.66",
         "-H",
         "X-Forwarded-Host: evil.test",
+        *("-H", "X-Forwarded-Port: 9", "-H", "X_Forwarded_For: 192.0.2.66", "-H", "Connection: X-Forwarded-For"),
     )
     seen = fetch(host, "https://shop.lab.test/", *forged).json["headers"]
     assert seen["x-forwarded-for"] == "127.0.0.1"
     assert seen["x-real-ip"] == "127.0.0.1"
     assert seen["x-forwarded-proto"] == "https"
     assert seen["x-forwarded-host"] == "shop.lab.test"
-    assert "forwarded" not in seen
-    told = ("-H", "X-Forwarded-For: 192.0.2.66, 192.0.2.77")
-    seen = fetch(host, "https://shop.lab.test/", *told, source="127.0.0.5").json["headers"]
+    assert seen["x-forwarded-port"] == "443"
+    assert not {"forwarded", "x_forwarded_for", "connection"} & set(seen)
+    reported = ("-H", "X-Forwarded-For: 192.0.2.66, 192.0.2.77")
+    seen = fetch(host, "https://shop.lab.test/", *reported, source="127.0.0.5").json["headers"]
     assert seen["x-forwarded-for"] == "192.0.2.77"
     # A chain of trusted proxies leads back to the first address that is none.
-    told = ("-H", "X-Forwarded-For: 192.0.2.66, 127.0.0.5")
-    seen = fetch(host, "https://shop.lab.test/", *told, source="127.0.0.5").json["headers"]
+    reported = ("-H", "X-Forwarded-For: 192.0.2.66, 127.0.0.5")
+    seen = fetch(host, "https://shop.lab.test/", *reported, source="127.0.0.5").json["headers"]
     assert seen["x-forwarded-for"] == "192.0.2.66"
-    # TLS that ended before us counts.
+    # TLS that a trusted proxy terminated counts.
     done = fetch(host, "http://shop.lab.test/", "-H", "X-Forwarded-Proto: https", source="127.0.0.5")
     assert done.json["headers"]["x-forwarded-proto"] == "https"
+    assert done.json["headers"]["x-forwarded-port"] == "443"
     assert fetch(host, "http://shop.lab.test/", "-H", "X-Forwarded-Proto: https").status == 308
 
 
@@ -508,7 +511,7 @@ def test_edge_that_was_away_takes_the_move_it_missed(host, other):
     assert memory(host, LIVE) == "green:0:1.1:1.0"
     assert host.file(LIVE).content_string == "shop green:0:1.1:1.0\n"
     assert fetch(host, "https://shop.lab.test/").json["release"] == "1.1"
-    assert memory(host, MOVED) == memory(other, MOVED)
+    assert memory(host, STATUS) == memory(other, STATUS)
     assert json.loads(host.file("/var/lib/evenkeel/shop/state.json").content_string)["entry"] == "green:0:1.1:1.0"
 
 
@@ -519,7 +522,7 @@ def test_edge_killed_after_its_own_move_keeps_it(host, other):
     assert memory(other, LIVE) == "blue:0:1.0:1.1"
 
 
-def test_edge_serves_nothing_of_backends_it_was_not_told_of(host, other, until):
+def test_edge_serves_nothing_of_backends_that_it_does_not_know(host, other, until):
     record = "/var/lib/evenkeel/shop/edge.json"
     status = f"http://{private_address(host)}:8405"
     host.check_output("systemctl stop haproxy")
@@ -533,13 +536,13 @@ def test_edge_serves_nothing_of_backends_it_was_not_told_of(host, other, until):
         assert confirming(host)
     finally:
         host.check_output(f"cp /run/record {record}")
-    # Once it has the record, the other edge's word is enough, and no run is needed.
+    # Once it has the record, the answer of the other edge is enough, and no run is needed.
     assert until(lambda: fetch(host, "https://shop.lab.test/").status == 200)
     assert fetch(host, f"{status}/healthz").status == 200
     assert until(lambda: not confirming(host))
 
 
-def test_edge_with_nobody_to_ask_serves_and_asks_on(host, other, until):
+def test_edge_without_a_reachable_peer_serves_and_keeps_asking(host, other, until):
     other.check_output("systemctl stop haproxy")
     host.check_output("systemctl restart haproxy")
     assert fetch(host, "https://shop.lab.test/").status == 200
@@ -547,6 +550,52 @@ def test_edge_with_nobody_to_ask_serves_and_asks_on(host, other, until):
     other.check_output("systemctl start haproxy")
     assert until(lambda: not confirming(host), seconds=20)
     assert memory(host, LIVE) == memory(other, LIVE) == "blue:0:1.0:1.1"
+
+
+def test_edge_declared_out_answers_only_once_the_controller_trusts_it(host, other, until):
+    text = memory(other, STATUS)
+    host.check_output("systemctl stop haproxy")
+    ask(other, f"@current set map {STATUS} shop {text}{host.backend.hostname}")
+    try:
+        host.check_output("systemctl start haproxy")
+        assert fetch(host, "https://shop.lab.test/").status == 503
+        assert confirming(host)
+        host.check_output("/usr/local/lib/evenkeel/edge-sync trust")
+        assert fetch(host, "https://shop.lab.test/").status == 200
+    finally:
+        ask(other, f"@current set map {STATUS} shop {text}")
+        host.check_output("/usr/local/lib/evenkeel/edge-sync trust")
+    assert until(lambda: not confirming(host))
+
+
+def test_side_whose_warm_time_is_over_is_withdrawn_by_the_timer(host, until):
+    state = "/var/lib/evenkeel/shop/state.json"
+    before = memory(host, STATUS)
+    host.check_output(f"cp {state} /run/state 2>/dev/null || true")
+    warm = {"colour": "green", "release": "1.1", "until": int(time.time()) - 1, "move": 7}
+    text = json.dumps({"schema": 2, "app": "shop", "entry": "blue:0:1.0:1.1", "warm": warm})
+    host.check_output(f"echo {shlex.quote(text)} > {state}")
+    try:
+        assert until(lambda: ",withdrawn=green@7," in memory(host, STATUS), seconds=25)
+        assert host.file(STATUS).content_string == f"shop {memory(host, STATUS)}\n"
+    finally:
+        host.check_output(f"rm {state}; cp /run/state {state} 2>/dev/null || true")
+        ask(host, f"@current set map {STATUS} shop {before}")
+
+
+def test_request_whose_body_is_awaited_has_no_backend_yet(host):
+    send = (
+        "import socket, time; s = socket.create_connection(('127.0.0.1', 80)); "
+        "s.sendall(b'POST / HTTP/1.1\\r\\nHost: unknown\\r\\nTransfer-Encoding: chunked\\r\\n\\r\\n'); time.sleep(3)"
+    )
+    send = send.replace("Host: unknown", "Host: shop.lab.test\\r\\nX-Forwarded-Proto: https")
+    send = send.replace(
+        "create_connection(('127.0.0.1', 80))", "create_connection(('127.0.0.1', 80), 5, ('127.0.0.5', 0))"
+    )
+    host.check_output(f"systemd-run --quiet python3 -c {shlex.quote(send)}")
+    time.sleep(1)
+    # connection_drain counts these lines.
+    assert " fe=public_http be=<NONE> " in ask(host, "@current show sess")
 
 
 # -- replicas ------------------------------------------------------------------
@@ -581,14 +630,14 @@ def test_refused_connection_goes_to_the_neighbour(host):
 
 
 def test_role_keeps_the_live_entry_it_found_and_its_own_routes(host):
-    # prepare.yml planted both before the role ran; nothing since was a deploy.
+    # prepare.yml created both before the role ran; there was no deploy since.
     assert "shop.lab.test/api/ api" in host.file("/var/lib/evenkeel/shop/routes-blue.map").content_string
     assert "nowhere" not in host.file("/var/lib/evenkeel/shop/routes-blue.map").content_string
     assert memory(host, LIVE).startswith("blue:0:1.0")
 
 
 def test_refused_candidate_left_nothing_behind(host):
-    # converge.yml asked for a way to balance that HAProxy does not know.
+    # converge.yml used a balance algorithm that HAProxy does not know.
     assert "sideways" not in host.check_output("cat /etc/haproxy/conf.d/*.cfg")
     assert host.run("ls -d ~root/.ansible/tmp/*/evenkeel-edge-* /tmp/evenkeel-edge-*").rc != 0
 

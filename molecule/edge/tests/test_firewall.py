@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a neighbour reaches of an edge."""
+"""Which ports of an edge a neighbour can connect to."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ UNDECLARED = 7777
 
 @pytest.fixture
 def reaches(host):
-    """Return a function: does the neighbour get a connection to a port of the edge?"""
+    """Return a function that tells whether the neighbour can connect to a port of the edge."""
     neighbour = host.get_host("ansible://backend", ansible_inventory=host.backend.ansible_inventory)
     found = json.loads(host.check_output("ip -json address show eth0"))[0]["addr_info"]
     addresses = {
@@ -34,7 +34,7 @@ def reaches(host):
 
 @pytest.fixture(autouse=True)
 def listener(host):
-    """A program of the edge that nobody declared, on both families."""
+    """A program on the edge whose port is not declared, on IPv4 and IPv6."""
     host.check_output(
         f"systemd-run --quiet --collect --unit undeclared --working-directory=/run python3 -m http.server {UNDECLARED} --bind ::"
     )

@@ -13,7 +13,7 @@ testinfra_hosts = ["ansible://backend"]
 ADDRESS = "10.232.0.90"
 EDGES = ("edge12", "edge13")
 UNIT = "evenkeel-floating.service"
-MOVED = "/var/lib/evenkeel/shop/moved.map"
+STATUS = "/var/lib/evenkeel/shop/status.map"
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def until(until):
 
 @pytest.fixture
 def edges(host):
-    """The edges by name; both are well before and after."""
+    """The edges by name; both are healthy before and after."""
     found = {
         name: host.get_host(f"ansible://{name}", ansible_inventory=host.backend.ansible_inventory) for name in EDGES
     }
@@ -41,7 +41,7 @@ def holders(edges):
 
 @pytest.fixture
 def one_holder(edges, until):
-    """Return a function that waits until one edge holds the address, and names it."""
+    """Return a function that waits until one edge holds the address, and returns its name."""
 
     def ask():
         assert until(lambda: len(holders(edges)) == 1), holders(edges)
@@ -82,14 +82,14 @@ def test_it_leaves_an_edge_whose_entry_is_unconfirmed(host, edges, one_holder, u
     second = next(name for name in EDGES if name != first)
 
     def say(value):
-        edges[first].check_output(f"/usr/local/bin/ask.py {shlex.quote(f'@current set map {MOVED} shop {value}')}")
+        edges[first].check_output(f"/usr/local/bin/ask.py {shlex.quote(f'@current set map {STATUS} shop {value}')}")
 
-    stamp = edges[first].check_output(f"/usr/local/bin/ask.py {shlex.quote(f'@current show map {MOVED}')}").split()[2]
-    say("unconfirmed:" + stamp)
+    text = edges[first].check_output(f"/usr/local/bin/ask.py {shlex.quote(f'@current show map {STATUS}')}").split()[2]
+    say(text.replace("confirmed,", "unconfirmed,"))
     try:
         assert until(lambda: holders(edges) == [second]), holders(edges)
     finally:
-        say(stamp)
+        say(text)
 
 
 def test_it_survives_the_end_of_keepalived_itself(host, edges, one_holder, until):
@@ -100,7 +100,7 @@ def test_it_survives_the_end_of_keepalived_itself(host, edges, one_holder, until
     assert until(lambda: edges[first].service(UNIT).is_running)
 
 
-def test_where_no_edge_is_well_one_holds_it_all_the_same(edges, one_holder):
+def test_one_edge_holds_it_even_if_none_is_healthy(edges, one_holder):
     for edge in edges.values():
         edge.check_output("systemctl stop haproxy")
     time.sleep(6)

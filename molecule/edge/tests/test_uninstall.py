@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is left when the role is taken away; runs last, for it ends HAProxy on both edges."""
+"""What an uninstall leaves; runs last, because it stops HAProxy on both edges."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PLACES = [
 
 @pytest.fixture(scope="session")
 def uninstall(ansible):
-    """Return a function that takes the role from both edges."""
+    """Return a function that uninstalls the role on both edges."""
 
     def run(**options):
         inventory = os.environ["MOLECULE_INVENTORY_FILE"]
@@ -40,7 +40,7 @@ def uninstall(ansible):
 
 @pytest.fixture(scope="session")
 def refused(uninstall):
-    """What an uninstall said while an app is there, and whether each edge ran on."""
+    """The message of an uninstall while an app is there, and whether each edge still ran."""
     run = uninstall()
     inventory = os.environ["MOLECULE_INVENTORY_FILE"]
     edges = testinfra.get_hosts(["ansible://edge"], ansible_inventory=inventory)
@@ -49,7 +49,7 @@ def refused(uninstall):
 
 @pytest.fixture(scope="session")
 def removed(refused, uninstall):
-    """What an uninstall of both edges said once the app was taken away, and a second one."""
+    """The output of an uninstall of both edges after the app was removed, and of a second one."""
     return uninstall(apps_first=True), uninstall()
 
 

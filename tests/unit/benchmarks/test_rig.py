@@ -53,6 +53,40 @@ def test_output_of_a_playbook_is_read(tmp_path: Path) -> None:
     assert run.wait_for_task(r"start \| ") == "start | Start the colour's containers"
 
 
+COUNTED = """
+- hosts: localhost
+  gather_facts: false
+  tasks:
+    - {name: one | Add a host, ansible.builtin.add_host: {name: web}}
+    - {name: two | Print it, ansible.builtin.debug: {msg: told}, changed_when: true}
+    - {name: three | Skip it, ansible.builtin.ping: {}, when: false}
+"""
+
+
+@pytest.mark.parametrize("counted", [True, False])
+def test_run_is_read_whatever_callback_the_user_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, counted: bool
+) -> None:
+    monkeypatch.setenv("ANSIBLE_STDOUT_CALLBACK", "ansible.builtin.minimal")
+    (tmp_path / "play.yml").write_text(COUNTED)
+    run = rig.play(str(tmp_path / "play.yml"), folder=tmp_path, counted=counted)
+    assert run.code == 0, run.output
+    assert "told" in run.said
+    assert run.changed == {"localhost": 2}
+    assert [line.partition(":")[0] for line in run.changed_tasks] == ["one | Add a host", "two | Print it"]
+    if counted:
+        assert {key: run.counts[key] for key in ("tasks", "skipped", "remote_runs", "polls")} == {
+            "tasks": 3,
+            "skipped": 1,
+            "remote_runs": 0,
+            "polls": 0,
+        }
+    else:
+        assert run.tasks == ["one | Add a host", "two | Print it", "three | Skip it"]
+        with pytest.raises(rig.Silent, match="found no counts"):
+            _ = run.counts
+
+
 def test_run_that_ends_before_the_task_is_no_success(tmp_path: Path) -> None:
     with pytest.raises(rig.Silent, match="found its end before a task"):
         played(OUTPUT, tmp_path).wait_for_task(r"switch \| ")

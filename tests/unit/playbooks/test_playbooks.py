@@ -39,6 +39,7 @@ def ansible(program: str, *words: str) -> subprocess.CompletedProcess[str]:
         **os.environ,
         "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
         "ANSIBLE_NOCOLOR": "1",
+        "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.default",
         "PATH": os.pathsep.join([str(beside.parent), os.environ["PATH"]]),
     }
     name = str(beside) if beside.exists() else beside.name

@@ -33,7 +33,12 @@ def play() -> Play:
                 *("-e", json.dumps(variables)),
             ],
             cwd=ROOT,
-            env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_CACHE_PLUGIN": "memory"},
+            env={
+                **os.environ,
+                "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+                "ANSIBLE_CACHE_PLUGIN": "memory",
+                "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.default",
+            },
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import http.server
-import importlib.machinery
-import importlib.util
 import json
+import re
 import shutil
 import socket
 import ssl
@@ -17,18 +17,20 @@ import subprocess
 import sys
 import threading
 import time
-import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
+from ansible_collections.evenkeel.platform.plugins.module_utils import _edges
+from ansible_collections.evenkeel.platform.plugins.module_utils._protocol import Pair, Shown, Status
 from ansible_collections.evenkeel.platform.tests.unit.roles.conftest import Play
 
 ROOT = Path(__file__).resolve().parents[3]
 HAPROXY = shutil.which("haproxy") or "/usr/sbin/haproxy"
 pytestmark = pytest.mark.skipif(not Path(HAPROXY).exists(), reason="there is no haproxy program on this machine")
+NGHTTP, NGHTTPD = shutil.which("nghttp"), shutil.which("nghttpd")
 CUT = (ConnectionError, ssl.SSLError)
 SUBJECT = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
 # What a role's run does on a host, but for units, folders of the system and the user that HAProxy becomes.
@@ -60,10 +62,11 @@ class Answer(NamedTuple):
 class Edge:
     """One rendered edge: its ports, its folder, its process."""
 
-    def __init__(self, folder: Path, backend: int, play: Play) -> None:
+    def __init__(self, folder: Path, backend: int, play: Play, http2: int = 1) -> None:
         self.folder = folder
         self.play = play
         self.backend = backend
+        self.http2 = http2
         self.ports = {name: free_port() for name in ("http", "https", "preview", "status")}
         self.process: subprocess.Popen[bytes] | None = None
         for name in ("etc/certs", "state/edge", "state/shop", "programs"):
@@ -73,15 +76,35 @@ class Edge:
 
     def render(self, options: dict[str, Any]) -> None:
         """Run the role's own tasks on this machine."""
-        colours = {"blue": [{"name": "a", "address": "127.0.0.1", "port": self.backend}], "green": []}
-        health = {"path": "/", "status": 200, "host": "shop.test", "interval_seconds": 1}
-        routes = {colour: [{"host": "*", "path": "/", "service": "api"}] for colour in colours}
+
+        def service(port: int, protocol: str = "http1", **health: Any) -> dict[str, Any]:
+            check = {"path": "/ready", "status": 200, "host": "shop.test", "interval_seconds": 1, **health}
+            server = {"name": "a", "address": "127.0.0.1", "port": port}
+            return {
+                "health": {"blue": check, "green": check},
+                "protocol": {"blue": protocol, "green": protocol},
+                "servers": {"blue": [server], "green": [server]},
+            }
+
+        routes = [
+            {"host": "*", "path": "/", "service": "api"},
+            {"host": "shop.test", "path": "/docs", "service": "docs"},
+            {"host": "shop.test", "path": "/docs/old/", "service": "unaware"},
+            {"host": "shop.test", "path": "/h2", "service": "h2"},
+            {"host": "shop.test", "path": "/test.Echo", "service": "grpc"},
+        ]
         record = {
-            "schema": 1,
+            "schema": 2,
             "app": "shop",
-            "hosts": ["shop.test"],
-            "services": {"api": {"health": health, "servers": colours}},
-            "routes": routes,
+            "hosts": ["shop.test", "www.shop.test"],
+            "services": {
+                "api": service(self.backend, proto="https"),
+                "docs": service(self.backend, proto="https"),
+                "unaware": service(self.backend),
+                "h2": service(self.http2, "h2", path="/h2", proto="https"),
+                "grpc": service(self.http2, "grpc"),
+            },
+            "routes": {"blue": routes, "green": routes},
         }
         variables = {
             "ansible_connection": "local",
@@ -126,10 +149,28 @@ class Edge:
         return ask(self.ports["status"], path)
 
     def public(
-        self, before: bytes = b"", source: str = "127.0.0.1", headers: str = "", host: str = "shop.test"
+        self,
+        before: bytes = b"",
+        source: str = "127.0.0.1",
+        headers: str = "",
+        host: str = "shop.test",
+        path: str = "/",
     ) -> Answer:
         context = ssl._create_unverified_context()
-        return ask(self.ports["https"], "/", context=context, before=before, source=source, headers=headers, host=host)
+        return ask(self.ports["https"], path, context=context, before=before, source=source, headers=headers, host=host)
+
+    def check(self, service: str) -> str:
+        """The result of the last health check of the only server of a service."""
+        pattern = rf'haproxy_server_check_status{{proxy="shop_blue_{service}",server="a",state="([A-Z0-9]+)"}} 1'
+        found = re.search(pattern, self.status("/metrics").body)
+        return found[1] if found else ""
+
+    def curl(self, path: str, *options: str) -> str:
+        """What curl prints for a request over HTTP/2, with the headers before the body."""
+        address = f"shop.test:{self.ports['https']}"
+        command = ["curl", "-sk", "--http2", "-i", "--max-time", "10", "--resolve", f"{address}:127.0.0.1", *options]
+        done = subprocess.run([*command, f"https://{address}{path}"], capture_output=True, text=True, check=False)
+        return done.stdout.replace("\r", "")
 
 
 def free_port() -> int:
@@ -177,12 +218,15 @@ def ask(
 
 @pytest.fixture(scope="module")
 def backend() -> Iterator[int]:
-    """A replica that answers with the headers it was sent."""
+    """A replica that answers with the headers it was sent, and is ready for requests that came over TLS alone."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            body = json.dumps({name.lower(): value for name, value in self.headers.items()}).encode()
-            self.send_response(200)
+            names = [name.lower() for name in self.headers]
+            headers = {name: ", ".join(self.headers.get_all(name, [])) for name in names}
+            body = json.dumps({**headers, "path": self.requestline.split()[1]}).encode()
+            plain = headers.get("x-forwarded-proto") != "https"
+            self.send_response(301 if self.path == "/ready" and plain else 200)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
@@ -190,7 +234,11 @@ def backend() -> Iterator[int]:
         def log_message(self, *_: object) -> None:
             pass
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    class Server(http.server.ThreadingHTTPServer):
+        def handle_error(self, *_: object) -> None:
+            """A check hangs up once it has the status."""
+
+    server = Server(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield int(server.server_address[1])
     server.shutdown()
@@ -198,7 +246,33 @@ def backend() -> Iterator[int]:
 
 
 @pytest.fixture(scope="module")
-def edge(backend: int, play: Play, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
+def http2(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A replica that speaks HTTP/2 without TLS alone: its log, and its port in a file beside it."""
+    folder = tmp_path_factory.mktemp("http2")
+    port = free_port()
+    (folder / "port").write_text(str(port))
+    if not NGHTTPD:
+        yield folder / "log"
+        return
+    files = folder / "files"
+    for name, content in {
+        "h2": b"over http2\n",
+        "test.Echo/Say": b"\0\0\0\0\2hi",
+        # The standard health service says SERVING.
+        "grpc.health.v1.Health/Check": b"\0\0\0\0\2\x08\x01",
+    }.items():
+        (files / name).parent.mkdir(parents=True, exist_ok=True)
+        (files / name).write_bytes(content)
+    command = [NGHTTPD, "--no-tls", "--verbose", "--address=127.0.0.1", "--trailer=grpc-status: 0"]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen([*command, f"--htdocs={files}", str(port)], stdout=log, stderr=log)
+    yield folder / "log"
+    process.terminate()
+    process.wait(10)
+
+
+@pytest.fixture(scope="module")
+def edge(backend: int, http2: Path, play: Play, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
     """An edge with a certificate from files, behind proxies that speak the PROXY protocol."""
     folder = tmp_path_factory.mktemp("edge")
     subprocess.run(
@@ -207,9 +281,10 @@ def edge(backend: int, play: Play, tmp_path_factory: pytest.TempPathFactory) -> 
         check=True,
         capture_output=True,
     )
-    found = Edge(folder, backend, play)
+    found = Edge(folder, backend, play, int((http2.parent / "port").read_text()))
     found.render(
         {
+            "edge_removed_request_headers": ["X-Tenant"],
             "edge_certificates": [
                 {
                     "name": "given",
@@ -298,40 +373,231 @@ def test_proxy_protocol_is_asked_of_trusted_proxies_and_refused_from_others(edge
         edge.public(before=b"PROXY TCP4 192.0.2.66 192.0.2.1 40000 443\r\n")
 
 
-@pytest.fixture
-def away(monkeypatch: pytest.MonkeyPatch, edge: Edge) -> types.ModuleType:
-    """The program of an edge that was away and has the same record of the app."""
-    files = ROOT / "roles" / "edge" / "files"
-    monkeypatch.syspath_prepend(str(files))
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    loader = importlib.machinery.SourceFileLoader("edge_sync", str(files / "edge-sync"))
-    spec = importlib.util.spec_from_loader("edge_sync", loader)
-    assert spec is not None
-    module = importlib.util.module_from_spec(spec)
-    loader.exec_module(module)
-    monkeypatch.setattr(module, "STATE", edge.folder / "state")
-    return module
+STATUS = Status(True, 7, Pair(7, "a"), {"green": 7}, ("edge2",))
 
 
-def test_edge_that_was_away_hears_the_move_and_the_record(edge: Edge, away: types.ModuleType) -> None:
-    stamp = "7:2026-11-21T10:00:00.000Z"
-    edge.say("moved.map", stamp)
+def test_status_address_shows_entry_status_and_record(edge: Edge) -> None:
+    edge.say("status.map", STATUS.text())
     assert edge.status("/live/shop").body == "blue:0:1.0:\n"
-    # Apps nobody has are no reason to stop listening.
-    heard = away.heard(f"127.0.0.1:{edge.ports['status']}", ["nothing", "shop"])
-    assert heard == {"shop": away.Word("blue:0:1.0:", stamp, away.record_of("shop"))}
-    assert len(away.record_of("shop")) == 64
+    address = f"http://127.0.0.1:{edge.ports['status']}/live"
+    shown = _edges.ask([{"name": name, "url": f"{address}/{name}"} for name in ("nothing", "shop")])
+    record = json.loads((edge.folder / "state" / "shop" / "edge.json").read_text())
+    expected = hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
+    assert shown == {"nothing": None, "shop": Shown("blue:0:1.0:", STATUS, expected)}
 
 
-def test_unconfirmed_entry_is_not_served_and_said(edge: Edge) -> None:
+def test_unconfirmed_entry_is_not_served_and_reported(edge: Edge) -> None:
     assert edge.status("/healthz")[:1] == (200,)
-    edge.say("moved.map", "unconfirmed:7:2026-11-21T10:00:00.000Z")
+    edge.say("status.map", STATUS._replace(confirmed=False).text())
     try:
         assert edge.public().status == 503
         answer = edge.status("/healthz")
         assert (answer.status, answer.body) == (503, "the entry of shop is unconfirmed\n")
-        # What would be served is told all the same: nothing may stop that colour.
+        # It still shows what it would serve: nothing may stop that colour.
         assert edge.status("/live/shop").body == "blue:0:1.0:\n"
     finally:
-        edge.say("moved.map", "7:2026-11-21T10:00:00.000Z")
+        edge.say("status.map", STATUS.text())
     assert edge.public().status == 200
+
+
+# -- what reaches the app -------------------------------------------------------
+
+FORGED = [
+    *("Forwarded: for=192.0.2.66", "X-Forwarded: 192.0.2.66", "X-Forwarded-For: 192.0.2.66"),
+    *("X-Forwarded-For: 192.0.2.67", "X_Forwarded_For: 192.0.2.66", "X.Forwarded.For: 192.0.2.66"),
+    *("x-FORWARDED-proto: http", "X-Forwarded-Host: evil.test", "X-Forwarded-Port: 9", "X-Forwarded-Prefix: /evil"),
+    *("X-Forwarded-Server: evil.test", "X-Forwarded-Ssl: off", "X-Forwarded-User: root", "X-Real-IP: 192.0.2.66"),
+    *("X_Real_IP: 192.0.2.66", "X-Client-IP: 192.0.2.66", "True-Client-IP: 192.0.2.66", "Client-IP: 192.0.2.66"),
+    *("CF-Connecting-IP: 192.0.2.66", "X-Cluster-Client-IP: 192.0.2.66", "X-ProxyUser-Ip: 192.0.2.66"),
+    *("X-Original-URL: /admin", "X-Rewrite-URL: /admin", "X-Original-Host: evil.test", "X-Host: evil.test"),
+    *("Front-End-Https: off", "X-Url-Scheme: http", "X-Scheme: http", "X-SSL-Client-Verify: SUCCESS"),
+    *("Remote-User: root", "REMOTE_USER: root", "Proxy: http://evil.test", "HTTP2-Settings: AAMAAABk"),
+    *("X-Tenant: other", "X_Tenant: other", "Proxy-Connection: keep-alive"),
+]
+KEPT = ["X-Request-Id: 7", "X-Forward: 1", "Proxy-Authorization: Basic eA==", "api_key: secret", "X-Real-IPs: 1"]
+
+
+def sent(names: list[str]) -> str:
+    return "".join(f"{line}\r\n" for line in names)
+
+
+def test_app_gets_only_what_the_edge_says_of_the_client(edge: Edge) -> None:
+    seen = json.loads(edge.public(headers=sent(FORGED + KEPT)).body)
+    assert {name: seen[name] for name in seen if name not in ("host", "path")} == {
+        "x-forwarded-for": "127.0.0.1",
+        "x-real-ip": "127.0.0.1",
+        "x-forwarded-proto": "https",
+        "x-forwarded-host": "shop.test",
+        "x-forwarded-port": str(edge.ports["https"]),
+        **{name.lower(): value for name, _colon, value in (line.partition(": ") for line in KEPT)},
+    }
+
+
+def test_preview_and_sites_are_as_strict(edge: Edge) -> None:
+    expected = {"x-forwarded-for": "127.0.0.1", "x-forwarded-proto": "https", "x-real-ip": "127.0.0.1"}
+    for answer in (
+        ask(edge.ports["preview"], "/", headers=sent(FORGED)),
+        edge.public(host="open.test", headers=sent(FORGED)),
+    ):
+        seen = json.loads(answer.body)
+        assert set(seen) == {*expected, "x-forwarded-host", "x-forwarded-port", "host", "path"}
+        assert expected.items() <= seen.items()
+    assert seen["x-forwarded-host"] == "open.test"
+
+
+@pytest.mark.parametrize("connection", ["X-Forwarded-For", "keep-alive, X-Forwarded-For, X-Real-IP", "Upgrade"])
+def test_connection_header_of_a_client_ends_at_the_edge(edge: Edge, connection: str) -> None:
+    """A next hop would drop what it names; and an upgrade to HTTP/2 would lead past every rule of the edge."""
+    seen = json.loads(edge.public(headers=f"Connection: {connection}\r\nUpgrade: h2c\r\n").body)
+    assert not {"connection", "upgrade", "http2-settings"} & set(seen)
+    assert seen["x-forwarded-for"] == "127.0.0.1"
+
+
+def test_websocket_is_upgraded_and_names_no_other_header(edge: Edge) -> None:
+    seen = json.loads(
+        edge.public(
+            headers="Connection: Upgrade, X-Forwarded-For\r\nUpgrade: h2c, WebSocket\r\nSec-WebSocket-Version: 13\r\n"
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+        ).body
+    )
+    assert (seen["connection"].lower(), seen["upgrade"]) == ("upgrade", "websocket")
+    assert seen["x-forwarded-for"] == "127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    "body", ["0\r\nX-Real-IP: 192.0.2.66\r\n\r\n", "2\r\nhi\r\n0\r\nX-Real-IP: 192.0.2.66\r\n\r\n"]
+)
+def test_trailers_of_a_chunked_request_do_not_reach_the_app(edge: Edge, body: str) -> None:
+    answer = edge.public(headers=f"Transfer-Encoding: chunked\r\nTrailer: X-Real-IP\r\n\r\n{body}")
+    assert answer.status == 411
+
+
+def test_large_cookies_reach_the_app(edge: Edge) -> None:
+    cookie = f"session={'x' * 20000}"
+    assert json.loads(edge.public(headers=f"Cookie: {cookie}\r\n").body)["cookie"] == cookie
+    # All that the default promises, in one header and in many.
+    line = len("GET / HTTP/1.1\r\nHost: shop.test\r\nConnection: close\r\n\r\n")
+    assert edge.public(headers=f"Cookie: {'x' * (32768 - line - 10)}\r\n").status == 200
+    many = "".join(f"X-{number:02}: {'x' * 340}\r\n" for number in range(93))
+    assert edge.public(headers=many).status == 200
+    assert edge.public(headers=f"Cookie: {'x' * 60000}\r\n").status == 400
+
+
+def test_many_cookies_reach_the_app_over_http2(edge: Edge) -> None:
+    crumbs = [f"n{number}={'x' * 100}" for number in range(180)]
+    answer = edge.curl("/", *[word for crumb in crumbs for word in ("-H", f"Cookie: {crumb}")])
+    assert answer.startswith("HTTP/2 200"), answer[:500]
+    assert json.loads(answer.partition("\n\n")[2])["cookie"] == "; ".join(crumbs)
+
+
+# -- checks ----------------------------------------------------------------------
+
+
+def test_check_is_the_request_a_user_makes(edge: Edge) -> None:
+    assert until(lambda: edge.check("api") == "L7OK"), edge.check("api")
+    # The same replica, asked as no user does.
+    assert until(lambda: edge.check("unaware") == "L7STS"), edge.check("unaware")
+
+
+# -- HTTP/2 to the app -------------------------------------------------------------
+
+needs_http2_server = pytest.mark.skipif(
+    not (NGHTTP and NGHTTPD), reason="there is no nghttp or nghttpd on this machine; Debian has both in nghttp2"
+)
+
+
+@needs_http2_server
+def test_app_over_http2_is_checked_and_served(edge: Edge, http2: Path) -> None:
+    assert until(lambda: edge.check("h2") == "L7OK"), edge.check("h2")
+    assert edge.public(path="/h2").body == "over http2\n"
+    answer = edge.curl("/h2", "-H", "X-Forwarded-For: 192.0.2.66")
+    assert answer.startswith("HTTP/2 200")
+    log = http2.read_text()
+    assert "x-forwarded-for: 127.0.0.1" in log
+    assert "192.0.2.66" not in log
+
+
+@needs_http2_server
+def test_grpc_call_of_unknown_length_passes_with_its_trailers(edge: Edge, http2: Path) -> None:
+    assert until(lambda: edge.check("grpc") == "L7OK"), edge.check("grpc")
+    (http2.parent / "message").write_bytes(b"\0\0\0\0\0")
+
+    def call(path: str) -> str:
+        headers = ["POST", "application/grpc", "trailers", "shop.test"]
+        names = [":method", "content-type", "te", ":authority"]
+        words = [f"-H{name}: {value}" for name, value in zip(names, headers, strict=True)]
+        command = [str(NGHTTP), "-v", f"-d{http2.parent / 'message'}", "--no-content-length", *words]
+        url = f"https://127.0.0.1:{edge.ports['https']}{path}"
+        done = subprocess.run([*command, url], capture_output=True, check=True, timeout=10)
+        return done.stdout.decode(errors="replace")
+
+    answer = call("/test.Echo/Say")
+    assert ":status: 200" in answer
+    assert "\0\0\0\0\2hi" in answer
+    assert "grpc-status: 0" in answer
+    assert "te: trailers" in http2.read_text()
+    # Another service needs to know the length.
+    assert ":status: 411" in call("/")
+
+
+# -- routes --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "service"),
+    [
+        ("/docs", "docs"),
+        ("/docs/", "docs"),
+        ("/docs?x=/docs/old", "docs"),
+        ("/docs/oldest", "docs"),
+        ("/docs/old", "unaware"),
+        ("/docs/old/x", "unaware"),
+        ("/docsx", "api"),
+        ("/DOCS", "api"),
+        ("/", "api"),
+        ("/x/docs/", "api"),
+        # What is encoded is not a separator: the app decodes it, and the edge does not guess.
+        ("/docs%2Fold", "api"),
+        ("/docs/old%2Fx", "docs"),
+        ("/%64ocs", "api"),
+        ("/docs;x=1", "api"),
+        ("//docs", "api"),
+        ("/docs/../x", "docs"),
+        ("/docs//old", "docs"),
+    ],
+)
+def test_path_leads_to_its_service(edge: Edge, path: str, service: str) -> None:
+    frontend = f'haproxy_backend_http_requests_total{{proxy="shop_blue_{service}"}} '
+
+    def count() -> int:
+        return int(edge.status("/metrics").body.partition(frontend)[2].split()[0])
+
+    before = count()
+    answer = edge.public(path=path)
+    assert count() == before + 1
+    if answer.status == 200:
+        assert json.loads(answer.body)["path"] == path
+
+
+@pytest.mark.parametrize(
+    ("host", "served"),
+    [
+        ("shop.test", True),
+        ("SHOP.Test", True),
+        ("shop.test.", True),
+        ("shop.test:443", True),
+        ("shop.test:8443", True),
+        ("shop.test.:443", True),
+        ("www.shop.test", True),
+        ("xshop.test", False),
+        ("shop.test.evil.test", False),
+        ("evil.test:shop.test", False),
+        ("shop.test/docs", False),
+        ("[::1]", False),
+        ("[2001:db8::1]:443", False),
+        ("127.0.0.1", False),
+        ("", False),
+    ],
+)
+def test_host_leads_to_its_app(edge: Edge, host: str, served: bool) -> None:
+    assert edge.public(host=host).status in ((200,) if served else (400, 404))

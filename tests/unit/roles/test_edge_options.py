@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -142,3 +143,12 @@ def test_every_problem_is_named(rendered: dict[str, Rendered], case: str, senten
         assert problem.startswith("edge: ")
         assert f" on {case}: found " in problem
         assert sentence in problem
+
+
+def test_readme_lists_every_removed_header() -> None:
+    """The list is part of the promise, so the page shows all of it and nothing else."""
+    removed = yaml.safe_load((ROLE / "vars" / "main.yml").read_text(encoding="utf-8"))["__edge_removed_request_headers"]
+    table = (ROLE / "README.md").read_text(encoding="utf-8").partition("| removed |")[2].partition("\n\n")[0]
+    shown = set(re.findall(r"`([^`]+)`", table)) - {"Connection", "Upgrade"}
+    assert shown == set(removed)
+    assert len(removed) == len(set(removed))

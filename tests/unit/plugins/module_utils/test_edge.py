@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import copy
+import re
 import typing as t
 
 import pytest
@@ -35,6 +36,14 @@ def test_good_record_has_no_problem() -> None:
     assert _edge.record_problems(record()) == []
 
 
+def test_protocol_and_proto_are_optional() -> None:
+    full = record()
+    full["services"]["api"]["protocol"] = {"blue": "h2", "green": "grpc"}
+    full["services"]["api"]["health"]["blue"] = {**full["services"]["api"]["health"]["blue"], "proto": "https"}
+    full["services"]["api"]["health"]["green"] = {**full["services"]["api"]["health"]["green"], "proto": ""}
+    assert _edge.record_problems(full) == []
+
+
 def test_older_record_is_read_as_one_check_for_each_colour() -> None:
     older = record(schema=1)
     older["services"]["api"]["health"] = older["services"]["api"]["health"]["blue"]
@@ -61,6 +70,10 @@ def test_older_record_is_read_as_one_check_for_each_colour() -> None:
         (("services", "api", "health", "green", "status"), "200 or 500"),
         (("services", "api", "health", "green", "interval_seconds"), 0),
         (("services", "api", "health", "green", "interval_seconds"), True),
+        (("services", "api", "health", "green", "proto"), "http\n"),
+        (("services", "api", "protocol"), "h2"),
+        (("services", "api", "protocol"), {"blue": "h2", "red": "h2"}),
+        (("services", "api", "protocol"), {"blue": "h2", "green": "http2"}),
         (("services", "api", "servers", "blue", 0, "address"), "app1"),
         (("services", "api", "servers", "blue", 0, "port"), 0),
         (("services", "api", "servers", "blue", 0, "port"), "20000"),
@@ -127,3 +140,23 @@ def test_refusal_shows_the_line_and_the_place_it_will_have() -> None:
     line = _edge.refusal(output, "/tmp/x", "/etc/haproxy")
     assert line == "parsing [/etc/haproxy/conf.d/50-app-shop.cfg:7] : unknown keyword 'x'"
     assert _edge.refusal("", "/tmp/x", "/etc/haproxy") == "no reason given"
+
+
+@pytest.mark.parametrize(
+    ("name", "removed"),
+    [
+        ("forwarded", True),
+        ("x-forwarded-for", True),
+        ("x_forwarded_for", True),
+        ("x.forwarded-for", True),
+        ("x-forwarded-", True),
+        ("a.b", True),
+        ("x-forward", False),
+        ("xforwardedfor", False),
+        ("forwarded-by", False),
+        ("a+b", False),
+    ],
+)
+def test_header_pattern_takes_any_separator_and_a_star_at_the_end(name: str, removed: bool) -> None:
+    pattern = _edge.header_pattern(["Forwarded", "X-Forwarded-*", "A.B"])
+    assert bool(re.search(pattern, name)) is removed

@@ -29,6 +29,34 @@ def test_workers_are_listed_with_the_current_one_first(version: str) -> None:
     assert both[1].pid == alone[0].pid
 
 
+def test_the_newest_worker_is_the_current_one_after_a_failed_reload() -> None:
+    table = (
+        "#<PID>          <type>          <reloads>       <uptime>        <version>\n"
+        "28              master          3 [failed: 1]   0d00h00m10s     3.0.11\n"
+        "# workers\n"
+        "# old workers\n"
+        "30              worker          3               0d00h00m09s     3.0.11\n"
+        "40              worker          1               0d00h00m02s     3.0.11\n"
+        "# programs\n\n"
+    )
+    assert _haproxy.parse_workers(table) == [_haproxy.Worker(40, False), _haproxy.Worker(30, True)]
+    assert _haproxy.parse_failed(table) == 1
+    assert _haproxy.parse_failed("") == 0
+
+
+def test_a_stream_has_no_backend_until_one_is_chosen() -> None:
+    text = (
+        "0x55f0: proto=tcpv4 src=127.0.0.1:49926 fe=public be=<NONE> srv=<none> ts=00 epoch=0 age=0s calls=1\n"
+        "0x55f1: proto=sockpair src=unix:2 fe=GLOBAL be=<NONE> srv=<none> ts=00 epoch=0 age=0s calls=1\n"
+        "0x55f2: proto=tcpv4 src=[2001:db8::1]:4 fe=public_https be=shop_blue_api srv=a ts=00 age=0s calls=2\n\n"
+    )
+    assert _haproxy.parse_streams(text) == {
+        "0x55f0 127.0.0.1:49926": ("public", ""),
+        "0x55f1 unix:2": ("GLOBAL", ""),
+        "0x55f2 [2001:db8::1]:4": ("public_https", "shop_blue_api"),
+    }
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 def test_map_is_read(version: str) -> None:
     assert _haproxy.parse_map(recorded(version, "show_map")) == {"shop": "blue:0:1.0:"}
@@ -109,7 +137,7 @@ class Scripted(_haproxy.Master):
         self.script = script
         self.sent: list[str] = []
 
-    def command(self, text: str) -> str:
+    def command(self, text: str, payload: str = "") -> str:
         self.sent.append(text)
         return self.script[text].pop(0)
 

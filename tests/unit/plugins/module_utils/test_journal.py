@@ -75,7 +75,6 @@ def until(boundary: str, **detail: t.Any) -> list[_journal.Line]:
         pytest.param("confirmed", BEFORE, "started", id="confirmed-and-gone-back"),
         pytest.param("handed_over", AFTER, "handed_over", id="handed-over"),
         pytest.param("drained", AFTER, "drained", id="drained"),
-        pytest.param("baked", AFTER, "drained", id="baked-without-verdict"),
         pytest.param("warm", AFTER, "warm", id="warm"),
         pytest.param("gated", ELSEWHERE, "migrated", id="the-target-colour-serves-another-release"),
         pytest.param("moved", ELSEWHERE, "migrated", id="another-release-was-moved-there"),
@@ -88,12 +87,8 @@ def test_resume(boundary: str, live: Entry, resumes: str) -> None:
     assert found["reason"]
 
 
-def test_a_bake_with_a_verdict_is_not_repeated() -> None:
-    assert _journal.resume(until("baked", verdict="good"), AFTER, CONTENT, "shop", "")["boundary"] == "baked"
-
-
 def test_an_unknown_migration_waits_for_a_person() -> None:
-    with pytest.raises(Failure, match=r"set retry \(app_deploy_retry\) to 1\.1"):
+    with pytest.raises(Failure, match=r"set retry=1\.1"):
         _journal.resume(until("migrating"), BEFORE, HUMAN, "shop", "")
     assert _journal.resume(until("migrating"), BEFORE, HUMAN, "shop", "1.1")["boundary"] == "fetched"
     assert _journal.resume(until("migrating"), BEFORE, CONTRACT, "shop", "")["boundary"] == "fetched"
@@ -130,20 +125,118 @@ def test_colours_of_a_moved_run_stay() -> None:
 
 
 @pytest.mark.parametrize(
-    ("known", "taken", "identity"),
+    ("known", "given", "identity"),
     [
-        pytest.param({}, (), "1.1", id="first-content"),
-        pytest.param({"1.1": "h"}, (), "1.1", id="same-content"),
-        pytest.param({"1.1": "x"}, (), "1.1+2", id="second-content"),
-        pytest.param({"1.1": "x", "1.1+2": "y"}, (), "1.1+3", id="third-content"),
-        pytest.param({"1.1": "x", "1.1+2": "h"}, (), "1.1+2", id="same-as-the-second"),
-        pytest.param({"1.0": "h"}, (), "1.1", id="same-hash-under-another-name"),
-        pytest.param({}, ("1.1",), "1.1+2", id="a-broken-record-keeps-its-name"),
-        pytest.param({"1.1+3": "x"}, (), "1.1", id="name-free-again"),
+        pytest.param({}, {}, "1.1", id="first-content"),
+        pytest.param({"1.1": "h"}, {"1.1": 1}, "1.1", id="same-content"),
+        pytest.param({"1.1": "x"}, {"1.1": 1}, "1.1+2", id="second-content"),
+        pytest.param({"1.1": "x", "1.1+2": "y"}, {"1.1": 2}, "1.1+3", id="third-content"),
+        pytest.param({"1.1": "x", "1.1+2": "h"}, {"1.1": 2}, "1.1+2", id="same-as-the-second"),
+        pytest.param({"1.0": "h"}, {"1.0": 1}, "1.1", id="same-hash-under-another-name"),
+        pytest.param({}, {"1.1": 1}, "1.1+2", id="a-broken-or-pruned-record-keeps-its-name"),
+        pytest.param({"1.1": "x"}, {"1.1": 7}, "1.1+8", id="pruned-numbers-are-not-given-again"),
+        pytest.param({"1.1+3": "x"}, {}, "1.1+4", id="a-lost-record-of-names-is-made-up-for-by-the-files"),
+        pytest.param({"1.1+beta": "x"}, {}, "1.1+2", id="a-suffix-that-is-no-number"),
     ],
 )
-def test_identity(known: dict[str, str], taken: tuple[str, ...], identity: str) -> None:
-    assert _journal.identity_of("1.1", "h", known, taken) == identity
+def test_identity(known: dict[str, str], given: dict[str, int], identity: str) -> None:
+    assert _journal.identity_of("1.1", "h", known, given) == identity
+
+
+def sealed(identity: str, previous: str = "", **more: t.Any) -> _journal.Line:
+    return {"identity": identity, "result": "live", "kind": "deploy", "previous": previous, "token": 1, **more}
+
+
+LEDGER = [sealed("1.0"), sealed("1.1", "1.0")]
+ON_1_1 = Entry("green", 0, "1.1", "1.0")
+BACK_ON_1_1 = Entry("green", 0, "1.1", "1.2")
+
+
+def under_way(identity: str, boundary: str, kind: str = "deploy", before: str = "1.1") -> list[_journal.Line]:
+    first = opened(identity, kind=kind, live_before=before, **{"from": "green", "to": "blue"})
+    return [first, line(boundary)]
+
+
+@pytest.mark.parametrize(
+    ("live", "run", "wanted", "expected"),
+    [
+        pytest.param(ON_1_1, [], "", ("1.0", "1.1", False), id="to-the-release-before"),
+        pytest.param(Entry("blue", 0, "1.0", "1.1"), [], "", ("1.0", "1.1", True), id="moved-by-a-killed-rollback"),
+        pytest.param(BACK_ON_1_1, under_way("1.2", "drained"), "", ("1.1", "1.2", True), id="twice-is-once"),
+        pytest.param(
+            Entry("blue", 0, "1.2", "1.1"), under_way("1.2", "drained"), "", ("1.1", "1.2", False), id="out-of-a-deploy"
+        ),
+        pytest.param(ON_1_1, under_way("1.2", "started"), "", ("1.0", "1.1", False), id="a-deploy-that-moved-nothing"),
+        pytest.param(
+            Entry("blue", 0, "1.0", "1.1"),
+            under_way("1.0", "leased", "rollback"),
+            "",
+            ("1.0", "1.1", True),
+            id="a-rollback-that-was-killed",
+        ),
+        pytest.param(ON_1_1, [], "0.9", ("0.9", "1.1", False), id="the-named-one-or-none"),
+        pytest.param(ON_1_1, [], "1.1", ("1.1", "1.1", True), id="the-live-one"),
+        pytest.param(Entry(), [], "", ("1.0", "1.1", False), id="nothing-served"),
+    ],
+)
+def test_way_back(live: Entry, run: list[_journal.Line], wanted: str, expected: tuple[str, str, bool]) -> None:
+    found = _journal.way_back(live, run, LEDGER, wanted)
+    assert (found["target"], found["leaving"], found["moved"]) == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "live", "identity", "run", "expected"),
+    [
+        pytest.param("deploy", ON_1_1, "1.1", [], {"unchanged": True, "to": "green"}, id="live-already"),
+        pytest.param("deploy", ON_1_1, "1.2", [], {"from": "green", "to": "blue"}, id="a-new-one"),
+        pytest.param(
+            "deploy",
+            ON_1_1,
+            "1.1",
+            under_way("1.0", "started"),
+            {"unchanged": True, "abandon": True},
+            id="the-live-one-after-a-run-that-moved-nothing",
+        ),
+        pytest.param(
+            "deploy",
+            ON_1_1,
+            "1.1",
+            under_way("1.2", "moved"),
+            {"settled": True, "abandon": True, "to": "green"},
+            id="the-live-one-after-a-run-that-may-have-changed-workers",
+        ),
+        pytest.param(
+            "deploy",
+            ON_1_1,
+            "1.1",
+            under_way("1.1", "migrating", "contract"),
+            {"unchanged": True, "abandon": True},
+            id="a-contract-is-not-closed-as-done",
+        ),
+        pytest.param(
+            "deploy",
+            Entry("blue", 0, "1.2", "1.1"),
+            "1.2",
+            under_way("1.2", "confirmed"),
+            {"same": True},
+            id="the-same-run-goes-on",
+        ),
+        pytest.param(
+            "rollback", Entry("blue", 0, "1.0", "1.1"), "1.0", [], {"settled": True, "to": "blue"}, id="moved"
+        ),
+        pytest.param("rollback", ON_1_1, "1.1", [], {"unchanged": True}, id="back-to-what-is-live"),
+        pytest.param("rollback", ON_1_1, "1.0", [], {"settled": False, "to": "blue"}, id="cold"),
+    ],
+)
+def test_opened_as(kind: str, live: Entry, identity: str, run: list[_journal.Line], expected: dict[str, t.Any]) -> None:
+    found = _journal.opened_as(kind, live, identity, run, LEDGER)
+    assert {key: found[key] for key in expected} == expected
+
+
+def test_a_release_sealed_again_keeps_the_one_before_it() -> None:
+    run = [opened(live_before="1.1"), line("warm")]
+    row = _journal.row(run, 1.8e9, result="live", token=1, live="", evidence={}, former=sealed("1.1", "1.0"))
+    assert row["previous"] == "1.0"
 
 
 @given(st.dictionaries(st.text(), st.integers() | st.text() | st.lists(st.integers()), max_size=6))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.evenkeel.platform.plugins.module_utils import _app, _preflight
+from ansible_collections.evenkeel.platform.plugins.module_utils import _model, _preflight
 from ansible_collections.evenkeel.platform.plugins.module_utils._preflight import Claim
 from ansible_collections.evenkeel.platform.plugins.plugin_utils._checks import NO_FACTS, fits
 
@@ -189,7 +189,7 @@ def test_environment_and_checks_in_both_forms():
 
 def test_memory_limits_are_summed_and_compared():
     services = {"a": {"mem_limit": "1g"}, "b": {"deploy": {"resources": {"limits": {"memory": "512m"}}}}, "c": {}}
-    need = _preflight.memory_of({"services": services}, _app.memory_bytes)
+    need = _preflight.memory_of({"services": services}, _model.memory_bytes)
     assert need == 1536 * 1024**2
     assert _preflight.memory_problems("a", need, None) == []
     assert _preflight.memory_problems("a", need, need) == []

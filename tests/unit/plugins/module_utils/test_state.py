@@ -29,7 +29,7 @@ def test_written_with_mode_and_schema(tmp_path: Path) -> None:
     path = Path(books.path("state.json"))
     assert path.stat().st_mode & 0o777 == 0o600
     assert path.parent.stat().st_mode & 0o777 == 0o700
-    assert books.read("state.json") == {"token": 3, "schema": 1}
+    assert books.read("state.json") == {"token": 3, "schema": 2}
     assert [each.name for each in path.parent.iterdir()] == ["state.json"]
 
 
@@ -62,7 +62,7 @@ def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
     books = records(tmp_path)
     path = Path(books.path("state.json"))
     path.parent.mkdir()
-    path.write_text('{"schema": 2}')
+    path.write_text('{"schema": 3}')
     with pytest.raises(Failure, match="the record is of a newer version"):
         books.read("state.json")
     assert path.exists()

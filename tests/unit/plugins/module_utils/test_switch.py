@@ -10,6 +10,8 @@ import pytest
 from ansible_collections.evenkeel.platform.plugins.module_utils import _entry, _switch
 from ansible_collections.evenkeel.platform.plugins.module_utils._entry import Entry
 from ansible_collections.evenkeel.platform.plugins.module_utils._failure import Failure
+from ansible_collections.evenkeel.platform.plugins.module_utils._held import Held
+from ansible_collections.evenkeel.platform.plugins.module_utils._protocol import Pair
 
 BLUE = Entry("blue", 0, "1.0", "")
 
@@ -87,22 +89,88 @@ def test_target_is_refused(before: Entry, colour: str, weight: int, message: str
 
 
 @pytest.mark.parametrize(
-    ("healthy", "need", "exclude", "count"),
+    ("healthy", "need", "count"),
     [
-        pytest.param({"api": ["a1", "a2"]}, 2, (), 0, id="enough"),
-        pytest.param({"api": ["a1"]}, 2, (), 1, id="one-missing"),
-        pytest.param({"api": ["a1"]}, {"api": 1, "web": 1}, (), 1, id="service-without-backend"),
-        pytest.param({"api": ["a1"], "web": []}, {"api": 1}, (), 1, id="unnamed-service-needs-one"),
-        pytest.param({"api": ["a1", "a2"]}, 2, ("a2",), 1, id="an-excluded-server-does-not-count"),
-        pytest.param({"api": ["a1"], "web": ["a1"]}, 1, ("api/a1",), 1, id="excluded-in-one-service"),
-        pytest.param({}, 1, (), 1, id="no-backend"),
-        pytest.param({"api": []}, 0, (), 0, id="none-needed"),
+        pytest.param({"api": ["a1", "a2"]}, 2, 0, id="enough"),
+        pytest.param({"api": ["a1"]}, 2, 1, id="one-missing"),
+        pytest.param({"api": ["a1"]}, {"api": 1, "web": 1}, 1, id="service-without-backend"),
+        pytest.param({"api": ["a1"], "web": []}, {"api": 1}, 1, id="unnamed-service-needs-one"),
+        pytest.param({"api": ["a1"], "web": []}, {"api": 1, "web": 0}, 0, id="service-the-release-lacks"),
+        pytest.param({"api": ["a1"]}, 0, 0, id="zero-is-one"),
+        pytest.param({"api": []}, 0, 1, id="never-none"),
+        pytest.param({"api": []}, {"api": 0}, 1, id="never-none-in-a-dict"),
+        pytest.param({}, 0, 1, id="no-backend"),
     ],
 )
-def test_too_few(
-    healthy: dict[str, list[str]], need: dict[str, int] | int, exclude: tuple[str, ...], count: int
+def test_too_few(healthy: dict[str, list[str]], need: dict[str, int] | int, count: int) -> None:
+    assert len(_switch.too_few("shop", "green", healthy, _switch.minimum(need, "shop"))) == count
+
+
+GREEN = Entry("green", 0, "1.1", "1.0")
+
+
+@pytest.mark.parametrize(
+    ("held", "after", "move", "assumed", "number"),
+    [
+        pytest.param(Held(BLUE, move=4), GREEN, 4, None, 5, id="next"),
+        pytest.param(Held(BLUE, move=4), GREEN, 4, BLUE, 5, id="next-from-the-assumed-entry"),
+        pytest.param(Held(BLUE, move=4), GREEN, 3, None, None, id="edge-ahead"),
+        pytest.param(Held(BLUE, move=4), GREEN, 5, None, None, id="edge-behind"),
+        pytest.param(Held(BLUE, move=4), GREEN, 4, Entry("blue", 0, "0.9"), None, id="another-entry"),
+        pytest.param(Held(GREEN, move=4), GREEN, 4, GREEN, 4, id="nothing-to-change"),
+        pytest.param(Held(GREEN, move=5), GREEN, 4, BLUE, 5, id="moved-already"),
+        pytest.param(Held(GREEN, move=4), GREEN, 4, BLUE, 5, id="killed-before-the-record"),
+        pytest.param(Held(GREEN, False, 4), GREEN, 4, None, 5, id="killed-before-the-record-and-no-assumption"),
+        pytest.param(Held(GREEN, move=2), GREEN, 4, GREEN, 4, id="left-behind"),
+        pytest.param(Held(GREEN, move=7), GREEN, 4, BLUE, 7, id="never-back"),
+    ],
+)
+def test_next_move(held: Held, after: Entry, move: int, assumed: Entry | None, number: int | None) -> None:
+    if number is None:
+        with pytest.raises(Failure, match="Make a new plan") as refused:
+            _switch.next_move(held, after, move, assumed, "shop")
+        assert refused.value.result["replan"]
+    else:
+        assert _switch.next_move(held, after, move, assumed, "shop") == number
+
+
+OWN = _switch.Known(Pair(5, "deploy"), 7, GREEN)
+
+
+@pytest.mark.parametrize(
+    ("token", "peers", "pair", "move"),
+    [
+        pytest.param(0, [], Pair(6, "back"), 8, id="alone"),
+        pytest.param(9, [], Pair(9, "back"), 8, id="with-a-lease"),
+        pytest.param(0, [OWN], Pair(6, "back"), 8, id="equal-peer"),
+        pytest.param(0, [_switch.Known(Pair(8, "deploy"), 9, GREEN)], Pair(9, "back"), 10, id="peer-that-knows-more"),
+        pytest.param(0, [_switch.Known(Pair(6, "back"), 7, GREEN)], Pair(6, "back"), 8, id="peer-about-to-move"),
+        pytest.param(0, [_switch.Known(Pair(6, "back"), 8, BLUE)], Pair(6, "back"), 8, id="peer-that-moved"),
+        pytest.param(0, [_switch.Known(Pair(5, "deploy"), 8, BLUE)], Pair(6, "back"), 9, id="peer-of-another-run"),
+        pytest.param(0, [_switch.Known(Pair(5, "a"), 7, None)], Pair(6, "back"), 8, id="unreadable-peer"),
+    ],
+)
+def test_takeover_is_above_all_and_equal_on_all_edges(
+    token: int, peers: list[_switch.Known], pair: Pair, move: int
 ) -> None:
-    assert len(_switch.too_few("shop", "green", healthy, need, exclude)) == count
+    assert _switch.takeover("back", token, OWN, peers, BLUE) == (pair, move)
+
+
+@pytest.mark.parametrize(
+    ("former", "before", "now", "dead"),
+    [
+        pytest.param(BLUE, {"api": ["a"]}, {"api": ["a"]}, False, id="well"),
+        pytest.param(BLUE, {"api": ["a", "b"]}, {"api": ["b"]}, False, id="one-left"),
+        pytest.param(BLUE, {"api": ["a"]}, {"api": []}, True, id="died"),
+        pytest.param(BLUE, {"api": []}, {"api": []}, True, id="was-dead"),
+        pytest.param(BLUE, {"api": ["a"], "new": []}, {"api": ["a"], "new": []}, False, id="service-it-lacks"),
+        pytest.param(Entry(), {}, {}, False, id="nothing-was-live"),
+    ],
+)
+def test_requests_never_go_back_to_a_dead_side(
+    former: Entry, before: dict[str, list[str]], now: dict[str, list[str]], dead: bool
+) -> None:
+    assert bool(_switch.dead(former, before, now)) == dead
 
 
 @pytest.mark.parametrize("value", ["two", {"api": "x"}, None, [1]])

@@ -22,6 +22,9 @@ from pathlib import Path
 import pytest
 from ansible.module_utils.testing import patch_module_args
 
+from ansible_collections.evenkeel.platform.plugins.module_utils import _edges
+from ansible_collections.evenkeel.platform.plugins.module_utils._protocol import Status, parse_status
+
 PACKAGE = "ansible_collections.evenkeel.platform.plugins.modules"
 Result = dict[str, t.Any]
 
@@ -32,7 +35,7 @@ def run(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> t.Callable[..., R
 
     def call(name: str, _check: bool = False, _diff: bool = False, **params: t.Any) -> Result:
         main = importlib.import_module(f"{PACKAGE}.{name}").main
-        if name != "health_gate":
+        if name not in ("health_gate", "host_programs"):
             params = {"app": "shop", "state_dir": str(tmp_path), "lock_dir": str(tmp_path / "lock"), **params}
         arguments = {**params, "_ansible_check_mode": _check, "_ansible_diff": _diff}
         capsys.readouterr()
@@ -50,6 +53,7 @@ class App:
         self.release = release
         self.status = 200
         self.delay = 0.0
+        self.headers: dict[str, str] = {}
         self.server: http.server.ThreadingHTTPServer | None = None
         self.port = 0
         self.start()
@@ -61,6 +65,7 @@ class App:
             protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:
+                app.headers = dict(self.headers.items())
                 if self.path == "/slow":
                     time.sleep(app.delay)
                 body = json.dumps({"release": app.release}).encode()
@@ -69,6 +74,18 @@ class App:
                     self.send_header("Content-Length", str(len(body)))
                     self.end_headers()
                     self.wfile.write(body)
+
+            def do_POST(self) -> None:
+                body = b""
+                while size := int(self.rfile.readline().strip() or b"0", 16):
+                    body += self.rfile.read(size)
+                    self.rfile.readline()
+                self.rfile.readline()
+                body = json.dumps({"release": app.release, "body": body.decode()}).encode()
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
 
             def log_message(self, *arguments: t.Any) -> None:
                 pass
@@ -115,7 +132,6 @@ frontend public
   http-request set-var(txn.app) str(shop)
   http-request set-var(txn.maintenance) str(shop),map_str({folder}/maintenance.map,off)
   http-request return status 503 content-type text/plain string maintenance if {{ var(txn.maintenance) -m str on }}
-  http-request set-var(txn.moved) str(shop),map_str({folder}/moved.map,0:)
   http-request set-var(txn.entry) str(shop),map_str({folder}/live.map)
   http-request set-var(txn.live) var(txn.entry),field(1,:)
   http-request set-var(txn.colour) var(txn.live)
@@ -125,7 +141,14 @@ frontend public
   acl drawn var(txn.left) -m int lt 0
   http-request set-var(txn.colour) str(green) if drawn blue
   http-request set-var(txn.colour) str(blue) if drawn !blue
+  http-request wait-for-body time 10s at-least 1 unless {{ req.hdr(Content-Length) -m found }} or {{ method GET }}
   use_backend %[var(txn.app)]_%[var(txn.colour)]_api
+frontend status
+  bind 127.0.0.1:{status}
+  http-request set-var(txn.entry) str(shop),map_str({folder}/live.map)
+  http-request set-var(txn.status) str(shop),map_str({folder}/status.map)
+  http-after-response set-header Evenkeel-Status %[var(txn.status)]
+  http-request return status 200 content-type text/plain lf-string "%[var(txn.entry)]"
 backend shop_blue_api
   option httpchk GET /readyz
   http-check expect status 200
@@ -145,12 +168,12 @@ class Haproxy:
         self.root, self.folder = folder, folder / "shop"
         self.blue, self.green = blue, green
         self.master = str(folder / "master.sock")
-        self.port = free_port()
+        self.port, self.status_port = free_port(), free_port()
         self.folder.mkdir(mode=0o700)
         self.map = self.folder / "live.map"
         self.map.write_text("shop blue:0:1.0:\n")
         (self.folder / "maintenance.map").write_text("shop off\n")
-        (self.folder / "moved.map").write_text("shop 0:\n")
+        (self.folder / "status.map").write_text("shop confirmed,move=0,token=0,run=,withdrawn=,out=\n")
         self.options = {"master_socket": self.master, "timeout_seconds": 3}
         self.process: subprocess.Popen[bytes] | None = None
         self.configure()
@@ -158,7 +181,13 @@ class Haproxy:
     def configure(self, state: str = "", load: str = "") -> None:
         (self.root / "haproxy.cfg").write_text(
             CONFIG.format(
-                port=self.port, folder=self.folder, blue=self.blue.port, green=self.green.port, state=state, load=load
+                port=self.port,
+                status=self.status_port,
+                folder=self.folder,
+                blue=self.blue.port,
+                green=self.green.port,
+                state=state,
+                load=load,
             )
         )
 
@@ -210,6 +239,22 @@ class Haproxy:
     def served(self) -> str:
         return self.ask(f"@1 show map {self.map}").split()[2]
 
+    def move(self) -> int:
+        """The number of the move that the proxy shows, or that of its file when it does not run."""
+        with contextlib.suppress(OSError):
+            return parse_status(self.ask(f"@1 show map {self.folder}/status.map").split()[2]).move
+        return parse_status((self.folder / "status.map").read_text().split()[1]).move
+
+    @property
+    def url(self) -> str:
+        """Where it shows the app, as a real edge does."""
+        return f"http://127.0.0.1:{self.status_port}/live/shop"
+
+    def shown(self) -> Status:
+        answer = _edges.ask([{"name": "edge", "url": self.url}])["edge"]
+        assert answer is not None
+        return answer.status
+
     def get(self, path: str = "/") -> tuple[int, str]:
         with socket.create_connection(("127.0.0.1", self.port), 5) as stream:
             return request(stream, path)
@@ -248,6 +293,39 @@ def answer(stream: socket.socket) -> tuple[int, str]:
             raise ConnectionError("closed within an answer")
         body += part
     return int(head.split()[1]), body.decode()
+
+
+class Peer:
+    """The status address of another edge."""
+
+    def __init__(self) -> None:
+        peer = self
+        self.entry, self.status = "", Status()
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(200)
+                self.send_header("Evenkeel-Status", peer.status.text())
+                self.end_headers()
+                self.wfile.write(f"{peer.entry}\n".encode())
+
+            def log_message(self, *arguments: t.Any) -> None:
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}/live/shop"
+        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
+
+    def shows(self, entry: str, status: Status) -> None:
+        self.entry, self.status = entry, status
+
+
+@pytest.fixture
+def peer() -> t.Iterator[Peer]:
+    found = Peer()
+    yield found
+    found.server.shutdown()
+    found.server.server_close()
 
 
 @pytest.fixture

@@ -5,9 +5,13 @@
 
 from __future__ import annotations
 
+import shutil
+import socket
+import subprocess
 import threading
 import time
 import typing as t
+from pathlib import Path
 
 import pytest
 
@@ -71,3 +75,45 @@ def test_check_mode_asks_nothing(run: Run, apps: tuple[App, App]) -> None:
     planned = run("health_gate", targets=targets(*apps), _check=True)
     assert planned.keys() == passed.keys()
     assert (planned["passed"], planned["transcript"], planned["changed"]) == (False, {}, False)
+
+
+@pytest.fixture
+def http2(tmp_path: Path) -> t.Iterator[int]:
+    """The port of a server that speaks HTTP/2 without TLS alone, and serves files."""
+    program = shutil.which("nghttpd")
+    if not program:
+        pytest.skip("there is no nghttpd on this machine; Debian has it in nghttp2")
+    for name, content in {"ready": b'{"release": "1.1"}', "grpc.health.v1.Health/Check": b"\0\0\0\0\2\x08\1"}.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    process = subprocess.Popen([program, "--no-tls", "--address=127.0.0.1", f"--htdocs={tmp_path}", str(port)])
+    yield port
+    process.terminate()
+    process.wait(10)
+
+
+def test_targets_over_http2_and_grpc_pass(run: Run, http2: int, tmp_path: Path) -> None:
+    address = f"http://127.0.0.1:{http2}"
+    asked = [
+        {"name": "h2", "url": f"{address}/ready", "protocol": "h2"},
+        {"name": "grpc", "url": address, "protocol": "grpc", "release_key": ""},
+    ]
+    options = {"targets": asked, "release": "1.1", "interval_seconds": 0.02}
+    assert run("health_gate", **options, timeout_seconds=20)["passed"]
+    # Not serving any more, and another release.
+    (tmp_path / "grpc.health.v1.Health/Check").write_bytes(b"\0\0\0\0\2\x08\2")
+    (tmp_path / "ready").write_text('{"release": "1.0"}')
+    failed = run("health_gate", **options, timeout_seconds=0.3)
+    assert "status 503 instead of 200" in failed["msg"]
+    assert "release is '1.0' instead of '1.1'" in failed["msg"]
+
+
+def test_target_is_asked_as_the_edge_asks(run: Run, apps: tuple[App, App]) -> None:
+    asked = {**targets(apps[0])[0], "proto": "https"}
+    assert run("health_gate", targets=[asked], interval_seconds=0.02)["passed"]
+    seen = {name.lower(): value for name, value in apps[0].headers.items()}
+    assert (seen["x-forwarded-proto"], seen["x-forwarded-port"]) == ("https", "443")
+    assert (seen["x-forwarded-host"], seen["host"]) == ("shop.example.com", "shop.example.com")

@@ -27,7 +27,7 @@ def deploy(run: Run, release: str, live: str, token: int, result: str = "live", 
     opened = run(
         "release_journal",
         state="opened",
-        token=token,
+        token_floor=token - 1,
         run=f"run {token}",
         owner="alice",
         content={"release": release, **params.pop("content", {})},
@@ -39,6 +39,8 @@ def deploy(run: Run, release: str, live: str, token: int, result: str = "live", 
         "release_journal",
         state="sealed",
         token=token,
+        free_lease=True,
+        keep=params.get("keep", 5),
         result=result,
         live=f"{opened['to']}:0:{opened['identity']}:" if result == "live" else live,
     )
@@ -69,7 +71,7 @@ def test_lease_from_taken_to_freed(run: Run, tmp_path: Path) -> None:
 
 
 def test_lease_waits_for_the_holder(run: Run) -> None:
-    lease(run, ttl_seconds=1)
+    lease(run, lease_seconds=1)
     started = time.monotonic()
     assert lease(run, "r2", wait_seconds=5)["token"] == 2
     assert 0.5 < time.monotonic() - started < 4
@@ -82,11 +84,21 @@ def test_lease_is_preempted_and_broken(run: Run) -> None:
     broken = run("release_lease", state="broken", owner="bob", reason="lost")
     assert (broken["changed"], broken["lease"]["broken"]["by"]) == (True, "bob")
     assert not run("release_lease", state="broken", owner="bob", reason="lost")["changed"]
-    assert "it broken by bob" in run("release_lease", state="renewed", token=8)["msg"]
+    assert broken["token"] == 9
+    assert "taken away by bob" in run("release_lease", state="renewed", token=8)["msg"]
+    assert "taken away by bob" in run("release_journal", state="appended", token=8, boundary="fetched")["msg"]
+
+
+def test_lease_of_a_process_that_is_gone_is_taken_at_once(run: Run) -> None:
+    lease(run, controller={"machine": "m", "pid": 1})
+    refused = lease(run, "r2", dead_run="r0")
+    assert "ansible-playbook evenkeel.platform.unlock -e app=shop -e reason=" in refused["msg"]
+    taken = lease(run, "r2", dead_run="r1")
+    assert (taken["token"], taken["lease"]["broken"]["reason"]) == (2, "its process is gone")
 
 
 def test_a_lost_lease_file_lowers_no_token(run: Run, tmp_path: Path) -> None:
-    run("release_fence", token=41)
+    lease(run, token_floor=40)
     (tmp_path / "shop" / "lease.json").write_text("{")
     taken = lease(run)
     assert taken["token"] == 42
@@ -109,9 +121,11 @@ def test_lease_has_one_winner(run: Run, tmp_path: Path) -> None:
             "owner": name,
             "run": name,
             "reason": "",
-            "ttl_seconds": 60,
+            "lease_seconds": 60,
             "token_floor": 0,
             "preempt": False,
+            "dead_run": "",
+            "controller": {},
         }
         try:
             release_lease.once(books, params)
@@ -126,22 +140,6 @@ def test_lease_has_one_winner(run: Run, tmp_path: Path) -> None:
         thread.join()
     assert outcomes.count("won") == 1
     assert sum("another run holds the lease" in each for each in outcomes) == 19
-
-
-def test_fence_raises_and_refuses(run: Run, tmp_path: Path) -> None:
-    state = tmp_path / "shop" / "state.json"
-    planned = run("release_fence", token=3, stage="start", _check=True, _diff=True)
-    assert (planned["changed"], planned["highest"], state.exists()) == (True, 3, False)
-    raised = run("release_fence", token=3, stage="start", _diff=True)
-    assert planned.keys() == raised.keys()
-    assert raised["diff"] == {"before": {"token": 0}, "after": {"token": 3}}
-    assert not run("release_fence", token=3, stage="drain")["changed"]
-    refused = run("release_fence", token=2)
-    assert (refused["failed"], refused["highest"]) == (True, 3)
-    kept = json.loads(state.read_text())
-    state.write_text(json.dumps({**kept, "ports": {"api": 20000}}))
-    run("release_fence", token=4)
-    assert json.loads(state.read_text())["ports"] == {"api": 20000}
 
 
 def test_journal_of_a_release(run: Run, tmp_path: Path) -> None:
@@ -161,15 +159,18 @@ def test_journal_of_a_release(run: Run, tmp_path: Path) -> None:
         assert not run("release_journal", state="appended", token=token, boundary=boundary)["changed"]
     assert "goes back" in run("release_journal", state="appended", token=token, boundary="fetched")["msg"]
     assert run("release_journal", state="appended", token=token, boundary="sealed")["failed"]
-    resumed = run("release_journal", **{**opening, "run": "r2"})
+    assert "another run holds the lease" in run("release_journal", **{**opening, "run": "r2"})["msg"]
+    resumed = run("release_journal", **{**opening, "run": "r2", "preempt": True})
+    token = resumed["token"]
     assert (resumed["resume"]["boundary"], resumed["resume"]["from_run"]) == ("started", "r1")
     sealing = {"state": "sealed", "token": token, "result": "live", "live": "green:0:1.1:1.0", "evidence": {"gate": 3}}
     assert run("release_journal", **sealing, _check=True)["changed"]
     sealed = run("release_journal", **sealing)
     assert (sealed["ledger_row"]["run"], sealed["ledger_row"]["previous"]) == ("r2", "1.0")
     assert not run("release_journal", **sealing)["changed"]
-    done = run("release_journal", **{**opening, "live": "green:0:1.1:1.0"})
+    done = run("release_journal", **{**opening, "run": "r3", "preempt": True, "live": "green:0:1.1:1.0"})
     assert (done["unchanged"], done["changed"]) == (True, False)
+    assert not run("release_info")["lease"]["held"]  # nothing to do, so the lease is free again
     done = run("release_journal", state="planned", content=CONTENT, live="green:0:1.1:1.0")
     assert (done["unchanged"], done["changed"]) == (True, False)
     assert done["former"] == CONTENT  # the last run was sealed, so what is live is known whole
@@ -199,7 +200,7 @@ def test_a_changed_secret_is_a_new_release_and_is_written_nowhere(run: Run, tmp_
 def test_a_stale_token_writes_nothing(run: Run, tmp_path: Path) -> None:
     lease(run)
     lease(run, "r2", preempt=True)
-    refused = run("release_journal", state="opened", token=1, run="r1", owner="alice", content=CONTENT, live=LIVE)
+    refused = run("release_journal", state="appended", token=1, boundary="fetched")
     assert "A newer run by alice took over at" in refused["msg"]
     assert not (tmp_path / "shop" / "journal.jsonl").exists()
 
@@ -208,7 +209,13 @@ def test_another_release_closes_the_unfinished_one(run: Run) -> None:
     run("release_journal", state="opened", token=1, run="r1", owner="alice", content=CONTENT, live=LIVE)
     run("release_journal", state="appended", token=1, boundary="fetched")
     opened = run(
-        "release_journal", state="opened", token=2, run="r2", owner="bob", content={"release": "1.2"}, live=LIVE
+        "release_journal",
+        state="opened",
+        preempt=True,
+        run="r2",
+        owner="bob",
+        content={"release": "1.2"},
+        live=LIVE,
     )
     assert (opened["abandoned"], opened["resume"]["boundary"]) == ("1.1", "")
     info = run("release_info")
@@ -224,12 +231,13 @@ def test_a_held_release_needs_a_retry_or_other_content(run: Run, result: str) ->
     refused = run("release_journal", **opening)
     assert refused["held"]
     assert f"found it {result} at" in refused["msg"]
-    assert "app_deploy_retry=1.1" in refused["msg"]
+    assert "retry=1.1" in refused["msg"]
     tolerated = run("release_journal", **opening, held_ok=True)
     assert (tolerated["held"], tolerated["changed"], tolerated["held_reason"]) == (True, False, refused["msg"])
     assert run("release_info")["held"][0]["identity"] == "1.1"
-    assert run("release_journal", **opening, retry="1.1")["changed"]
-    run("release_journal", state="sealed", token=2, result="live", live="green:0:1.1:1.0")
+    again = run("release_journal", **opening, retry="1.1")
+    assert again["changed"]
+    run("release_journal", state="sealed", token=again["token"], result="live", live="green:0:1.1:1.0")
     assert run("release_info")["held"] == []
     other = run("release_journal", state="planned", content={"release": "1.1", "env": 1}, live=LIVE)
     assert (other["held"], other["identity"]) == (False, "1.1+2")
@@ -269,7 +277,6 @@ def test_records_follow_a_rollback_that_moved_first(run: Run, crashed: bool) -> 
         run(
             "release_journal",
             state="opened",
-            token=2,
             run="r2",
             owner="a",
             content={"release": "1.1"},
@@ -282,7 +289,7 @@ def test_records_follow_a_rollback_that_moved_first(run: Run, crashed: bool) -> 
     opened = run(
         "release_journal",
         state="opened",
-        token=3,
+        preempt=True,
         run="r3",
         owner="b",
         kind="rollback",
@@ -303,7 +310,7 @@ def test_retention(run: Run, tmp_path: Path) -> None:
     for number in range(1, 8):
         sealed = deploy(run, f"1.{number}", live, number, keep=5)
         live = sealed["ledger_row"]["live"]
-    run("release_journal", state="opened", token=8, run="r", owner="a", content={"release": "2.0"}, live=live)
+    run("release_journal", state="opened", run="r", owner="a", content={"release": "2.0"}, live=live)
     run("release_journal", state="sealed", token=8, result="refused", live=live, keep=1)
     names = sorted(path.stem for path in (tmp_path / "shop" / "releases").iterdir())
     assert names == ["1.6", "1.7", "2.0"]
@@ -328,14 +335,20 @@ def test_first_release_goes_to_blue(run: Run) -> None:
 @pytest.mark.parametrize(
     ("module", "params", "text"),
     [
-        pytest.param("release_fence", {"app": "Shop", "token": 1}, "the name is not usable on app", id="app"),
-        pytest.param("release_fence", {"state_dir": "/a b", "token": 1}, "the folder is not usable", id="folder"),
+        pytest.param("release_info", {"app": "Shop"}, "the name is not usable on app", id="app"),
+        pytest.param("release_info", {"state_dir": "/a b"}, "the folder is not usable", id="folder"),
         pytest.param("release_info", {"app": "../x"}, "the name is not usable on app", id="traversal"),
         pytest.param(
-            "blue_green", {"colour": "blue", "release": "a;b", "token": 1}, "release is not usable", id="release"
+            "blue_green",
+            {"colour": "blue", "release": "a;b", "token": 1, "run": "r", "move": 0},
+            "release is not usable",
+            id="release",
         ),
         pytest.param(
-            "blue_green", {"colour": "blue", "adapter_options": {"x": 1}}, "options of the adapter", id="options"
+            "blue_green",
+            {"colour": "blue", "run": "r", "move": 0, "adapter_options": {"x": 1}},
+            "options of the adapter",
+            id="options",
         ),
         pytest.param(
             "release_journal", {"state": "planned", "content": {"release": "a/b"}}, "name of the release", id="name"
@@ -360,8 +373,7 @@ def test_info_of_an_unknown_app_is_empty(run: Run, tmp_path: Path) -> None:
 
 
 def test_singleton_leaves_only_a_host_that_can_be_asked(run: Run, tmp_path: Path) -> None:
-    lease(run)
-    opening = {"state": "opened", "token": 1, "run": "r1", "owner": "alice", "content": CONTENT, "live": LIVE}
+    opening = {"state": "opened", "run": "r1", "owner": "alice", "content": CONTENT, "live": LIVE}
     hosts = ["app1", "app2"]
     first = run("release_journal", **opening, homes={"bot": "app1"}, hosts=hosts)
     assert first["rehomed"] == {}
@@ -380,10 +392,8 @@ def test_singleton_leaves_only_a_host_that_can_be_asked(run: Run, tmp_path: Path
     assert run("release_journal", **alone, singleton_moved="bot@app9")["failed"]
     assert run("release_journal", **alone, singleton_moved="bot@app1")["rehomed"] == {"bot": "app1"}
 
-    homed = {"state": "homed", "token": 1, "homes": {"bot": "app2"}}
-    assert run("release_journal", **homed, _check=True)["changed"]
-    assert run("release_journal", **homed)["changed"]
-    assert not run("release_journal", **homed)["changed"]
+    token = run("release_journal", **alone, singleton_moved="bot@app1")["token"]
+    run("release_journal", state="appended", token=token, boundary="drained", homes={"bot": "app2"})
     assert run("release_journal", **alone)["rehomed"] == {}
 
 
@@ -398,3 +408,68 @@ def test_rollback_names_the_secrets_that_changed_and_keeps_the_release(run: Run,
     other = run("release_journal", **back, secrets={"api/key": "canary-new", "api/word": "same"})
     assert (other["identity"], other["other_secrets"]) == ("1.0", ["api/key"])
     assert "canary" not in json.dumps(other)
+
+
+def test_an_identity_is_never_given_twice(run: Run, tmp_path: Path) -> None:
+    """Also once the records of the earlier contents were removed."""
+    live = ""
+    for number in range(1, 6):
+        sealed = deploy(run, "1.0", live, number, content={"env": number}, keep=1)
+        live = sealed["ledger_row"]["live"]
+    assert sealed["identity"] == "1.0+5"
+    assert sorted(path.stem for path in (tmp_path / "shop" / "releases").iterdir()) == ["1.0+4", "1.0+5"]
+    (tmp_path / "shop" / "names.json").unlink()
+    planned = run("release_journal", state="planned", content={"release": "1.0", "env": 1}, live=live)
+    assert planned["identity"] == "1.0+6"
+
+
+def test_live_release_deployed_again_after_a_killed_run_is_no_new_release(run: Run) -> None:
+    deploy(run, "1.0", "", 1)
+    deploy(run, "1.1", "blue:0:1.0:", 2)
+    live = "green:0:1.1:1.0"
+    killed = run("release_journal", state="opened", run="r3", owner="a", content={"release": "1.0"}, live=live)
+    run("release_journal", state="appended", token=killed["token"], boundary=["started"])
+    again = run(
+        "release_journal", state="opened", run="r4", owner="a", preempt=True, content={"release": "1.1"}, live=live
+    )
+    assert (again["unchanged"], again["abandoned"], again["to"]) == (True, "1.0", "green")
+    info = run("release_info")
+    assert (info["unfinished"], info["live_rows"][0]["previous"]) == ({}, "1.0")
+
+
+def test_contract_that_died_is_not_closed_by_a_deploy_of_the_same_release(run: Run) -> None:
+    contract = {"migration": [{"phase": "contract", "service": "api", "idempotent": True}]}
+    deploy(run, "1.0", "", 1, content=contract)
+    opening = {"state": "opened", "owner": "a", "content": {"release": "1.0", **contract}, "live": "blue:0:1.0:"}
+    run("release_journal", **opening, run="r2", kind="contract")
+    run("release_journal", state="appended", token=2, boundary=["migrating"])
+    assert run("release_journal", **opening, run="r3", preempt=True)["unchanged"]
+    info = run("release_info")
+    assert (info["ledger"][0]["kind"], info["ledger"][0]["result"]) == ("contract", "abandoned")
+    assert info["pending_contract"]
+
+
+def test_release_that_failed_for_want_of_a_host_is_not_held(run: Run) -> None:
+    deploy(run, "1.0", "", 1)
+    deploy(run, "1.1", "blue:0:1.0:", 2, result="failed")
+    assert run("release_info")["held"] == []
+    assert not run("release_journal", state="planned", content={"release": "1.1"}, live="blue:0:1.0:")["held"]
+
+
+def test_lost_record_host_is_rebuilt_from_what_the_others_keep(run: Run, tmp_path: Path) -> None:
+    deploy(run, "1.0", "", 1)
+    deploy(run, "1.1", "blue:0:1.0:", 2)
+    kept = run("release_info")["releases"]
+    for path in (tmp_path / "shop").rglob("*"):
+        if path.is_file():
+            path.unlink()
+    live = "green:0:1.1:1.0"
+    rebuilt = run("release_journal", state="rebuilt", run="r", owner="a", token_floor=40, live=live, releases=kept)
+    assert (rebuilt["changed"], rebuilt["token"]) == (True, 41)
+    info = run("release_info")
+    assert sorted(each["identity"] for each in info["releases"]) == ["1.0", "1.1"]
+    assert info["live_rows"][0]["previous"] == "1.0"
+    assert not info["lease"]["held"]
+    again = run("release_journal", state="rebuilt", run="r2", owner="a", live=live, releases=kept)
+    assert not again["changed"]
+    assert run("release_journal", state="planned", content={"release": "1.1"}, live=live)["unchanged"]

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.evenkeel.platform.plugins.module_utils import _app
+from ansible_collections.evenkeel.platform.plugins.module_utils import _model
 from ansible_collections.evenkeel.platform.plugins.plugin_utils import _checks
 
 SERVICE: dict[str, Any] = {
@@ -102,22 +102,22 @@ APP: dict[str, Any] = {
 )
 def test_every_stack_of_an_app_is_linted(service, stack):
     app = copy.deepcopy(APP)
-    assert _checks.app_stack_problems(_app.complete(app), HOSTS) == []
+    assert _checks.app_stack_problems(_model.of(app), HOSTS) == []
     next(one for one in app["services"] if one["name"] == service)["user"] = "0"
-    found = [one for one in _checks.app_stack_problems(_app.complete(app), HOSTS) if f"of stack {stack}:" in one]
+    found = [one for one in _checks.app_stack_problems(_model.of(app), HOSTS) if f"of stack {stack}:" in one]
     assert len(found) == 1
     assert found[0].startswith("compose_release: root-user on service ")
 
 
 def test_the_stack_of_a_migration_is_linted():
     app = copy.deepcopy(APP)
-    app["services"][0]["user"] = "root"
-    found = _checks.app_stack_problems(_app.complete(app), HOSTS)
+    app["services"][0]["user"] = "0"
+    found = _checks.app_stack_problems(_model.of(app), HOSTS)
     assert [one for one in found if "of stack shop-migration:" in one]
 
 
 def test_an_app_that_is_no_app_yet_is_left_to_the_checks_of_apps():
-    assert _checks.app_stack_problems(_app.complete({"name": "shop"}), HOSTS) == []
+    assert _checks.app_stack_problems(_model.of({**APP, "services": []}), HOSTS) == []
 
 
 @pytest.mark.parametrize(

@@ -27,8 +27,8 @@ import pytest
 FILES = Path(__file__).resolve().parents[4] / "roles" / "monitoring" / "files"
 PROMTOOL = shutil.which("promtool")
 CONTAINER: dict[str, Any] = {
-    "Name": "/shop-blue-api-1-1",
-    "Config": {"Labels": {"com.docker.compose.project": "shop-blue", "com.docker.compose.service": "api-1"}},
+    "Name": "/shop.blue.api.1",
+    "Config": {"Labels": {"com.docker.compose.project": "shop-blue", "com.docker.compose.service": "api.1"}},
     "State": {
         "Status": "running",
         "Health": {"Status": "healthy"},
@@ -66,7 +66,7 @@ def changed(**state):
 def test_container_is_told_with_its_app_and_side(program):
     found = of(program, CONTAINER, STATS)
     labels = {
-        "container": "shop-blue-api-1-1",
+        "container": "shop.blue.api.1",
         "stack": "shop-blue",
         "service": "api",
         "app": "shop",
@@ -83,8 +83,8 @@ def test_container_is_told_with_its_app_and_side(program):
     ("project", "service", "expected"),
     [
         pytest.param("shop-background", "bot", {"app": "shop", "service": "bot"}, id="background"),
-        pytest.param("shop-background", "worker-2", {"app": "shop", "service": "worker"}, id="worker"),
-        pytest.param("my-shop-green", "api-1", {"app": "my-shop", "colour": "green", "service": "api"}, id="hyphen"),
+        pytest.param("shop-background", "worker.2", {"app": "shop", "service": "worker"}, id="worker"),
+        pytest.param("my-shop-green", "api.1", {"app": "my-shop", "colour": "green", "service": "api"}, id="hyphen"),
         pytest.param("shop-data", "redis", {"stack": "shop-data", "service": "redis"}, id="stack that is no app"),
         pytest.param("blue", "x", {"stack": "blue"}, id="stack of that name"),
         pytest.param("", "", {}, id="no stack"),

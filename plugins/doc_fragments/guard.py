@@ -1,0 +1,67 @@
+# Copyright (c) 2026, The Evenkeel authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    # Mirrors GUARD_ARGUMENTS of plugins/module_utils/_guard.py.
+    DOCUMENTATION = r"""
+options:
+  guard:
+    description:
+      - The run that acts, and what every edge has to show. Checked under the lock of the app on this host, the run
+        again before each call to the engine, the edges again right before each one that changes something.
+      - Without it nobody is asked, as for a stack that is no part of an app.
+    type: dict
+    suboptions:
+      app:
+        description: Name of the app.
+        type: str
+        required: true
+      token:
+        description: The token that the run was given with its lease.
+        type: int
+        required: true
+      run:
+        description: The id of the run.
+        type: str
+        required: true
+      move:
+        description: The move of the live entry that the act was planned for.
+        type: int
+        default: 0
+      colour:
+        description:
+          - The colour that the act touches. Every edge must show it withdrawn at O(guard.move).
+          - Without it every edge must be at O(guard.move).
+        type: str
+        choices: [blue, green]
+      edges:
+        description: The edges to ask.
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          name:
+            description: Name of the edge.
+            type: str
+            required: true
+          url:
+            description: Its status address for the app, as V(http://192.0.2.10:8405/live/shop).
+            type: str
+            required: true
+      lock_seconds:
+        description: How long to wait for another act on the app's containers on this host.
+        type: float
+        default: 600.0
+  state_dir:
+    description: Folder that holds one folder of records for each app.
+    type: path
+    default: /var/lib/evenkeel
+  lock_dir:
+    description: Folder of the lock files.
+    type: path
+    default: /run/lock
+"""

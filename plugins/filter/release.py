@@ -1,0 +1,467 @@
+# Copyright (c) 2026, The Evenkeel authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The plan of a release for the role app_deploy: wish, plan and way back. Decisions are in module_utils/_plan.py."""
+
+from __future__ import annotations
+
+import os
+import typing as t
+
+from ansible.errors import AnsibleFilterError
+
+from ansible_collections.evenkeel.platform.plugins.filter.docker_firewall import docker_firewall_rules
+from ansible_collections.evenkeel.platform.plugins.module_utils import (
+    _address,
+    _app_choice,
+    _controller,
+    _model,
+    _next_step,
+    _plan,
+    _release_content,
+    _stacks,
+)
+from ansible_collections.evenkeel.platform.plugins.module_utils._failure import Failure
+
+Data = dict[str, t.Any]
+FACTS = "__app_deploy_facts"
+
+
+def _fleet(hostvars: t.Mapping[str, t.Any], app: str, options: Data) -> Data:
+    """Return the app's hosts as the inventory has them."""
+    addresses = {name: hostvars[name].get("platform_address") for name in (*options["edges"], *options["hosts"])}
+    return {
+        "edges": {
+            name: {
+                "address": addresses[name],
+                "status_url": f"http://{_address.join(str(addresses[name]), options['status_port'])}/live/{app}",
+            }
+            for name in options["edges"]
+        },
+        "hosts": {name: {"address": addresses[name]} for name in options["hosts"]},
+        "record_host": options["record_host"],
+    }
+
+
+def _facts(hostvars: t.Mapping[str, t.Any], options: Data, hosts: t.Collection[str]) -> Data:
+    """Return what each host of this run answered; one that is gone has no answer."""
+    names = dict.fromkeys((*options["edges"], *options["hosts"], options["record_host"]))
+    found = {name: hostvars[name].get(FACTS) or {} for name in names if name in hosts}
+    return {name: dict(answer) for name, answer in found.items() if "pair" in answer}
+
+
+def release_wish(
+    apps: list[Data], hostvars: t.Mapping[str, t.Any], hosts: t.Collection[str], app: str, options: Data
+) -> Data:
+    """Return what a run is to do, from the inventory and the answers of the hosts; the plan follows it."""
+    try:
+        return _wish(apps, hostvars, hosts, app, options)
+    except (Failure, ValueError) as exc:
+        raise AnsibleFilterError(str(exc)) from exc
+
+
+def _wish(apps: list[Data], hostvars: t.Mapping[str, t.Any], hosts: t.Collection[str], app: str, options: Data) -> Data:
+    fleet = _fleet(hostvars, app, options)
+    facts = _facts(hostvars, options, hosts)
+    described = next((each for each in apps if each.get("name") == app), None)
+    records = _plan.releases_of(facts, fleet)
+    now = _plan.served(_plan.edges_of(fleet, facts, options["out"]))
+    lease = records["lease"]
+    controller = _controller.this()
+    wish: Data = {
+        "app": app,
+        "kind": options["kind"],
+        "refusals": _plan.refusals(app, fleet, facts, options["out"], options["check_mode"]),
+        "note": "",
+        "fleet": fleet,
+        "facts": facts,
+        "live": now["entry"]["text"],
+        "run": controller["run"],
+        "controller": controller,
+        "dead_run": lease.get("run") or ""
+        if lease.get("held") and _controller.gone(lease.get("controller") or {})
+        else "",
+        "token_floor": _plan.highest_pair(facts).token,
+        "by_hand": bool(options["release"]),
+        "inventory_release": str((described or {}).get("release") or ""),
+        "model": {},
+        "content": {},
+        "digests": {},
+        "images": [],
+        "target": "",
+        "pending": [],
+        "homes": {},
+    }
+    stays = ""
+    if options["kind"] == "deploy":
+        if described is None:
+            raise ValueError(f"app_deploy: app {app}: found no such app in app_deploy_apps, need it. Set app.")
+        if options["keep_by_hand"] and not options["release"]:
+            stays = _plan.stays_by_hand(facts, fleet, wish["inventory_release"])
+        named = {**described, "release": options["release"]} if options["release"] else described
+        if not stays:
+            wish["model"] = _model.of(named)
+            wish["images"] = _stacks.images(wish["model"])
+            wish["homes"] = _plan.homes(wish["model"], options["hosts"])
+            return wish
+        wish["note"] = (
+            f"{app}: {stays} is live, as it was deployed by hand; the inventory names {wish['inventory_release']}. "
+            f"Set the release of {app} to {stays} in app_deploy_apps, or run "
+            f"'ansible-playbook evenkeel.platform.deploy -e app={app} -e release={wish['inventory_release']}'."
+        )
+        wish["target"] = stays
+    elif options["kind"] == "contract":
+        wish["target"] = now["entry"]["release"]
+        wish["pending"] = records["pending_contract"]
+        running = _plan.older_side_runs(facts, fleet)
+        if running and wish["pending"]:
+            wish["refusals"].append(
+                f"app_deploy: contract migration of app {app}: found the older side running on {', '.join(running)}, "
+                "need it stopped, since it may not work with the new schema. Wait until it is no longer warm: "
+                "playbooks/status.yml shows when."
+            )
+    else:
+        way = _plan.way_back(facts, fleet, options["release"])
+        wish.update(target=way["target"])
+    kept = _plan.kept_release(facts, fleet, wish["target"]) if wish["target"] else None
+    if kept is None:
+        wish["refusals"] += [_nothing_kept(app, wish, records)]
+        return wish
+    wish["content"] = kept["content"]
+    wish["model"] = kept["content"]["model"]
+    wish["digests"] = kept["content"]["digests"]
+    if options["kind"] != "contract":
+        wish["homes"] = _plan.homes(wish["model"], options["hosts"])
+    # What is kept is started by digest, from the host where it lies there.
+    wish["images"] = sorted(set(wish["digests"].values()))
+    missing = _missing_secrets(wish["model"], described)
+    if missing:
+        wish["refusals"] += [
+            f"app_deploy: secrets of release {wish['target']} of app {app}: found no value for {', '.join(missing)}, "
+            "need one each. Put them back into app_deploy_apps."
+        ]
+    return wish
+
+
+def _nothing_kept(app: str, wish: Data, records: Data) -> str:
+    kept = ", ".join(each["identity"] for each in records["releases"]) or "none"
+    live = wish["live"].split(":")[2] if wish["live"].count(":") == 3 else ""
+    found = f"release {wish['target']} not" if wish["target"] else f"no release before {live or 'this one'}"
+    return (
+        f"app_deploy: {wish['kind']} of app {app}: found {found} among those kept ({kept}), need one. "
+        "Deploy a release with playbooks/deploy.yml."
+    )
+
+
+def _missing_secrets(model: Data, described: Data | None) -> list[str]:
+    known = set(_model.secret_values(described)) if described else set()
+    needed = {
+        f"{name}/{secret['name']}"
+        for name, service in model["services"].items()
+        for secret in service["x-evenkeel"]["secrets"]
+    }
+    return sorted(needed - known)
+
+
+def release_content(wish: Data, hostvars: t.Mapping[str, t.Any]) -> Data:
+    """Return what the release is made of, once its images are on every host: C(content), C(digests), C(refusals)."""
+    if wish["content"]:
+        return {"content": wish["content"], "digests": wish["digests"], "refusals": []}
+    answers = {
+        name: (hostvars[name].get("__app_deploy_fetched") or {}).get("images") or {} for name in wish["fleet"]["hosts"]
+    }
+    digests = next(iter(answers.values()), {})
+    refusals = []
+    for image in sorted(digests):
+        found = {name: images.get(image) for name, images in answers.items()}
+        if len(set(found.values())) > 1:
+            listed = ", ".join(f"{digest} on {name}" for name, digest in found.items())
+            refusals.append(
+                f"app_deploy: image {image} of app {wish['app']}: found {listed}, need the same everywhere. "
+                "The tag was moved meanwhile: deploy again."
+            )
+    return {"content": _release_content.content(wish["model"], digests), "digests": digests, "refusals": refusals}
+
+
+def release_plan(wish: Data, opened: Data, hostvars: t.Mapping[str, t.Any], options: Data) -> Data:
+    """Return the plan of the run that C(release_journal) has opened."""
+    try:
+        digests = release_content(wish, hostvars)["digests"]
+        answer = {**dict(opened), "app": wish["app"]}
+        if wish["kind"] == "contract":
+            return _plan.contract(wish["model"], digests, wish["fleet"], wish["facts"], answer, options)
+        plan = _plan.release(
+            wish["model"], digests, wish["kind"], wish["fleet"], wish["facts"], answer, options, wish["note"]
+        )
+        # What the release is, for every host to keep: the record host may be lost.
+        plan["kept"] = {
+            "identity": answer["identity"],
+            "release": wish["model"]["release"],
+            "hash": answer.get("hash", ""),
+            "content": release_content(wish, hostvars)["content"],
+        }
+        for host, about in plan["hosts"].items():
+            known = ((wish["facts"].get(host) or {}).get("host") or {}).get("firewall") or []
+            wanted = [line for line in docker_firewall_rules(about["rules"]) if "accept" in line]
+            about["open_ports"] = bool(plan["stages"] or plan["mend"]) and (options["installing"] or known != wanted)
+        return plan
+    except (Failure, ValueError) as exc:
+        raise AnsibleFilterError(str(exc)) from exc
+
+
+def release_undo(
+    plan: Data, wish: Data, hostvars: t.Mapping[str, t.Any], hosts: t.Collection[str], options: Data
+) -> Data:
+    """Return the way back of a run that failed, from what the hosts answer now.
+
+    *hosts* are those that can still be reached.
+    """
+    everyone = dict.fromkeys((*options["edges"], *options["hosts"], options["record_host"]))
+    lost = [name for name in everyone if name not in hosts]
+    failures = _failures(hostvars, hosts)
+    if not plan:
+        return {
+            "overtaken": False,
+            "back": [],
+            "remove": False,
+            "warm": {},
+            "hosts": {},
+            "batches": [],
+            "edge_names": [],
+            "seal": False,
+            "free": False,
+            "again": False,
+            "message": "\n".join(_plan.reasons(failures, lost)),
+        }
+    undo = _plan.undo(plan, wish["fleet"], _facts(hostvars, options, hosts), failures, lost)
+    # Once: a step found something else than its plan assumed, and nothing serves the release.
+    replan = any(failure.get("replan") for failure in failures)
+    undo["again"] = bool(
+        replan
+        and not options["again"]
+        and not undo["overtaken"]
+        and not undo["back"]
+        and not undo["stays"]
+        and not lost
+    )
+    return undo
+
+
+def _failures(hostvars: t.Mapping[str, t.Any], hosts: t.Collection[str]) -> list[Data]:
+    """Return the failed results, each with the stage of its task: what stands before C( | ) in its name."""
+    found = []
+    for name in hosts:
+        if "ansible_failed_result" not in hostvars[name]:
+            continue
+        result = dict(hostvars[name]["ansible_failed_result"])
+        task = str(getattr(hostvars[name].get("ansible_failed_task"), "name", "") or "")
+        task = task or str((hostvars[name].get("ansible_failed_task") or {}).get("name") or "")
+        result["stage"] = task.partition(" | ")[0] if " | " in task else ""
+        result["smoke_failed"] = result["stage"] == "smoke"
+        result["migration_failed"] = result["stage"] == "migrate" and bool(result.get("rc"))
+        if result["migration_failed"]:
+            result["msg"] = result.get("reason") or result.get("msg")
+            result["evidence"] = [f"  migration | {line}" for line in result.get("lines") or []]
+        found.append(result)
+    return found
+
+
+def release_undone(undo: Data, hostvars: t.Mapping[str, t.Any], hosts: t.Collection[str]) -> Data:
+    """Return what the way back came to: C(entry), C(sealable), C(evidence) and the C(message) for people."""
+    if "message" in undo:
+        return {"entry": "", "sealable": False, "evidence": [], "message": undo["message"]}
+    if undo["overtaken"]:
+        return {
+            "entry": "",
+            "sealable": False,
+            "evidence": [],
+            "message": f"app_deploy: app {undo['app']}: found that a newer run has taken over, so this one stops here "
+            "and changes nothing more. Run playbooks/status.yml.",
+        }
+    back = [_result(hostvars, name, "__app_deploy_back") for name in undo["back"] if name in hosts]
+    failed = [str(each.get("msg") or "") for each in back if each.get("failed") or "after" not in each]
+    entry = undo["entry"]
+    if back and not failed:
+        entry = back[0]["after"]
+    returned = bool(back) and not failed
+    more = []
+    for name in hosts:
+        for fact in ("__app_deploy_removed", "__app_deploy_background_back", "__app_deploy_jobs_back"):
+            result = _result(hostvars, name, fact)
+            if result.get("failed") and result.get("msg"):
+                more.append(str(result["msg"]))
+    evidence = list(undo["evidence"])
+    for name in hosts:
+        evidence += _result(hostvars, name, "__app_deploy_removed").get("evidence") or []
+    evidence = list(dict.fromkeys(evidence))
+    return {
+        "entry": entry["text"],
+        "sealable": not failed,
+        "evidence": evidence,
+        "message": "\n".join(
+            [_ending(undo, entry, failed, returned), *undo["reasons"], *evidence, *dict.fromkeys(more)]
+        ),
+    }
+
+
+def _ending(undo: Data, entry: Data, failed: list[str], returned: bool) -> str:
+    """Return the first sentence of a failure: what the edges serve now."""
+    name = f"app_deploy: {undo['kind']} of {undo['identity']} of app {undo['app']}"
+    if undo["kind"] == "deploy":
+        name = f"app_deploy: release {undo['identity']} of app {undo['app']}"
+    serves = f"{entry['colour']} serves {entry['release']}" if entry["colour"] else "no release is live"
+    if failed:
+        return f"{name} failed and traffic could not go back, so {serves}. {' '.join(dict.fromkeys(failed))}"
+    if undo["stays"]:
+        return f"{name} failed behind the move; {serves}. Run the same command again to go on from there."
+    word = "was refused" if undo["result"] == "refused" else "failed, and is not held"
+    return f"{name} {word}; {serves}{' again' if returned else ' as before' if entry['colour'] else ''}."
+
+
+def _result(hostvars: t.Mapping[str, t.Any], name: str, fact: str) -> Data:
+    found = hostvars[name].get(fact) or {}
+    return dict(found) if isinstance(found, t.Mapping) else {}
+
+
+def release_run(apps: list[Data], groups: t.Mapping[str, t.Any], hosts: t.Collection[str], asked: Data) -> Data:
+    """Return who takes part in a run and what is asked for: apps, edges, hosts, record host, options, problems."""
+    edges = list(groups.get(asked["edge_group"], []))
+    app_hosts = list(groups.get(asked["app_group"], []))
+    record = asked["record_host"] or next(iter(edges), "localhost")
+    needed = list(dict.fromkeys([*edges, *app_hosts, record]))
+    missing = [name for name in needed if name not in hosts]
+    names = [str(app.get("name")) for app in apps]
+    out = asked["edge_out"].split(",") if isinstance(asked["edge_out"], str) else list(asked["edge_out"])
+    problems = _app_choice.choice_problems(apps, asked["only"], asked["release"])
+    if missing:
+        problems.append(
+            f"app_deploy: hosts of this run: found {', '.join(hosts)}, need also {', '.join(missing)}, or edges and "
+            "hosts would be left on different releases. Take --limit away or add them to it."
+        )
+    return {
+        "apps": [asked["only"]] if asked["only"] else names,
+        "edges": edges,
+        "hosts": app_hosts,
+        "record_host": record,
+        "owner": asked["owner"] or os.environ.get("USER") or os.environ.get("LOGNAME") or "root",
+        "problems": problems,
+        "parts": {
+            name: [
+                *(["edge"] if name in edges else []),
+                *(["host"] if name in app_hosts else []),
+                *(["records"] if name == record else []),
+            ]
+            for name in needed
+        },
+        "options": {
+            **{
+                key: asked[key]
+                for key in ("release", "status_port", "https_port", "installing", "keep_by_hand", "check_mode")
+            },
+            "edges": edges,
+            "hosts": app_hosts,
+            "record_host": record,
+            "out": [name for name in out if name],
+        },
+    }
+
+
+def release_secrets(app: str, apps: list[Data]) -> Data:
+    """Return the secret values of an app by C(service/name), as the inventory has them today."""
+    described = next((each for each in apps if each.get("name") == app), None)
+    return _model.secret_values(described) if described else {}
+
+
+def edge_addresses(names: list[str], hostvars: t.Mapping[str, t.Any], port: int, app: str) -> list[Data]:
+    """Return the status addresses of other edges for an app."""
+    return [
+        {"name": name, "url": f"http://{_address.join(str(hostvars[name].get('platform_address')), port)}/live/{app}"}
+        for name in names
+    ]
+
+
+def release_without_records(app: str, hostvars: t.Mapping[str, t.Any], edges: list[str]) -> str:
+    """Return what a rollback without the record host came to, and what is left to be done."""
+    moved, stayed = [], []
+    for name in edges:
+        result = _result(hostvars, name, "__app_deploy_rollback")
+        went = "after" in result and not result.get("cold") and not result.get("failed")
+        (moved if went else stayed).append(name)
+    if not moved:
+        raise AnsibleFilterError(
+            f"app_deploy: rollback of app {app} without records: found no edge that answers and has a warm side among "
+            f"{', '.join(edges)}, need one, as what is cold is started from the records. Bring the record host back "
+            "and run it without app_deploy_break_glass."
+        )
+    entry = _result(hostvars, moved[0], "__app_deploy_rollback")["after"]
+    left = f" {', '.join(stayed)} did not go back: keep users away until it has." if stayed else ""
+    return (
+        f"{app}: {', '.join(moved)} serves {entry['release']} on {entry['colour']}.{left} Workers, singletons, jobs "
+        "and records are as they were: run playbooks/rollback.yml without app_deploy_break_glass once the record "
+        "host is back."
+    )
+
+
+def release_rows(rows: list[Data], values: Data) -> list[Data]:
+    """Return the secrets of a stack with their values, for the module that writes them."""
+    missing = sorted({row["key"] for row in rows if row["key"] not in values})
+    if missing:
+        raise AnsibleFilterError(f"app_deploy: secrets: found no value for {', '.join(missing)}, need one each.")
+    return [{**{key: row[key] for key in row if key != "key"}, "value": values[row["key"]]} for row in rows]
+
+
+def release_next(app: str, hostvars: t.Mapping[str, t.Any], run: Data, hosts: t.Collection[str]) -> str:
+    """Return what to type next, by the answers to C(status)."""
+
+    def answer(host: str) -> Data:
+        results = (hostvars[host].get("__app_deploy_status") or {}).get("results") or []
+        return next((dict(each) for each in results if each.get("__app_deploy_name") == app), {})
+
+    records = answer(run["record_host"])["records"]
+    answers = {name: answer(name)["edge"] for name in run["edges"] if name in hosts}
+    shown = {
+        name: {
+            "confirmed": edge["confirmed"],
+            "drift": edge["drift"],
+            "maintenance": edge.get("maintenance", False),
+            "out": any(name in each["out"] for each in answers.values()),
+        }
+        for name, edge in answers.items()
+    }
+    lease = dict(records["lease"])
+    # A run whose process is gone is no longer waited for.
+    lease["held"] = bool(lease.get("held")) and not _controller.gone(lease.get("controller") or {})
+    row = next(iter(records["live_rows"]), {})
+    live = _plan.served(answers)["entry"]["release"]
+    return _next_step.next_step(
+        {
+            "app": app,
+            "live": {"release": live, "since": row.get("sealed_at") or ""} if live else {},
+            "warm": records["warm"],
+            "held": records["held"],
+            "unfinished": records["unfinished"],
+            "lease": lease,
+            "pending_contract": records["pending_contract"],
+            "edges": shown,
+        }
+    )
+
+
+class FilterModule:
+    """Filters of the role app_deploy."""
+
+    def filters(self) -> dict[str, t.Callable[..., t.Any]]:
+        return {
+            "release_wish": release_wish,
+            "release_content": release_content,
+            "release_plan": release_plan,
+            "release_undo": release_undo,
+            "release_undone": release_undone,
+            "release_next": release_next,
+            "release_rows": release_rows,
+            "release_run": release_run,
+            "release_secrets": release_secrets,
+            "release_without_records": release_without_records,
+            "edge_addresses": edge_addresses,
+        }

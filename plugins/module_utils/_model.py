@@ -1,0 +1,221 @@
+# Copyright (c) 2026, The Evenkeel authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# PRIVATE to the collection: may change in any release without notice.
+"""An app as the shape of a normalised Compose project with typed additions.
+
+C(of) translates one item of C(app_deploy_apps) into a *model*, which every later function takes. A model holds plain
+data only, names its secrets and never holds the value of one. C(_app_problems.problems) reports what is wrong with an
+item; C(of) expects one in which it finds nothing.
+"""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+from ansible_collections.evenkeel.platform.plugins.module_utils import _app_shape, _compose_policy
+from ansible_collections.evenkeel.platform.plugins.module_utils._app_shape import plain, word
+
+COLOURS = ("blue", "green")
+KINDS = ("web", "worker", "singleton", "scheduled")
+# The key of a Compose service under which stands what Compose has no word for.
+EXTENSION = "x-evenkeel"
+
+HEALTH_DEFAULTS: dict[str, t.Any] = {
+    "path": "/healthz",
+    "status": 200,
+    "body": "",
+    "release_key": "release",
+    "interval_seconds": 1,
+}
+MIGRATION_DEFAULTS: dict[str, t.Any] = {
+    "phase": "expand",
+    "idempotent": False,
+    "timeout_seconds": 600,
+    "revert": [],
+}
+STRATEGY_DEFAULTS: dict[str, t.Any] = {
+    "gate": {"successes": 3, "interval_seconds": 0.3, "timeout_seconds": 60},
+    "drain": {"timeout_seconds": 30},
+    "warm_seconds": 600,
+}
+DATABASE_DEFAULTS: dict[str, int] = {"reserved": 5}
+SMOKE_DEFAULTS: dict[str, t.Any] = {"status": 200, "body": ""}
+PORT_COUNT = 100
+STOP_SECONDS = 15
+MEMORY_UNITS = {"b": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
+
+
+class Additions(t.TypedDict):
+    """What stands under C(x-evenkeel) of a service."""
+
+    kind: str
+    port: int
+    protocol: str
+    routes: list[dict[str, str]]
+    health: dict[str, t.Any]
+    replicas: int
+    replicas_max: int
+    schedule: str
+    host: str
+    secrets: list[dict[str, str]]
+    connections: int
+    traces: bool
+    waivers: list[dict[str, str]]
+
+
+class Model(t.TypedDict):
+    """An app; C(services) maps a name to Compose's keys and C(x-evenkeel)."""
+
+    name: str
+    release: str
+    hosts: list[str]
+    port_base: int
+    port_count: int
+    migration: list[dict[str, t.Any]]
+    strategy: dict[str, t.Any]
+    database: dict[str, int]
+    smoke: list[dict[str, t.Any]]
+    probe: dict[str, t.Any]
+    services: dict[str, dict[str, t.Any]]
+    volumes: dict[str, dict[str, t.Any]]
+
+
+def additions(service: dict[str, t.Any]) -> Additions:
+    """Return what stands under C(x-evenkeel) of a service of a model."""
+    return t.cast(Additions, service[EXTENSION])
+
+
+def of_kind(model: Model, *kinds: str) -> dict[str, dict[str, t.Any]]:
+    """Return the services whose kind is one of *kinds*, in the order in which they are written."""
+    return {name: service for name, service in model["services"].items() if additions(service)["kind"] in kinds}
+
+
+def memory_bytes(size: str | int) -> int:
+    """Return the bytes of a Compose memory size such as C(256m); raises C(ValueError) for anything else."""
+    match = re.fullmatch(r"(\d+)([bkmg]?)b?", str(size).strip().lower())
+    if not match:
+        raise ValueError(f"{size!r} is no memory size")
+    return int(match[1]) * MEMORY_UNITS[match[2] or "b"]
+
+
+def home_of(service: dict[str, t.Any], app_hosts: t.Sequence[str]) -> str:
+    """Return the one host of a singleton or a scheduled service: the one it names, else the first app host."""
+    return additions(service)["host"] or app_hosts[0]
+
+
+def named_volumes(mounts: t.Iterable[str]) -> list[str]:
+    """Return the names of the volumes among mounts in Compose's short form."""
+    return sorted({mount.partition(":")[0] for mount in mounts if ":" in mount and not mount.startswith(("/", "."))})
+
+
+def of(app: dict[str, t.Any]) -> Model:
+    """Return the model of one item of C(app_deploy_apps), every default filled in."""
+    item, _complaints = _app_shape.read(app)
+    strategy = {
+        key: {**default, **item.get("strategy", {}).get(key, {})}
+        if isinstance(default, dict)
+        else item.get("strategy", {}).get(key, default)
+        for key, default in STRATEGY_DEFAULTS.items()
+    }
+    release = item.get("release", "")
+    rows = {row["name"]: row for row in item.get("services", [])}
+    services = {name: _service(row, release, strategy["gate"]["timeout_seconds"]) for name, row in rows.items()}
+    mounts = [mount for service in services.values() for mount in service.get("volumes", [])]
+    return {
+        "name": item["name"],
+        "release": release,
+        "hosts": item.get("hosts", []),
+        "port_base": item.get("port_base", 0),
+        "port_count": item.get("port_count", PORT_COUNT),
+        "migration": [{**MIGRATION_DEFAULTS, **step} for step in item.get("migration", [])],
+        "strategy": strategy,
+        "database": {**DATABASE_DEFAULTS, **item["database"]} if item.get("database") else {},
+        "smoke": [{**SMOKE_DEFAULTS, **request} for request in item.get("smoke", [])],
+        "probe": {"enabled": True, **item.get("probe", {})},
+        "services": services,
+        "volumes": {name: {} for name in named_volumes(mounts)},
+    }
+
+
+def secret_values(app: dict[str, t.Any]) -> dict[str, str]:
+    """Return the values of an item's secrets by C(<service>/<name>); one without a value is left out."""
+    return {
+        f"{service['name']}/{secret['name']}": word(secret["value"])
+        for service in app.get("services") or []
+        for secret in service.get("secrets") or []
+        if secret.get("value") is not None
+    }
+
+
+def _service(row: dict[str, t.Any], release: str, gate_seconds: float) -> dict[str, t.Any]:
+    kind = row.get("kind", "web")
+    service: dict[str, t.Any] = {
+        "image": f"{row['image']}:{release}",
+        "environment": {str(key): word(value) for key, value in row.get("env", {}).items()},
+        "cap_drop": ["ALL"],
+        "security_opt": ["no-new-privileges:true"],
+        "restart": "no" if kind == "scheduled" else "unless-stopped",
+        "stop_grace_period": f"{row.get('stop_seconds', STOP_SECONDS)}s",
+        "init": True,
+        "logging": plain(_compose_policy.LOGGING),
+    }
+    if row.get("read_only", True):
+        service["read_only"] = True
+        service["tmpfs"] = ["/tmp"]  # noqa: S108 - a tmpfs inside the container
+    if row.get("user"):
+        service["user"] = f"{row['user']}:{row['user']}"
+    for key in ("command", "volumes"):
+        if row.get(key):
+            service[key] = row[key]
+    if row.get("healthcheck"):
+        service["healthcheck"] = {
+            "test": row["healthcheck"],
+            # Often while it starts, seldom later: the edge asks every second anyway.
+            "interval": "15s",
+            "timeout": "5s",
+            "retries": 3,
+            "start_period": f"{gate_seconds}s",
+            "start_interval": "1s",
+        }
+    resources = row.get("resources", {})
+    if "memory" in resources:
+        service["mem_limit"] = service["memswap_limit"] = resources["memory"]
+    if "cpus" in resources:
+        service["cpus"] = resources["cpus"]
+    if "pids" in resources:
+        service["pids_limit"] = resources["pids"]
+    service[EXTENSION] = _additions(row, kind)
+    return service
+
+
+def _additions(row: dict[str, t.Any], kind: str) -> Additions:
+    how = {"as": row.get("secrets_as", "file")}
+    if row.get("secrets_as_reason"):
+        how["reason"] = row["secrets_as_reason"]
+    replicas = row.get("replicas", 1)
+    return {
+        "kind": kind,
+        "port": row.get("port", 0),
+        "protocol": row.get("protocol", "http1") if kind == "web" else "",
+        "routes": [{"path": "/", **route} for route in row.get("routes", [])] if kind == "web" else [],
+        "health": _health(row) if kind == "web" else {},
+        "replicas": replicas,
+        "replicas_max": row.get("replicas_max", replicas),
+        "schedule": row.get("schedule", ""),
+        "host": row.get("host", ""),
+        "secrets": [{"name": secret["name"], **how} for secret in row.get("secrets", []) if "name" in secret],
+        "connections": row.get("connections", 0),
+        "traces": row.get("traces", False),
+        "waivers": row.get("waivers", []),
+    }
+
+
+def _health(row: dict[str, t.Any]) -> dict[str, t.Any]:
+    health = {**HEALTH_DEFAULTS, **row.get("health", {})}
+    if row.get("protocol") == "grpc":
+        # The standard health service says whether it serves, and nothing of the release.
+        health |= {"path": "/", "status": 200, "body": "", "release_key": ""}
+    return health
