@@ -15,7 +15,11 @@ from ansible.utils.display import Display
 
 from ansible_collections.evenkeel.platform.plugins.lookup.unsealed_vaults import unsealed
 from ansible_collections.evenkeel.platform.plugins.module_utils import _preflight
-from ansible_collections.evenkeel.platform.plugins.plugin_utils._checks import HostChecks, fleet_problems
+from ansible_collections.evenkeel.platform.plugins.plugin_utils._checks import (
+    HostChecks,
+    fleet_problems,
+    undefined_secrets,
+)
 from ansible_collections.evenkeel.platform.plugins.plugin_utils._role_view import (
     DefaultsOnly,
     RoleFiles,
@@ -175,13 +179,16 @@ def _with(sentence: str, where: str, hosts: list[str]) -> str:
 
 
 def _missing(checks: dict[str, HostChecks], vault: str) -> list[str]:
-    """Name what is missing once, with each place that needs it."""
+    """Name what is missing once, with each place that needs it, but for what the checks of the apps name."""
+    told = set(undefined_secrets(checks).values())
     places: dict[str, list[tuple[str, str]]] = {}
     first: dict[str, str] = {}
     empty: list[tuple[str, str]] = []
     failed = []
     for one in checks.values():
         for role, missed in one.missing():
+            if missed.variable and missed.variable in told:
+                continue
             if missed.variable:
                 places.setdefault(missed.variable, []).append((role, missed.place))
                 first.setdefault(missed.variable, missed.origin)

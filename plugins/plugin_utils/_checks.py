@@ -28,11 +28,13 @@ from ansible_collections.evenkeel.platform.plugins.filter.postgres_backup import
 from ansible_collections.evenkeel.platform.plugins.module_utils import (
     _app_choice,
     _app_problems,
+    _calendar,
     _compose_policy,
     _compose_release,
     _model,
     _ports,
     _preflight,
+    _service_problems,
     _stacks,
 )
 from ansible_collections.evenkeel.platform.plugins.module_utils._model import Model, additions
@@ -70,6 +72,8 @@ OF_PLAYBOOKS = ("edge_out",)
 SHARED = ("app_deploy",)
 # Options whose items a role's own check judges, key by key.
 OWN_SHAPE = ("app_deploy_apps",)
+# Rules of the linter that the checks of an app ask as well, in the keys of its services.
+APP_RULES = {*_service_problems.LIMIT_RULES.values(), "healthcheck", "root-user", "secrets-in-environment"}
 APP_SECRET = re.compile(r"secret (\S+) of service (\S+) of app (\S+)")
 BROKEN = (AnsibleError, KeyError, TypeError, ValueError, AttributeError)
 
@@ -103,12 +107,19 @@ def stack_problems(
     services = _preflight.normalised(definition)
     found += _compose_policy.waiver_problems(waivers, services, name)
     found += _compose_release.secret_problems([{"uid": 0, **secret} for secret in secrets], services, name)
+    return found + [finding.sentence(name) for finding in findings(services, secrets, waivers)]
+
+
+def findings(
+    services: dict[str, t.Any], secrets: list[dict[str, t.Any]], waivers: list[dict[str, t.Any]]
+) -> list[_compose_policy.Finding]:
+    """Return what the linter finds in services, without what their images may still have: a health check, a user."""
     bare = {one["service"] for one in secrets if one.get("as") == "environment" and not one.get("reason")}
-    for finding in _compose_policy.unwaived(_compose_policy.lint(services, None, bare), waivers):
-        # The image may still have a health check or a user.
-        if (finding.rule, finding.found) not in (("healthcheck", "none"), ("root-user", "no user")):
-            found.append(finding.sentence(name))
-    return found
+    return [
+        one
+        for one in _compose_policy.unwaived(_compose_policy.lint(services, None, bare), waivers)
+        if (one.rule, one.found) not in (("healthcheck", "none"), ("root-user", "no user"))
+    ]
 
 
 class HostChecks:
@@ -209,7 +220,9 @@ class HostChecks:
         if "app_deploy" in self.roles and self.in_group("app_deploy_app_group", "app_deploy"):
             for app in self.apps:
                 for name, service in _model.of_kind(app, "scheduled").items():
-                    if schedule := additions(service)["schedule"]:
+                    schedule = additions(service)["schedule"]
+                    # What is no calendar expression at all is named by the checks of the app.
+                    if _calendar.CALENDAR.fullmatch(schedule) and not _calendar.is_cron(schedule):
                         what = f"service {name} of app {app['name']}"
                         found[what] = (schedule, "schedule in app_deploy_apps")
         if "docker_host" in self.roles and self.view("docker_host").options.get("docker_host_prune_enabled"):
@@ -523,7 +536,12 @@ def app_stack_problems(app: Model, hosts: t.Mapping[str, t.Mapping[str, t.Any]])
         ready = [(one, _stacks.secrets(app, one), _stacks.waivers(app, one)) for one in stacks if one["services"]]
     except (*BROKEN, IndexError):
         return []  # what it lacks is named by the checks of the app
-    found = []
+    found: dict[tuple[str, ...], str] = {}
     for definition, secrets, waivers in ready:
-        found += stack_problems(str(definition["name"]), definition, secrets, waivers)
-    return list(dict.fromkeys(found))
+        for one in findings(_preflight.normalised(definition), secrets, waivers):
+            # A service runs in several containers, and a migration in one more: each finding is told once.
+            service = _stacks.service_of(one.service, definition["services"][one.service])
+            if one.rule not in APP_RULES:
+                said = one._replace(service=service).sentence(str(definition["name"]))
+                found.setdefault((service, one.rule, one.found, one.detail), said)
+    return list(found.values())

@@ -134,8 +134,8 @@ def test_ten_planted_problems_are_named_at_once_and_nothing_else_runs(prod: Copy
         {"protocol": "tcp", "address": "0.0.0.0", "port": 80, "program": "nginx", "pid": 812}
     ]
     prod.facts["data2"]["firewalls"] = ["ufw"]
-    prod.facts["app1"]["refused_calendars"] = {"0 3 * * *": "Invalid argument"}
-    prod.edit("all/shop.yml", replaced('schedule: "*-*-* 03:00:00"', 'schedule: "0 3 * * *"'))
+    prod.facts["app1"]["refused_calendars"] = {"*-*-* 33:00:00": "Invalid argument"}
+    prod.edit("all/shop.yml", replaced('schedule: "*-*-* 03:00:00"', 'schedule: "*-*-* 33:00:00"'))
     prod.edit("all/shop.yml", replaced("kind: singleton", "kind: singelton"))
     prod.edit("all/main.yml", replaced("edge_internal_ranges:", "edge_htpps_port: 444\nedge_internal_ranges:"))
     prod.edit("data/shop_data.yml", replaced("mem_limit: 512m", "privileged: true\n          mem_limit: 512m"))
@@ -149,9 +149,9 @@ def test_ten_planted_problems_are_named_at_once_and_nothing_else_runs(prod: Copy
         "compose_stack: variable vault_shop_redis_password: found none, need it for ",
         "edge: unknown option on edge_htpps_port: found edge_htpps_port, need edge_https_port.",
         "preflight: port 80 of host edge1: found nginx (pid 812) listening on it",
-        "preflight: schedule of service report of app shop: found '0 3 * * *'",
+        "preflight: schedule of service report of app shop: found '*-*-* 33:00:00'",
         "docker_host: firewall of host data2: found ufw active",
-        "app_deploy: kind of service shop/bot: found 'singelton', need one of web, worker, singleton, scheduled.",
+        "app_deploy: kind of service shop/bot: found singelton, need one of web, worker, singleton, scheduled.",
         "compose_release: privileged on service redis of stack shop-data: found privileged: true",
     ]
     for start in wanted:
@@ -200,8 +200,18 @@ def test_what_the_play_sets_is_checked(prod: Copy) -> None:
     playbook.write_text(yaml.safe_dump([play]), encoding="utf-8")
     code, problems, shown = prod.run(str(playbook), "-e", "release=latest")
     assert code == 2, shown
-    assert len(problems) == 1, shown
-    assert problems[0].startswith("app_deploy: app_deploy_release: found latest, need a fixed tag.")
+    assert problems == ["app_deploy: release: found latest, need a fixed tag. Set release to the tag to deploy."]
+
+
+def test_the_words_of_a_deploy_are_checked(prod: Copy) -> None:
+    prod.edit("all/shop.yml", replaced("{{ vault_shop_database_password }}", "{{ vault_shop_databse_password }}"))
+    code, problems, shown = prod.run("playbooks/deploy.yml", "-e", "app=shop", "-e", "release=1.x/y")
+    assert code == 2, shown
+    assert [one for one in problems if one.startswith("app_deploy: release of app shop: found 1.x/y, need a tag")]
+    secret = [one for one in problems if "database_password of service shop/" in one]
+    assert "found no value, as variable vault_shop_databse_password is not defined" in secret[0]
+    assert "ansible-vault encrypt_string --stdin-name vault_shop_databse_password." in secret[0]
+    assert len(problems) == 1 + len(secret), "\n".join(problems)
 
 
 def test_an_edge_declared_out_need_not_answer(prod: Copy) -> None:

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.evenkeel.platform.plugins.module_utils import _model
+from ansible_collections.evenkeel.platform.plugins.module_utils import _app_problems, _model
 from ansible_collections.evenkeel.platform.plugins.plugin_utils import _checks
+from ansible_collections.evenkeel.platform.plugins.plugin_utils._role_view import Missing
 
 SERVICE: dict[str, Any] = {
     "image": "registry.example/redis:8",
@@ -103,17 +104,48 @@ APP: dict[str, Any] = {
 def test_every_stack_of_an_app_is_linted(service, stack):
     app = copy.deepcopy(APP)
     assert _checks.app_stack_problems(_model.of(app), HOSTS) == []
-    next(one for one in app["services"] if one["name"] == service)["user"] = "0"
-    found = [one for one in _checks.app_stack_problems(_model.of(app), HOSTS) if f"of stack {stack}:" in one]
-    assert len(found) == 1
-    assert found[0].startswith("compose_release: root-user on service ")
-
-
-def test_the_stack_of_a_migration_is_linted():
-    app = copy.deepcopy(APP)
-    app["services"][0]["user"] = "0"
+    row = next(one for one in app["services"] if one["name"] == service)
+    row["env"] = {"DATABASE_PASSWORD": "s3cret"}
+    # Each finding once, whichever replicas and migrations run the same service.
+    row["replicas"] = 2 if service in ("api", "mail") else 1
     found = _checks.app_stack_problems(_model.of(app), HOSTS)
-    assert [one for one in found if "of stack shop-migration:" in one]
+    assert len(found) == 1
+    what = "environment-secret DATABASE_PASSWORD"
+    assert found[0].startswith(f"compose_release: {what} on service {service} of stack {stack}:")
+    assert "s3cret" not in found[0]
+
+
+def test_what_the_checks_of_an_app_name_is_not_told_twice():
+    app = copy.deepcopy(APP)
+    app["services"][0].update(user="0", resources={}, secrets_as="environment", secrets=[{"name": "x", "value": "y"}])
+    named = _app_problems.problems([app], {}, ["edge1"])
+    for key in ("user", "resources.memory", "resources.cpus", "resources.pids", "secrets_as"):
+        assert [one for one in named if one.startswith(f"app_deploy: {key} of service shop/api: ")], key
+    assert _checks.app_stack_problems(_model.of(app), HOSTS) == []
+
+
+class Needing:
+    """Stands for the checks of a host that lacks variables."""
+
+    def __init__(self, *missing):
+        self.places = missing
+
+    def missing(self):
+        return [("app_deploy", Missing(variable, "", place, "")) for variable, place in self.places]
+
+
+@pytest.mark.parametrize(
+    ("missing", "found"),
+    [
+        ([("token", "secret t of service api of app shop")], {"shop/api/t": "token"}),
+        # Another role names it, with all that needs it.
+        ([("token", "secret t of service api of app shop"), ("token", "password of redis shop")], {}),
+        ([("token", "env of service api of app shop")], {}),
+        ([("", "secret t of service api of app shop")], {}),
+    ],
+)
+def test_the_variable_behind_a_secret_of_an_app_is_known(missing, found):
+    assert _checks.undefined_secrets({"app1": Needing(*missing)}) == found
 
 
 def test_an_app_that_is_no_app_yet_is_left_to_the_checks_of_apps():
