@@ -16,6 +16,7 @@ from ansible.utils.display import Display
 from ansible_collections.evenkeel.platform.plugins.lookup.unsealed_vaults import unsealed
 from ansible_collections.evenkeel.platform.plugins.module_utils import _preflight
 from ansible_collections.evenkeel.platform.plugins.plugin_utils._checks import (
+    SHARED,
     HostChecks,
     fleet_problems,
     undefined_secrets,
@@ -134,13 +135,15 @@ def _placed(checks: dict[str, HostChecks], asked: list[tuple[str, str, str]]) ->
     hosts: dict[str, list[str]] = {}
     places: dict[str, str] = {}
     for role, sentence, host in asked:
-        hosts.setdefault(sentence, []).append(host)
+        # An app is one for all its hosts.
+        hosts.setdefault(sentence, []).extend([] if role in SHARED else [host])
         if sentence not in places:
             places[sentence] = located(sentence, checks[host].written(role))
     every = {host for host, one in checks.items() if one.roles}
     found = []
     for sentence, those in hosts.items():
-        clear = places[sentence] or len(set(those)) == len(every) or any(host in sentence for host in those)
+        everywhere = not those or len(set(those)) == len(every)
+        clear = places[sentence] or everywhere or any(host in sentence for host in those)
         found.append(_with(sentence, places[sentence], [] if clear else those))
     return found
 

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +33,11 @@ def wanted() -> dict[str, set[str]]:
         for task in play.get("tasks") or []:
             for name in re.findall(r"'(\w+)'\s+if", task.get("ansible.builtin.group_by", {}).get("key", "")):
                 made[name] = play["hosts"]
-        for role in play.get("roles") or []:
-            hosts = str(play["hosts"])
-            names = set(re.findall(r"data_replica|data|[a-z_]+_hosts|edge|app|ops|all", hosts.replace("!all", "")))
-            found.setdefault(role["role"].rpartition(".")[2], set()).update(made.get(name, name) for name in names)
+            role = task.get("ansible.builtin.import_role", {}).get("name", "").rpartition(".")[2]
+            hosts = str(play["hosts"]).replace("!all", "")
+            names = set(re.findall(r"data_replica|data|[a-z_]+_hosts|edge|app|ops|all", hosts))
+            if role:
+                found.setdefault(role, set()).update(made.get(name, name) for name in names)
     return found
 
 
@@ -48,6 +50,33 @@ def test_each_role_is_asked(role: str) -> None:
     # The apps are judged once, over all their hosts.
     assert role == "app_deploy" or hasattr(HostChecks, f"_{role}")
     assert (ROOT / "roles" / role / "meta" / "argument_specs.yml").exists()
+
+
+def role_tasks(part: Any) -> Iterator[dict[str, Any]]:
+    """Yield the tasks of a playbook that run a role."""
+    if isinstance(part, list):
+        for one in part:
+            yield from role_tasks(one)
+    elif isinstance(part, dict):
+        for word in ("include_role", "import_role"):
+            if f"ansible.builtin.{word}" in part:
+                yield part[f"ansible.builtin.{word}"]
+        for word in ("tasks", "block", "rescue", "always"):
+            yield from role_tasks(part.get(word))
+
+
+@pytest.mark.parametrize("playbook", sorted(path.stem for path in (ROOT / "playbooks").glob("*.yml")))
+def test_only_a_spec_that_was_validated_is_not_validated_again(playbook: str) -> None:
+    content = yaml.safe_load((ROOT / "playbooks" / f"{playbook}.yml").read_text(encoding="utf-8"))
+    checked = content[0].get("ansible.builtin.import_playbook") == "preflight.yml"
+    roles = set(content[0].get("vars", {}).get("preflight_roles") or [role.name for role in _preflight.ROLES])
+    for role in role_tasks(content):
+        wanted = checked and role["name"].rpartition(".")[2] in roles and "tasks_from" not in role
+        if wanted:
+            assert role.get("rolespec_validate") is False, role
+        elif not checked:
+            # Users wait for these two, and their modules take no option of a wrong type.
+            assert role.get("rolespec_validate", True) or playbook in ("rollback", "status"), role
 
 
 def test_the_options_that_a_play_asks_for_are_those_of_the_table() -> None:

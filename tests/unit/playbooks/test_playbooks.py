@@ -21,8 +21,8 @@ PLAYBOOKS = ["site.yml", *sorted(f"playbooks/{path.name}" for path in (ROOT / "p
 ENVIRONMENTS = sorted(path.parent.name for path in (ROOT / "inventories").glob("*/hosts.yml"))
 PASSWORD = "evenkeel-example"  # as inventories/README.md says
 # A rollback is not among them: users wait for it, and it changes nothing that a vault is needed for.
-CHANGING = ["contract", "maintenance"]
-CHECKED = ["site", "deploy"]
+CHANGING = ["rebuild_records", "maintenance", "uninstall"]
+CHECKED = ["site", "deploy", "contract"]
 HOSTS = "edge1=192.0.2.11/edge,app1=192.0.2.21/app,data1=192.0.2.31/data+ops"
 
 
