@@ -164,7 +164,9 @@ def port_problems(host: str, claims: t.Sequence[Claim], listening: t.Iterable[t.
         for other in claims[:number]:
             first, last = max(one.first, other.first), min(one.last, other.last)
             same = one.protocol == other.protocol and one.owner != other.owner
-            if first <= last and same and _meet(one.address, other.address):
+            # An edge names its own ports that meet.
+            apart = not one.programs == other.programs == EDGE
+            if first <= last and same and apart and _meet(one.address, other.address):
                 problems.append(
                     f"preflight: port {first} of host {host}: found it wanted by {other.owner} and by {one.owner}, "
                     f"need one of them there. {one.advice}"

@@ -218,8 +218,11 @@ class HostChecks:
         """Return expression and option of each schedule by what it is of."""
         found: dict[str, tuple[str, str]] = {}
         if "app_deploy" in self.roles and self.in_group("app_deploy_app_group", "app_deploy"):
+            app_hosts = list(self.raw["groups"][self.view("app_deploy").options["app_deploy_app_group"]])
             for app in self.apps:
                 for name, service in _model.of_kind(app, "scheduled").items():
+                    if _model.home_of(service, app_hosts) != self.host:
+                        continue
                     schedule = additions(service)["schedule"]
                     # What is no calendar expression at all is named by the checks of the app.
                     if _calendar.CALENDAR.fullmatch(schedule) and not _calendar.is_cron(schedule):
