@@ -40,7 +40,7 @@ TITLES = {
     "alert_faults": "From a fault to the receiver",
     "alert_quiet": "Alerts while nothing is wrong",
     "panels": "Panels that show what happens",
-    "loki_ingest": "How fast lines of logs come in",
+    "log_ingest": "How fast logs are stored",
     "monitoring_cost": "What watching costs",
 }
 

@@ -42,7 +42,7 @@ FIGURES: dict[str, Callable[[Path], result.Measured]] = {
     "alert_faults": alerts.alert_faults,
     "alert_quiet": alerts.alert_quiet,
     "panels": dashboards.panels,
-    "loki_ingest": logs.loki_ingest,
+    "log_ingest": logs.log_ingest,
     "monitoring_cost": monitoring.monitoring_cost,
 }
 

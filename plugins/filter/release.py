@@ -26,6 +26,8 @@ from ansible_collections.evenkeel.platform.plugins.module_utils._failure import 
 
 Data = dict[str, t.Any]
 FACTS = "__app_deploy_facts"
+# Read again once a run has failed.
+FACTS_NOW = "__app_deploy_facts_now"
 
 
 def _fleet(hostvars: t.Mapping[str, t.Any], app: str, options: Data) -> Data:
@@ -44,10 +46,10 @@ def _fleet(hostvars: t.Mapping[str, t.Any], app: str, options: Data) -> Data:
     }
 
 
-def _facts(hostvars: t.Mapping[str, t.Any], options: Data, hosts: t.Collection[str]) -> Data:
+def _facts(hostvars: t.Mapping[str, t.Any], options: Data, hosts: t.Collection[str], fact: str = FACTS) -> Data:
     """Return what each host of this run answered; one that is gone has no answer."""
     names = dict.fromkeys((*options["edges"], *options["hosts"], options["record_host"]))
-    found = {name: hostvars[name].get(FACTS) or {} for name in names if name in hosts}
+    found = {name: hostvars[name].get(fact) or {} for name in names if name in hosts}
     return {name: dict(answer) for name, answer in found.items() if "pair" in answer}
 
 
@@ -213,17 +215,16 @@ def release_plan(wish: Data, opened: Data, hostvars: t.Mapping[str, t.Any], opti
 def release_undo(
     plan: Data, wish: Data, hostvars: t.Mapping[str, t.Any], hosts: t.Collection[str], options: Data
 ) -> Data:
-    """Return the way back of a run that failed, from what the hosts answer now.
-
-    *hosts* are those that can still be reached.
-    """
+    """Return the way back of a run that failed, from what the hosts answer now; one that does not answer is lost."""
     everyone = dict.fromkeys((*options["edges"], *options["hosts"], options["record_host"]))
-    lost = [name for name in everyone if name not in hosts]
+    facts = _facts(hostvars, options, hosts, FACTS_NOW)
+    lost = [name for name in everyone if name not in facts]
     failures = _failures(hostvars, hosts)
     if not plan:
         return {
             "overtaken": False,
             "back": [],
+            "moves": {},
             "remove": False,
             "warm": {},
             "hosts": {},
@@ -234,7 +235,7 @@ def release_undo(
             "again": False,
             "message": "\n".join(_plan.reasons(failures, lost)),
         }
-    undo = _plan.undo(plan, wish["fleet"], _facts(hostvars, options, hosts), failures, lost)
+    undo = _plan.undo(plan, wish["fleet"], facts, failures, lost)
     # Once: a step found something else than its plan assumed, and nothing serves the release.
     replan = any(failure.get("replan") for failure in failures)
     undo["again"] = bool(
@@ -261,7 +262,6 @@ def _failures(hostvars: t.Mapping[str, t.Any], hosts: t.Collection[str]) -> list
         result["smoke_failed"] = result["stage"] == "smoke"
         result["migration_failed"] = result["stage"] == "migrate" and bool(result.get("rc"))
         if result["migration_failed"]:
-            result["msg"] = result.get("reason") or result.get("msg")
             result["evidence"] = [f"  migration | {line}" for line in result.get("lines") or []]
         found.append(result)
     return found

@@ -129,7 +129,9 @@ def main() -> None:
         pair = _pair.highest(records)
         result: dict[str, t.Any] = {
             "pair": {"token": pair.token, "run": pair.run},
-            "edge": _edge_info.read(records, _adapter.of(module, MODULE, records.folder)) if "edge" in parts else {},
+            "edge": _edge_info.read(records, _adapter.of(module.params, MODULE, records.app, records.folder))
+            if "edge" in parts
+            else {},
             "host": {},
             "records": _release_records.facts(records, module.params["count"]) if "records" in parts else {},
         }

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.long
 
 CANARY = "canary-4711-of-the-shop"
 SILENCES = "curl -sf http://127.0.0.1:9093/api/v2/silences"
-JAEGER, LOKI = "http://127.0.0.1:16686/api/traces", "http://data1:3100/loki/api/v1/query_range"
+JAEGER, LOGS = "http://127.0.0.1:16686/api/traces", "http://127.0.0.1:9428/select/logsql/query"
 
 
 @pytest.fixture(scope="module")
@@ -85,11 +85,11 @@ def test_request_is_one_trace_through_api_and_worker(traced: str) -> None:
 
 
 def test_lines_of_a_trace_are_found_by_it(traced: str) -> None:
-    query = urllib.parse.quote(f'{{service_namespace="shop"}} | trace_id="{traced}"')
+    query = urllib.parse.quote(f'{{service.namespace="shop"}} trace_id:="{traced}"')
 
     def lines() -> dict[str, str]:
-        found = json.loads(on_data1(f'curl -sf "{LOKI}?query={query}"'))["data"]["result"]
-        by_service = {one["stream"]["service_name"]: one["values"][0][1] for one in found}
+        found = [json.loads(line) for line in on_data1(f'curl -sf "{LOGS}?query={query}"').splitlines() if line]
+        by_service = {one["service.name"]: one["_msg"] for one in found}
         return by_service if len(by_service) > 1 else {}
 
     found = rig.until(lines, 30)
@@ -141,4 +141,4 @@ def test_prometheus_is_reached_through_the_edge_with_a_login_alone() -> None:
 def test_test_alert_says_what_arrived(folder: Path) -> None:
     run = rig.play("playbooks/test_alert.yml", folder=folder)
     assert run.code == 0, run.tail()
-    shop.assert_says(run, "team: took the test")
+    shop.assert_says(run, "team: accepted the test")

@@ -117,6 +117,8 @@ def heard(port, program, address="0.0.0.0", protocol="tcp"):
         ([EDGE], [heard(443, "nginx"), heard(443, "nginx", "::")], ["found nginx"]),
         ([EDGE, APP._replace(first=400, last=500)], [], ["port 443 of host a: found it wanted by the edge and by app"]),
         ([EDGE._replace(address="192.0.2.2"), APP._replace(first=400, last=500)], [], []),
+        # The edge's own check names this.
+        ([EDGE, EDGE._replace(owner="the edge (edge_preview_port)")], [], []),
     ],
     ids=[
         "ours",
@@ -131,6 +133,7 @@ def heard(port, program, address="0.0.0.0", protocol="tcp"):
         "once for both families",
         "two of ours",
         "two of ours apart",
+        "two of the edge",
     ],
 )
 def test_ports_are_free_for_ours(claims, listening, sentences):
