@@ -193,6 +193,16 @@ def test_one_task_refuses_such_a_limit_in_a_play_for_edges(prod: Copy, limit: st
     assert len(problems) == refused
 
 
+@pytest.mark.parametrize("playbook", ["rollback", "maintenance"])
+def test_what_users_wait_for_refuses_such_a_limit_first(prod: Copy, playbook: str) -> None:
+    code, problems, shown = prod.run(f"playbooks/{playbook}.yml", "--check", "--limit", "edge1,app")
+    assert code == 2, shown
+    assert len(problems) == 1, shown
+    assert "need also edge2" in problems[0]
+    assert "skipped=0" in shown
+    assert shown.count("TASK [") == (1 if playbook == "rollback" else 2)
+
+
 def test_what_the_play_sets_is_checked(prod: Copy) -> None:
     playbook = prod.folder / "chosen.yml"
     tasks = yaml.safe_load((ROOT / "playbooks" / "preflight.yml").read_text(encoding="utf-8"))[0]["tasks"]
