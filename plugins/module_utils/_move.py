@@ -147,7 +147,7 @@ class Act:
         self.holder.check(pair)
         assumed = params["assume_entry"]
         assumed = None if assumed is None else _entry.parse(assumed, MODULE, "assume_entry")
-        return after, pair, _switch.next_move(held, after, params["move"], assumed, self.app)
+        return after, pair, _switch.next_move(held, after, params["move"], assumed, self.app, params["new_move"])
 
     def move(self) -> None:
         """Decide and move under the locks."""

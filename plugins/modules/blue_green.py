@@ -56,6 +56,11 @@ options:
   move:
     description: The number of the move at which the caller has seen this edge. Another one is refused.
     type: int
+  new_move:
+    description:
+      - The number that this move gets, the same on every edge, however far an edge was behind.
+      - When it is left out, O(move) plus one.
+    type: int
   assume_entry:
     description: The entry at which the caller has seen this edge. Another one is refused. Left out, any is taken.
     type: str
@@ -325,6 +330,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "run": {"type": "str", "required": True},
     "colour": {"type": "str", "choices": ["blue", "green", "previous"]},
     "move": {"type": "int"},
+    "new_move": {"type": "int"},
     "assume_entry": {"type": "str"},
     "assume_release": {"type": "str", "default": ""},
     "weight": {"type": "int", "default": 0},
