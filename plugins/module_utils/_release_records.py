@@ -267,7 +267,8 @@ def _opened(
         "run": params["run"] or "",
         "migrated": bool((kept.get(identity) or {}).get("migrated_at")),
         "other_secrets": _changed_secrets(content, versions),
-        "former": {} if run else (kept.get(live.release) or {}).get("content") or {},
+        # Behind a move that came first, what runs beside the colours is still that of another release.
+        "former": {} if run or found["settled"] else (kept.get(live.release) or {}).get("content") or {},
         "from": found["from"],
         "to": found["to"],
         "settled": found["settled"],

@@ -132,6 +132,10 @@ class Story:
             for host in fleet.hosts.values():
                 fleet.begin("retire", host.retire).finish()
         self.converged(release)
+        for host in fleet.hosts.values():
+            orders = {path.stem for path in Path(host.folder, "state", APP).glob("retire-*.json")}
+            if orders:
+                raise Broken(f"{orders} are left on {host.name}")
 
     def converged(self, release: str) -> None:
         fleet = self.fleet
@@ -157,8 +161,6 @@ class Story:
                     each.release != release or not each.running
                 ):
                     problems.append(f"{each.stack} {each.service} of {each.release} on {host.name}: {each.running}")
-            if Path(host.folder, "state", APP, f"retire-{live.colour}.json").exists():
-                problems.append(f"an order to stop {live.colour} is left on {host.name}")
         names = list(fleet.hosts)
         home = names[-1] if release == "1.2" else names[0]
         bots = [host.name for host in fleet.hosts.values() for each in host.containers.values() if each.service == "bot"]
