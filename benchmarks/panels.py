@@ -2,11 +2,12 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the panels of the dashboards show, asked of the lab's own Prometheus and Loki."""
+"""What the panels of the dashboards show, as the lab's own Prometheus and VictoriaLogs answer their queries."""
 
 from __future__ import annotations
 
 import base64
+import datetime
 import gzip
 import json
 import re
@@ -18,6 +19,8 @@ from ansible_collections.evenkeel.platform.benchmarks import rig
 from ansible_collections.evenkeel.platform.docs import dashboards
 
 HOST = "data1"
+# As the lab's inventory has it.
+BOARDS = dashboards.boards("victorialogs")
 # So long a time is looked at for what moves.
 LOOKED_BACK_SECONDS = 5400
 # The longest range that a panel's query averages over, and the time after which Prometheus forgets a figure.
@@ -28,11 +31,11 @@ OUTLIVES = {"slo"}
 OF_WHAT_IS_MISSING = {"Alerts that fire", "Targets that do not answer"}
 # What an objective says of itself is the same as long as nobody changes it.
 CONSTANT = {"Objective"}
-# All that tells figures and lines; Prometheus and Loki stay, to be asked.
+# Stops all that has metrics or writes logs; Prometheus and VictoriaLogs stay, to be queried.
 STOP = """
 systemctl stop prometheus-node-exporter.service evenkeel-metrics.timer otelcol.service 2>/dev/null
-docker stop $(docker ps --quiet --filter name=monitoring- | grep -v -x -e "$(docker ps -q -f name=monitoring-loki)") \
-    2>/dev/null
+store=$(docker ps --quiet --filter name=monitoring-victorialogs)
+docker stop $(docker ps --quiet --filter name=monitoring- | grep -v -x -e "$store") 2>/dev/null
 systemctl stop haproxy.service 2>/dev/null
 docker pause $(docker ps --quiet --filter name=shop-) 2>/dev/null
 docker start monitoring-prometheus-1 2>/dev/null
@@ -53,14 +56,19 @@ answers = []
 for base, path, words in json.loads(gzip.decompress(base64.b64decode(sys.argv[1]))):
     try:
         with urllib.request.urlopen(base + path + "?" + urllib.parse.urlencode(words), timeout=30) as answer:
-            answers.append(json.load(answer)["data"]["result"])
+            text = answer.read().decode()
+            if path == "query":
+                # Lines of a log, each as JSON.
+                answers.append([json.loads(line) for line in text.splitlines()])
+            else:
+                answers.append(json.loads(text)["data"]["result"])
     except urllib.error.HTTPError as refused:
         answers.append({"error": refused.read().decode()})
     except OSError as gone:
         answers.append({"error": str(gone)})
 print(base64.b64encode(gzip.compress(json.dumps(answers).encode())).decode())
 """
-PROMETHEUS, LOKI = "http://127.0.0.1:9090/api/v1/", f"http://{HOST}:3100/loki/api/v1/"
+PROMETHEUS, LOGS = "http://127.0.0.1:9090/api/v1/", "http://127.0.0.1:9428/select/logsql/"
 
 
 @dataclass(frozen=True)
@@ -95,7 +103,7 @@ def plain(expr: str) -> str:
 
 def legend_of(form: str, labels: dict[str, str]) -> str:
     """What stands beside a line."""
-    return " ".join(re.sub(r"{{(\w+)}}", lambda match: labels.get(match[1], ""), form).split())
+    return " ".join(re.sub(r"{{([\w.]+)}}", lambda match: labels.get(match[1], ""), form).split())
 
 
 def ask(questions: list[tuple[str, str, dict[str, str]]]) -> list[list[dict] | dict[str, str]]:
@@ -115,14 +123,18 @@ def clock() -> float:
 
 def shown(begin: float, end: float, points: int = 120) -> list[Shown]:
     """Every panel of every dashboard over a time, in seconds of the lab's clock."""
-    every = [(board, panel) for board, one in dashboards.BOARDS.items() for panel in one.panels]
+    every = [(board, panel) for board, one in BOARDS.items() for panel in one.panels]
     step = max(5, round((end - begin) / points))
     questions, places = [], []
     for place, (_board, panel) in enumerate(every):
         for form, expr in panel.queries.items():
-            words = {"query": plain(expr), "start": f"{begin:.3f}", "end": f"{end:.3f}", "step": str(step)}
-            base = PROMETHEUS if panel.kind == "timeseries" else LOKI
-            questions.append((base, "query_range", words))
+            words = {"query": plain(expr), "start": f"{begin:.3f}", "end": f"{end:.3f}", "step": f"{step}s"}
+            if panel.source == "prometheus":
+                questions.append((PROMETHEUS, "query_range", words))
+            elif panel.kind == "logs":
+                questions.append((LOGS, "query", {**words, "limit": "1000"}))
+            else:
+                questions.append((LOGS, "stats_query_range", words))
             places.append((place, form))
     series: dict[int, list[Series]] = {}
     errors: dict[int, str] = {}
@@ -138,23 +150,17 @@ def shown(begin: float, end: float, points: int = 120) -> list[Shown]:
 
 
 def _series(form: str, answer: list[dict]) -> Iterator[Series]:
+    lines: dict[str, list[tuple[float, str]]] = {}
     for one in answer:
-        labels = one.get("metric") or one.get("stream") or {}
-        is_log = "stream" in one
-        yield Series(
-            legend_of(form, labels) or labels.get("service_name", ""),
-            tuple((float(at), _number(value)) for at, value in one["values"]),
-            # Loki tells nanoseconds of its lines.
-            tuple((float(at) / 1e9, value) for at, value in one["values"]) if is_log else (),
-        )
-
-
-def _number(value: str) -> float:
-    """A figure; a line of a log stands for itself as its length."""
-    try:
-        return float(value)
-    except ValueError:
-        return float(len(value))
+        if "_msg" in one:
+            at = datetime.datetime.fromisoformat(one["_time"]).timestamp()
+            lines.setdefault(one.get("service.name", ""), []).append((at, one["_msg"]))
+            continue
+        points = tuple((float(at), float(value)) for at, value in one["values"])
+        yield Series(legend_of(form, one["metric"]), points)
+    for service, texts in lines.items():
+        # A line of a log stands for itself as its length.
+        yield Series(service, tuple((at, float(len(text))) for at, text in texts), tuple(texts))
 
 
 def switches(begin: float, end: float) -> list[float]:

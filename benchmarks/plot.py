@@ -2,127 +2,122 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Plots as plain SVG text: readable on a light and on a dark page, with nothing to install."""
+"""Plots as SVG by matplotlib: the same text for the same values, so that a file tells whether it is current."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
-from html import escape
 from typing import Any
 
-WIDTH, HEIGHT = 860, 330
-LEFT, RIGHT, TOP, BOTTOM = 60, 20, 56, 48
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+WIDTH = 8.6
 COLOURS = ("#3b78c3", "#2e9d6a", "#9a6fc0", "#c08a2e")
 RED = "#cf3f3f"
-STYLE = (
-    "text{font:13px system-ui,sans-serif;fill:#24292f}.title{font-weight:600;font-size:15px}.faint{fill:#57606a}"
-    ".grid{stroke:#d0d7de;stroke-width:1}.page{fill:#ffffff}.mark{stroke:#57606a;stroke-dasharray:4 4}"
-    "@media(prefers-color-scheme:dark){text{fill:#e6edf3}.faint{fill:#9198a1}.grid{stroke:#3d444d}.page{fill:#0d1117}"
-    ".mark{stroke:#9198a1}}"
-)
+FAINT = "#57606a"
+STYLE: Any = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#d0d7de",
+    "axes.axisbelow": True,
+    "axes.formatter.use_mathtext": False,
+    "grid.color": "#d0d7de",
+    "grid.linewidth": 0.6,
+    "xtick.color": FAINT,
+    "ytick.color": FAINT,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    # Text stays text, and names within the file are the same in every run.
+    "svg.fonttype": "none",
+    "svg.hashsalt": "evenkeel",
+}
 
 
-def steps(highest: float, most: int = 5) -> list[float]:
-    """Round numbers from 0 to at least the highest."""
-    size = 1.0
-    while highest / size > most:
-        size *= 2.5 if str(size).lstrip("0.").startswith("2") else 2
-    return [number * size for number in range(int(highest / size) + 2)]
+def figure(height: float, width: float = WIDTH) -> Figure:
+    """An empty figure in inches; to be drawn within mpl.rc_context(STYLE)."""
+    return Figure(figsize=(width, height), layout="constrained")
 
 
-def text(x: float, y: float, words: str, kind: str = "", anchor: str = "start") -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" class="{kind}" text-anchor="{anchor}">{escape(words)}</text>'
+def svg(made: Figure, title: str) -> str:
+    """The text of a figure, without the time and the versions that made it."""
+    out = io.StringIO()
+    made.savefig(out, format="svg", metadata={"Title": title, "Date": None, "Creator": None})
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
 
 
-def frame(title: str, parts: Sequence[str], height: int = HEIGHT) -> str:
-    return "\n".join(
-        [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}"'
-            f' role="img" aria-label="{escape(title)}">',
-            f"<style>{STYLE}</style>",
-            f'<rect class="page" width="{WIDTH}" height="{height}" rx="6"/>',
-            text(LEFT, 24, title, "title"),
-            *parts,
-            "</svg>",
-            "",
-        ]
-    )
+def mark(axes: Axes, at: float, words: str = "", align: str = "left") -> None:
+    """A dashed line across a plot, with its name above."""
+    axes.axvline(at, color=FAINT, linestyle="--", linewidth=0.9)
+    if words:
+        axes.annotate(
+            words,
+            (at, 1),
+            (4 if align == "left" else -4, -9),
+            xycoords=axes.get_xaxis_transform(),
+            textcoords="offset points",
+            color=FAINT,
+            fontsize=8,
+            ha=align,
+        )
 
 
+@mpl.rc_context(STYLE)
 def release_moving(moving: dict[str, Any]) -> str:
     """Answers per second by release over the time of one deploy, stacked, with what failed on top."""
     size = moving["bin_seconds"]
     answers: dict[str, list[int]] = moving["answers"]
     # The last bin is cut short by the end of the load.
     bins = max(len(values) for values in [*answers.values(), moving["failed"]]) - 1
-    series = [(release, [value / size for value in values[:bins]]) for release, values in answers.items()]
-    failed = [value / size for value in moving["failed"][:bins]]
-    highest = max(sum(values[moment] for _, values in series) + failed[moment] for moment in range(bins))
-    ticks = steps(max(highest, 1))
-    across, down = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
-
-    def x(moment: float) -> float:
-        return LEFT + across * moment / bins
-
-    def y(value: float) -> float:
-        return TOP + down * (1 - value / ticks[-1])
-
-    parts = []
-    for tick in ticks:
-        parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y(tick):.1f}" y2="{y(tick):.1f}"/>')
-        parts.append(text(LEFT - 8, y(tick) + 4, f"{tick:g}", "faint", "end"))
-    for second in steps(bins * size, 8):
-        if second <= bins * size:
-            parts.append(text(x(second / size), HEIGHT - BOTTOM + 18, f"{second:g}", "faint", "middle"))
-    parts.append(text(WIDTH - RIGHT, HEIGHT - 10, "seconds", "faint", "end"))
+    series = [
+        (f"release {release}", values, colour)
+        for (release, values), colour in zip(answers.items(), COLOURS, strict=False)
+    ]
+    series.append((f"failed: {sum(moving['failed'])}", moving["failed"], RED))
+    title = "Answers per second by release, as the app itself reports it, during one deploy"
+    made = figure(3.3)
+    axes = made.add_subplot()
+    edges = [size * moment for moment in range(bins + 1)]
     floor = [0.0] * bins
-    shares = [*zip(series, COLOURS, strict=False), *([(("failed", failed), RED)] if any(failed) else [])]
-    for (_, values), colour in shares:
-        top = [low + value for low, value in zip(floor, values, strict=True)]
-        edge = [f"{x(moment):.1f},{y(value):.1f}" for moment, value in _corners(top)]
-        back = [f"{x(moment):.1f},{y(value):.1f}" for moment, value in reversed(_corners(floor))]
-        parts.append(f'<polygon fill="{colour}" fill-opacity="0.85" points="{" ".join([*edge, *back])}"/>')
+    for label, values, colour in series:
+        top = [low + value / size for low, value in zip(floor, values[:bins], strict=False)]
+        axes.stairs(top, edges, baseline=floor, fill=True, color=colour, alpha=0.85, label=label)
         floor = top
-    for at, words, anchor in (
-        (moving["command_began"], "deploy starts", "start"),
-        (moving["command_ended"], "deploy ends", "end"),
-    ):
-        parts.append(
-            f'<line class="mark" x1="{x(at / size):.1f}" x2="{x(at / size):.1f}" y1="{TOP - 8}" y2="{TOP + down}"/>'
-        )
-        parts.append(text(x(at / size) + (4 if anchor == "start" else -4), TOP - 10, words, "faint", anchor))
-    legend = LEFT + 150.0
-    for words, colour in [(f"release {release}", COLOURS[n]) for n, (release, _) in enumerate(series)] + [
-        (f"failed: {sum(moving['failed'])}", RED)
-    ]:
-        parts.append(f'<rect x="{legend:.1f}" y="{HEIGHT - 20}" width="11" height="11" fill="{colour}"/>')
-        parts.append(text(legend + 16, HEIGHT - 10, words))
-        legend += 130
-    return frame("Answers per second by release, as the app itself tells it, during one deploy", parts)
+    axes.set(title=title, xlabel="seconds", xlim=(0, edges[-1]), ylim=(0, max(floor) * 1.18))
+    axes.grid(axis="y")
+    mark(axes, moving["command_began"], "deploy starts", "left")
+    mark(axes, moving["command_ended"], "deploy ends", "right")
+    made.legend(loc="outside lower center", ncols=len(series))
+    return svg(made, title)
 
 
-def _corners(values: Sequence[float]) -> list[tuple[float, float]]:
-    """A line of steps: each value from the begin of its moment to the end."""
-    return [(moment + end, value) for moment, value in enumerate(values) for end in (0, 1)]
-
-
+@mpl.rc_context(STYLE)
 def bars(title: str, rows: Sequence[tuple[str, float, str]], bar: float | None = None) -> str:
-    """Named amounts as lying bars, and the bar to meet as a line."""
-    height = TOP + 34 * len(rows) + 30
-    most = max([value for _, value, _ in rows] + ([bar] if bar else []) + [1e-9])
-    left = 230
-    across = WIDTH - left - 150
-    parts = []
-    for row, (words, value, label) in enumerate(rows):
-        y = TOP - 12 + 34 * row
-        parts.append(text(left - 10, y + 17, words, "", "end"))
-        parts.append(
-            f'<rect x="{left}" y="{y}" width="{max(1.0, across * value / most):.1f}" height="22"'
-            f' fill="{COLOURS[row % len(COLOURS)]}" fill-opacity="0.85"/>'
-        )
-        parts.append(text(left + across * value / most + 8, y + 17, label))
+    """Named amounts as horizontal bars, and the bar to meet as a line."""
+    made = figure(0.9 + 0.36 * len(rows))
+    axes = made.add_subplot()
+    places = range(len(rows))
+    drawn = axes.barh(
+        places,
+        [value for _name, value, _label in rows],
+        height=0.65,
+        alpha=0.85,
+        color=[COLOURS[place % len(COLOURS)] for place in places],
+    )
+    axes.bar_label(drawn, [label for _name, _value, label in rows], padding=5)
+    axes.set_yticks(places, [name for name, _value, _label in rows], color="black")
+    axes.set(title=title, xlim=(0, 1.25 * max([value for _name, value, _label in rows] + [bar or 0.0, 1e-9])))
+    axes.invert_yaxis()
+    axes.tick_params(left=False)
+    axes.grid(axis="x")
     if bar:
-        x = left + across * bar / most
-        parts.append(f'<line class="mark" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP - 18}" y2="{height - 26}"/>')
-        parts.append(text(x, height - 10, f"bar: {bar:g}", "faint", "middle"))
-    return frame(title, parts, height)
+        mark(axes, bar)
+        axes.set_xlabel(f"dashed: the bar, {bar:g}")
+    return svg(made, title)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Writes Grafana's dashboards from what is listed here: few panels, each with its unit and what it says.
+"""Writes Grafana's dashboards from the panels listed here; that of the logs once for each log store.
 
 With --check it writes nothing, names each file that is not current, and fails if there is one.
 """
@@ -12,13 +12,18 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "roles" / "monitoring" / "files" / "dashboards"
 PROMETHEUS = {"type": "prometheus", "uid": "prometheus"}
-LOKI = {"type": "loki", "uid": "loki"}
+SOURCES = {
+    "prometheus": PROMETHEUS,
+    "loki": {"type": "loki", "uid": "loki"},
+    "victorialogs": {"type": "victoriametrics-logs-datasource", "uid": "victorialogs"},
+}
 COLOURS = {"blue": "blue", "green": "green"}
 DISK = 'fstype!~"ramfs|overlay|squashfs|iso9660",mountpoint!~"/(run|dev|sys|tmp)(/.*)?"'
 # A move of the live side, drawn across every panel.
@@ -35,14 +40,23 @@ SWITCHES = {
 
 
 class Panel(NamedTuple):
-    """One picture: what it is called, its unit, what it says, its queries by legend."""
+    """One panel: its title, unit and description, and its queries by legend."""
 
     title: str
     unit: str
     text: str
     queries: dict[str, str]
+    # Or "logs".
     kind: str = "timeseries"
     width: int = 12
+    source: str = "prometheus"
+
+
+class LogQuery(NamedTuple):
+    """One question to the logs in the languages of the log stores, LogQL and LogsQL."""
+
+    loki: str
+    victorialogs: str
 
 
 class Board(NamedTuple):
@@ -56,6 +70,42 @@ class Board(NamedTuple):
 APP = ("app", "label_values(app:requests:rate2m, app)")
 INSTANCE = ("instance", 'label_values(up{job="node"}, instance)')
 OF_APP = 'app=~"$app"'
+
+SERVICE = LogQuery("{{service_name}}", "{{service.name}}")
+LOG_QUERIES = {
+    "lines": LogQuery(
+        'sum by (service_name) (rate({service_name=~".+"}[5m]))',
+        '* | stats by ("service.name") rate() lines',
+    ),
+    "errors": LogQuery(
+        'sum by (service_name) (rate({service_name=~".+"} | detected_level=~"error|critical|fatal" [5m]))',
+        'severity_number:>=17 | stats by ("service.name") rate() errors',
+    ),
+    "newest": LogQuery('{service_name=~".+"}', "*"),
+}
+
+
+def logs(store: str) -> Board:
+    """The dashboard of the logs for one log store."""
+    asked = {name: getattr(query, store) for name, query in LOG_QUERIES.items()}
+    legend = getattr(SERVICE, store)
+    return Board(
+        "Logs",
+        [
+            Panel("Lines", "cps", "Lines per second by service.", {legend: asked["lines"]}, source=store),
+            Panel("Errors", "cps", "Error lines per second by service.", {legend: asked["errors"]}, source=store),
+            Panel(
+                "Newest lines",
+                "none",
+                "The newest lines; a trace ID links to its trace.",
+                {"": asked["newest"]},
+                "logs",
+                24,
+                store,
+            ),
+        ],
+    )
+
 
 BOARDS = {
     "fleet": Board(
@@ -326,46 +376,16 @@ BOARDS = {
             Panel("Objective", "percentunit", "What is to go well.", {"{{slo}}": "slo:objective"}),
         ],
     ),
-    "logs": Board(
-        "Logs",
-        [
-            Panel(
-                "Lines",
-                "cps",
-                "Lines in a second by service.",
-                {"{{service_name}}": 'sum by (service_name) (rate({service_name=~".+"}[5m]))'},
-                "loki",
-            ),
-            Panel(
-                "Errors",
-                "cps",
-                "Lines of level error in a second by service.",
-                {
-                    "{{service_name}}": (
-                        "sum by (service_name) "
-                        '(rate({service_name=~".+"} | detected_level=~"error|critical|fatal" [5m]))'
-                    )
-                },
-                "loki",
-            ),
-            Panel(
-                "Lines that were written",
-                "none",
-                "The newest lines; a trace id leads to its trace.",
-                {"": '{service_name=~".+"}'},
-                "logs",
-                24,
-            ),
-        ],
-    ),
 }
 
 
 def panel(number: int, one: Panel, x: int, y: int) -> dict[str, Any]:
     """A panel as Grafana reads it."""
-    source = LOKI if one.kind in ("loki", "logs") else PROMETHEUS
+    source = SOURCES[one.source]
+    # VictoriaLogs has an interface for lines and another for figures made of them.
+    more = {"queryType": "instant" if one.kind == "logs" else "statsRange"} if one.source == "victorialogs" else {}
     targets = [
-        {"refId": chr(65 + place), "datasource": source, "expr": expr, "legendFormat": legend}
+        {"refId": chr(65 + place), "datasource": source, "expr": expr, "legendFormat": legend, **more}
         for place, (legend, expr) in enumerate(one.queries.items())
     ]
     made: dict[str, Any] = {
@@ -393,14 +413,24 @@ def _coloured(name: str) -> dict[str, Any]:
     }
 
 
+def placed(panels: Sequence[Panel]) -> list[tuple[int, int]]:
+    """Column and row of each panel; a row has two columns, and a wide panel takes both."""
+    found: list[tuple[int, int]] = []
+    x, y = 0, 0
+    for one in panels:
+        if x + one.width > 24:
+            x, y = 0, y + 1
+        found.append((x // 12, y))
+        x += one.width
+    return found
+
+
 def board(uid: str, one: Board) -> dict[str, Any]:
     """A dashboard as Grafana reads it."""
-    panels, x, y = [], 0, 0
-    for number, each in enumerate(one.panels, 1):
-        if x + each.width > 24:
-            x, y = 0, y + 8
-        panels.append(panel(number, each, x, y))
-        x += each.width
+    panels = [
+        panel(number, each, 12 * x, 8 * y)
+        for number, (each, (x, y)) in enumerate(zip(one.panels, placed(one.panels), strict=True), 1)
+    ]
     return {
         "uid": f"evenkeel-{uid}",
         "title": one.title,
@@ -431,8 +461,14 @@ def _choice(name: str, query: str) -> dict[str, Any]:
 def texts() -> dict[str, str]:
     """Every file by its name."""
     return {
-        f"{uid}.json": json.dumps(board(uid, one), indent=2, ensure_ascii=False) + "\n" for uid, one in BOARDS.items()
+        f"{name}.json": json.dumps(board(name.partition("_")[0], one), indent=2, ensure_ascii=False) + "\n"
+        for name, one in {**BOARDS, **{f"logs_{store}": logs(store) for store in LogQuery._fields}}.items()
     }
+
+
+def boards(store: str) -> dict[str, Board]:
+    """Every dashboard of a stack with that log store."""
+    return {**BOARDS, "logs": logs(store)}
 
 
 def main(arguments: list[str]) -> int:

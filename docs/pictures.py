@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Draws the dashboards from what the watched lab really shows, one picture each, into docs/images.
+"""Draws the dashboards from what the monitored lab really shows, one picture each, into docs/images.
 
 The panels are those of docs/dashboards.py, so a picture shows what Grafana would.
 """
@@ -10,11 +10,14 @@ The panels are those of docs/dashboards.py, so a picture shows what Grafana woul
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.gridspec import GridSpec
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / ".collection"))
 
@@ -22,8 +25,8 @@ from ansible_collections.evenkeel.platform.benchmarks import panels, plot, rig
 from ansible_collections.evenkeel.platform.docs import dashboards
 
 FOLDER = Path(__file__).resolve().parent / "images"
-WIDE, HIGH, GAP = 415, 230, 10
-LEFT, RIGHT, TOP, BOTTOM = 68, 12, 44, 58
+ROW_INCHES = 2.3
+LEGENDS = 6
 LINES = (*plot.COLOURS, "#b5566f", "#4a9fa8", "#8a8a3c", "#7b6a58")
 SIZES = ((2.0**30, "GiB"), (2.0**20, "MiB"), (2.0**10, "KiB"))
 TIMES = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"), (0.001, "ms"))
@@ -47,39 +50,17 @@ def amount(value: float, unit: str) -> str:
     return f"{value:.3g}{words.get(unit, '')}"
 
 
-def rounded(low: float, high: float) -> list[float]:
-    """Round numbers from below the lowest value, which is 0 at most, to above the highest."""
-    size = 10.0 ** math.floor(math.log10((high - low) or 1))
-    step = next(part * size for part in (0.25, 0.5, 1.0, 2.0, 2.5) if (high - low) / (part * size) <= 4)
-    return [step * number for number in range(math.floor(low / step), math.ceil(high / step) + 1)]
-
-
-def pieces(points: Sequence[tuple[float, float]], step: float) -> Iterator[list[tuple[float, float]]]:
-    """The line in parts: where no value came there is a hole, as in Grafana."""
-    part: list[tuple[float, float]] = []
-    for point in points:
-        if part and point[0] - part[-1][0] > 1.5 * step:
-            yield part
-            part = []
-        part.append(point)
-    yield part
-
-
-def legend(lines: Sequence[tuple[str, str]], wide: int) -> Iterator[str]:
-    """Names beside their colours, in as many rows as there is room for; then how many are left."""
-    x, row = 12.0, 0
-    for number, (words, colour) in enumerate(lines):
-        length = 5.7 * len(words) + 24
-        # In the last row there is to be room for how many are left.
-        if x + length > wide - 12 - (70 if row == 1 and number < len(lines) - 1 else 0):
-            x, row = 12.0, row + 1
-        if row > 1:
-            yield plot.text(wide - 12, HIGH - 8, f"and {len(lines) - number} more", "faint small", "end")
-            return
-        y = HIGH - 34 + 14 * row
-        yield f'<rect x="{x:.1f}" y="{y}" width="8" height="8" fill="{colour}"/>'
-        yield plot.text(x + 12, y + 8, words, "small")
-        x += length
+def with_gaps(points: Sequence[tuple[float, float]], step: float) -> tuple[list[float], list[float]]:
+    """The points of a line, with a gap where no value came, as in Grafana."""
+    times: list[float] = []
+    values: list[float] = []
+    for at, value in points:
+        if times and at - times[-1] > 1.5 * step:
+            times.append(at)
+            values.append(float("nan"))
+        times.append(at)
+        values.append(value)
+    return times, values
 
 
 def colour_of(line: panels.Series, number: int) -> str:
@@ -88,68 +69,59 @@ def colour_of(line: panels.Series, number: int) -> str:
     return {"blue": LINES[0], "green": LINES[1]}.get(side) or LINES[number % len(LINES)]
 
 
-def newest(one: panels.Shown, wide: int) -> Iterator[str]:
-    """The newest lines of a log, the newest first, as long as there is room."""
+def draw_lines(axes: Axes, one: panels.Shown, rows: int = 10) -> None:
+    """The newest lines of a log, the newest first."""
     every = sorted(((at, line.legend, text) for line in one.series for at, text in line.texts), reverse=True)
-    for row, (at, service, text) in enumerate(every[: (HIGH - TOP - 14) // 17]):
-        y = TOP + 16 + 17 * row
-        yield plot.text(12, y, time.strftime("%H:%M:%S", time.gmtime(at)), "faint small")
-        yield plot.text(66, y, service[:20], "small")
-        yield plot.text(180, y, " ".join(text.split())[: (wide - 190) // 6], "faint small")
+    axes.axis("off")
+    for row, (at, service, text) in enumerate(every[:rows]):
+        y = 0.93 - row / rows
+        columns = (time.strftime("%H:%M:%S", time.gmtime(at)), service[:20], " ".join(text.split())[:95])
+        for x, words in zip((0.0, 0.08, 0.24), columns, strict=True):
+            # A line may hold what the library takes for mathematics.
+            axes.text(x, y, words.replace("$", r"\$"), transform=axes.transAxes, fontsize=7)
 
 
-def drawn(one: panels.Shown, begin: float, end: float, switches: Sequence[float], wide: int) -> Iterator[str]:
-    """The parts of one panel, from its upper left corner."""
-    yield f'<rect class="grid" fill="none" width="{wide}" height="{HIGH}" rx="4"/>'
-    yield plot.text(12, 20, one.panel.title, "title")
-    # The sentence of a panel is cut by its frame, as Grafana shows it on demand alone.
-    yield plot.text(12, 36, one.panel.text, "faint small")
+def draw(axes: Axes, one: panels.Shown, begin: float, end: float, switches: Sequence[float]) -> None:
+    """One panel."""
+    axes.set_title(one.panel.title)
     if one.panel.kind == "logs" and one.series:
-        yield from newest(one, wide)
+        draw_lines(axes, one)
         return
-    values = [value for line in one.series for _at, value in line.points]
-    if not values:
-        yield plot.text(wide / 2, HIGH / 2, "nothing in this time", "faint", "middle")
+    axes.set_xlim(0, (end - begin) / 60)
+    axes.set_xlabel("minutes", fontsize=7, color=plot.FAINT)
+    axes.tick_params(labelsize=7)
+    axes.grid(axis="y")
+    if not one.series:
+        axes.text(0.5, 0.5, "nothing in this time", transform=axes.transAxes, ha="center", color=plot.FAINT)
+        axes.set_yticks([])
         return
-    ticks = rounded(min(0.0, *values), max(0.0, *values) or (1.0 if min(values) >= 0 else 0.0))
-    across, down = wide - LEFT - RIGHT, HIGH - TOP - BOTTOM
-
-    def x(at: float) -> float:
-        return LEFT + across * (at - begin) / (end - begin)
-
-    def y(value: float) -> float:
-        return TOP + down * (1 - (value - ticks[0]) / (ticks[-1] - ticks[0]))
-
-    for tick in ticks:
-        yield f'<line class="grid" x1="{LEFT}" x2="{wide - RIGHT}" y1="{y(tick):.1f}" y2="{y(tick):.1f}"/>'
-        yield plot.text(LEFT - 6, y(tick) + 4, amount(tick, one.panel.unit), "faint small", "end")
+    for number, line in enumerate(one.series):
+        times, values = with_gaps(line.points, one.step)
+        minutes = [(at - begin) / 60 for at in times]
+        name = (line.legend or "value") if number < LEGENDS else "_"
+        axes.plot(minutes, values, color=colour_of(line, number), linewidth=1.1, label=name)
+    if all(value >= 0 for line in one.series for _at, value in line.points):
+        axes.set_ylim(bottom=0)
+    axes.yaxis.set_major_locator(mpl.ticker.MaxNLocator(4))
+    axes.yaxis.set_major_formatter(lambda value, _place: amount(value, one.panel.unit))
     for at in switches:
-        yield f'<line class="mark" x1="{x(at):.1f}" x2="{x(at):.1f}" y1="{TOP}" y2="{TOP + down}"/>'
-    length = round((end - begin) / 60)
-    for minutes in range(0, length + 1, max(1, length // 4)):
-        anchor = "end" if minutes == length else "middle"
-        yield plot.text(x(begin + 60 * minutes), TOP + down + 14, f"{minutes} min", "faint small", anchor)
-    colours = [colour_of(line, number) for number, line in enumerate(one.series)]
-    for line, colour in zip(one.series, colours, strict=True):
-        for part in pieces(line.points, one.step):
-            points = " ".join(f"{x(at):.1f},{y(value):.1f}" for at, value in part)
-            yield f'<polyline fill="none" stroke="{colour}" stroke-width="1.4" points="{points}"/>'
-    yield from legend([(line.legend, colour) for line, colour in zip(one.series, colours, strict=True)], wide)
+        plot.mark(axes, (at - begin) / 60)
+    more = len(one.series) - LEGENDS
+    axes.legend(loc="upper left", fontsize=6, title=f"and {more} more" if more > 0 else None, title_fontsize=6)
 
 
-def picture(uid: str, every: Sequence[panels.Shown], begin: float, end: float, switches: Sequence[float]) -> str:
-    """One dashboard."""
-    title = dashboards.BOARDS[uid].title
-    parts, x, y = [], GAP, 44
-    for one in every:
-        wide = WIDE if one.panel.width <= 12 else 2 * WIDE + GAP
-        if x + wide > 2 * WIDE + 2 * GAP + 1:
-            x, y = GAP, y + HIGH + GAP
-        body = "".join(drawn(one, begin, end, switches, wide))
-        parts.append(f'<svg x="{x}" y="{y}" width="{wide}" height="{HIGH}">{body}</svg>')
-        x += wide + GAP
-    style = "<style>.small{font-size:10.5px}</style>"
-    return plot.frame(f"{title}, as the lab shows it", [style, *parts], y + HIGH + GAP)
+@mpl.rc_context(plot.STYLE)
+def picture(title: str, every: Sequence[panels.Shown], begin: float, end: float, switches: Sequence[float]) -> str:
+    """One dashboard, on the grid that Grafana has as well."""
+    placed = dashboards.placed([one.panel for one in every])
+    rows = 1 + max(y for _x, y in placed)
+    made = plot.figure(0.4 + ROW_INCHES * rows, 10)
+    made.suptitle(f"{title}, as the lab shows it", fontsize=12, fontweight="bold")
+    grid = GridSpec(rows, 2, figure=made)
+    for one, (x, y) in zip(every, placed, strict=True):
+        place = grid[y, :] if one.panel.width > 12 else grid[y, x]
+        draw(made.add_subplot(place), one, begin, end, switches)
+    return plot.svg(made, title)
 
 
 def main(arguments: list[str]) -> int:
@@ -162,15 +134,15 @@ def main(arguments: list[str]) -> int:
         every = panels.shown(begin, end)
         switches = panels.switches(begin, end)
     except rig.Silent as exc:
-        print(f"pictures: the watched lab: found no answer ({exc}), need make watch-lab. Run it first.")
+        print(f"pictures: the monitored lab: found no answer ({exc}), need make watch-lab. Run it first.")
         return 1
-    for uid in dashboards.BOARDS:
+    for uid, board in panels.BOARDS.items():
         of_board = [one for one in every if one.board == uid]
         if all(one.error for one in of_board):
             print(f"pictures: dashboard {uid}: left out, {of_board[0].error}")
             continue
         path = FOLDER / f"dashboard-{uid}.svg"
-        path.write_text(picture(uid, of_board, begin, end, switches), encoding="utf-8")
+        path.write_text(picture(board.title, of_board, begin, end, switches), encoding="utf-8")
         empty = [one.panel.title for one in of_board if not one.series]
         print(f"{path.relative_to(FOLDER.parent.parent)}: written{', nothing in ' + ', '.join(empty) if empty else ''}")
     return 0

@@ -29,7 +29,7 @@ docker() {
 
 engine_answers() { docker version >/dev/null 2>&1; }
 
-# What is needed, as "command:package". haproxy judges configurations, go builds the lab's object store. With the word
+# What is needed, as "command:package". haproxy checks configurations, go builds the programs of the lab. With the word
 # `tests` also what tests and figures run on this machine itself: promtool on rules, backups of a server of their own.
 packages() {
     local pair missing=() wanted=(git:git make:make openssl:openssl curl:curl ssh:openssh-client
@@ -153,6 +153,13 @@ share_of_containers() {
     echo 8192 | as_root tee "$group/cpu.shares" >/dev/null
 }
 
+# What tests and figures run that is no package, once a version and machine: never within a run that has hosts as well.
+programs() {
+    [[ ${1:-} == tests ]] || return 0
+    "$cache/venv/bin/python" lab/build_programs.py otelcol pebble versitygw victoria-logs
+}
+
 packages "${1:-}"
 tools
+programs "${1:-}"
 engine

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""How fast lines of containers come through the agent into Loki, beside what the disk takes as a plain file."""
+"""How fast the lines of containers get through the agent into the log store, beside a plain file on the same disk."""
 
 from __future__ import annotations
 
@@ -46,15 +46,6 @@ def plain_file(folder: Path) -> float:
     return time.monotonic() - began
 
 
-def counted(logs: log_rig.Logs) -> int:
-    """Lines that Loki has."""
-    status, body = log_rig.get(
-        f"{logs.url}/loki/api/v1/query?query=sum(count_over_time(%7Bhost_name%3D%22app1%22%7D%5B1h%5D))"
-    )
-    found = json.loads(body)["data"]["result"] if status == 200 else []
-    return int(found[0]["value"][1]) if found else 0
-
-
 def processor_seconds(process: subprocess.Popen[bytes] | None) -> float:
     """What a process used of the cores so far."""
     if process is None:
@@ -73,28 +64,28 @@ def memory_bytes(process: subprocess.Popen[bytes] | None) -> int:
     return 0
 
 
-def loki_ingest(folder: Path) -> Measured:
-    if log_rig.MISSING:
-        raise NotMeasured(log_rig.MISSING)
+def log_ingest(folder: Path) -> Measured:
+    if missing := log_rig.missing("victorialogs"):
+        raise NotMeasured(missing)
     size = sum(len(text_of(number)) + 1 for number in range(LINES))
     plain = plain_file(folder)
     logs = log_rig.Logs(folder)
     try:
-        logs.loki.start()
+        logs.store.start()
         logs.agent.start()
         began = time.monotonic()
         for number in range(LINES):
             logs.write(text_of(number) + "\n")
         written = time.monotonic() - began
-        arrived = rig.until(lambda: counted(logs) >= LINES, LIMIT_SECONDS, 0.2)
+        arrived = rig.until(lambda: logs.count("host.name", "app1") >= LINES, LIMIT_SECONDS, 0.2)
         seconds = time.monotonic() - began
-        programs = {"loki": logs.loki.process, "agent": logs.agent.process}
+        programs = {"victorialogs": logs.store.process, "agent": logs.agent.process}
         used = {name: round(processor_seconds(process), 1) for name, process in programs.items()}
         most = {name: memory_bytes(process) for name, process in programs.items()}
-        found = counted(logs)
-        stored = sum(path.stat().st_size for path in (folder / "loki").rglob("*") if path.is_file())
+        found = logs.count("host.name", "app1")
+        stored = sum(path.stat().st_size for path in (folder / "store").rglob("*") if path.is_file())
     finally:
-        for program in (logs.agent, logs.loki):
+        for program in (logs.agent, logs.store):
             with contextlib.suppress(ProcessLookupError):
                 program.stop(signal.SIGKILL)
     if not arrived:

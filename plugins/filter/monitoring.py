@@ -21,7 +21,7 @@ Machines = list[dict[str, str]]
 
 
 def monitoring_targets(options: Options, server: str, machines: Machines, edges: Machines, records: list) -> list:
-    """Return everything that Prometheus asks."""
+    """Return every target of Prometheus."""
     return [
         *_scrape.hosts("node", machines),
         *_scrape.hosts("edge", edges, int(options.get("edge_port") or 0)),
@@ -62,7 +62,7 @@ def monitoring_blackbox(options: Options) -> Options:
 
 
 def monitoring_expected(options: Options, described: list, targets: list) -> Options:
-    """Return the rule file that says what should be there."""
+    """Return the rule file of what must exist."""
     return _scrape.expected(
         described,
         options.get("apps") or [],
@@ -78,7 +78,7 @@ def monitoring_refusing(targets: list) -> list[str]:
 
 
 def monitoring_rules(rules: Options, factor: float) -> Options:
-    """Return a rule file with its waits multiplied by one factor."""
+    """Return a rule file with its durations multiplied by a factor."""
     return _alerting.scaled(rules, float(factor))
 
 
@@ -93,19 +93,19 @@ def monitoring_stack(options: Options) -> Options:
 
 
 def monitoring_public_ports(urls: dict[str, str]) -> list[str]:
-    """Return the ports on which the edges ask what people look at."""
+    """Return the ports of the pages that the edges forward to."""
     return _monitoring_stack.public_ports(urls)
 
 
 def monitoring_ports(options: Options, described: list) -> list[str]:
-    """Return the ports of the apps that tell figures, as ranges for the firewall."""
+    """Return the ports of the apps with metrics, as ranges for the firewall."""
     return _scrape.port_ranges(described, options.get("apps") or [])
 
 
 def monitoring_problems(
     options: Options, apps: list, disk_gigabytes: float = 0, hosts: list | None = None
 ) -> list[str]:
-    """Return one sentence for each thing that cannot work."""
+    """Return one sentence for each problem."""
     return _monitoring_stack.problems(options, apps, float(disk_gigabytes), hosts) + _log_agent.problems(options)
 
 

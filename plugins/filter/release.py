@@ -26,6 +26,8 @@ from ansible_collections.evenkeel.platform.plugins.module_utils._failure import 
 
 Data = dict[str, t.Any]
 FACTS = "__app_deploy_facts"
+# Read again once a run has failed.
+FACTS_NOW = "__app_deploy_facts_now"
 
 
 def _fleet(hostvars: t.Mapping[str, t.Any], app: str, options: Data) -> Data:
@@ -44,10 +46,10 @@ def _fleet(hostvars: t.Mapping[str, t.Any], app: str, options: Data) -> Data:
     }
 
 
-def _facts(hostvars: t.Mapping[str, t.Any], options: Data, hosts: t.Collection[str]) -> Data:
+def _facts(hostvars: t.Mapping[str, t.Any], options: Data, hosts: t.Collection[str], fact: str = FACTS) -> Data:
     """Return what each host of this run answered; one that is gone has no answer."""
     names = dict.fromkeys((*options["edges"], *options["hosts"], options["record_host"]))
-    found = {name: hostvars[name].get(FACTS) or {} for name in names if name in hosts}
+    found = {name: hostvars[name].get(fact) or {} for name in names if name in hosts}
     return {name: dict(answer) for name, answer in found.items() if "pair" in answer}
 
 
@@ -61,9 +63,7 @@ def release_wish(
         raise AnsibleFilterError(str(exc)) from exc
 
 
-def _wish(
-    apps: list[Data], hostvars: t.Mapping[str, t.Any], hosts: t.Collection[str], app: str, options: Data
-) -> Data:
+def _wish(apps: list[Data], hostvars: t.Mapping[str, t.Any], hosts: t.Collection[str], app: str, options: Data) -> Data:
     fleet = _fleet(hostvars, app, options)
     facts = _facts(hostvars, options, hosts)
     described = next((each for each in apps if each.get("name") == app), None)
@@ -81,7 +81,9 @@ def _wish(
         "live": now["entry"]["text"],
         "run": controller["run"],
         "controller": controller,
-        "dead_run": lease.get("run") or "" if lease.get("held") and _controller.gone(lease.get("controller") or {}) else "",
+        "dead_run": lease.get("run") or ""
+        if lease.get("held") and _controller.gone(lease.get("controller") or {})
+        else "",
         "token_floor": _plan.highest_pair(facts).token,
         "by_hand": bool(options["release"]),
         "inventory_release": str((described or {}).get("release") or ""),
@@ -117,8 +119,8 @@ def _wish(
         running = _plan.older_side_runs(facts, fleet)
         if running and wish["pending"]:
             wish["refusals"].append(
-                f"app_deploy: contract migration of app {app}: found the older side running on {', '.join(running)}, need "
-                "it stopped, since it may not work with the new schema. Wait until it is no longer warm: "
+                f"app_deploy: contract migration of app {app}: found the older side running on {', '.join(running)}, "
+                "need it stopped, since it may not work with the new schema. Wait until it is no longer warm: "
                 "playbooks/status.yml shows when."
             )
     else:
@@ -210,18 +212,19 @@ def release_plan(wish: Data, opened: Data, hostvars: t.Mapping[str, t.Any], opti
         raise AnsibleFilterError(str(exc)) from exc
 
 
-def release_undo(plan: Data, wish: Data, hostvars: t.Mapping[str, t.Any], hosts: t.Collection[str], options: Data) -> Data:
-    """Return the way back of a run that failed, from what the hosts answer now.
-
-    *hosts* are those that can still be reached.
-    """
+def release_undo(
+    plan: Data, wish: Data, hostvars: t.Mapping[str, t.Any], hosts: t.Collection[str], options: Data
+) -> Data:
+    """Return the way back of a run that failed, from what the hosts answer now; one that does not answer is lost."""
     everyone = dict.fromkeys((*options["edges"], *options["hosts"], options["record_host"]))
-    lost = [name for name in everyone if name not in hosts]
+    facts = _facts(hostvars, options, hosts, FACTS_NOW)
+    lost = [name for name in everyone if name not in facts]
     failures = _failures(hostvars, hosts)
     if not plan:
         return {
             "overtaken": False,
             "back": [],
+            "moves": {},
             "remove": False,
             "warm": {},
             "hosts": {},
@@ -232,11 +235,16 @@ def release_undo(plan: Data, wish: Data, hostvars: t.Mapping[str, t.Any], hosts:
             "again": False,
             "message": "\n".join(_plan.reasons(failures, lost)),
         }
-    undo = _plan.undo(plan, wish["fleet"], _facts(hostvars, options, hosts), failures, lost)
+    undo = _plan.undo(plan, wish["fleet"], facts, failures, lost)
     # Once: a step found something else than its plan assumed, and nothing serves the release.
     replan = any(failure.get("replan") for failure in failures)
     undo["again"] = bool(
-        replan and not options["again"] and not undo["overtaken"] and not undo["back"] and not undo["stays"] and not lost
+        replan
+        and not options["again"]
+        and not undo["overtaken"]
+        and not undo["back"]
+        and not undo["stays"]
+        and not lost
     )
     return undo
 
@@ -254,7 +262,6 @@ def _failures(hostvars: t.Mapping[str, t.Any], hosts: t.Collection[str]) -> list
         result["smoke_failed"] = result["stage"] == "smoke"
         result["migration_failed"] = result["stage"] == "migrate" and bool(result.get("rc"))
         if result["migration_failed"]:
-            result["msg"] = result.get("reason") or result.get("msg")
             result["evidence"] = [f"  migration | {line}" for line in result.get("lines") or []]
         found.append(result)
     return found
@@ -269,8 +276,8 @@ def release_undone(undo: Data, hostvars: t.Mapping[str, t.Any], hosts: t.Collect
             "entry": "",
             "sealable": False,
             "evidence": [],
-            "message": f"app_deploy: app {undo['app']}: found that a newer run has taken over, so this one stops here and "
-            "changes nothing more. Run playbooks/status.yml.",
+            "message": f"app_deploy: app {undo['app']}: found that a newer run has taken over, so this one stops here "
+            "and changes nothing more. Run playbooks/status.yml.",
         }
     back = [_result(hostvars, name, "__app_deploy_back") for name in undo["back"] if name in hosts]
     failed = [str(each.get("msg") or "") for each in back if each.get("failed") or "after" not in each]
@@ -286,13 +293,15 @@ def release_undone(undo: Data, hostvars: t.Mapping[str, t.Any], hosts: t.Collect
                 more.append(str(result["msg"]))
     evidence = list(undo["evidence"])
     for name in hosts:
-        evidence += [line for line in _result(hostvars, name, "__app_deploy_removed").get("evidence") or []]
+        evidence += _result(hostvars, name, "__app_deploy_removed").get("evidence") or []
     evidence = list(dict.fromkeys(evidence))
     return {
         "entry": entry["text"],
         "sealable": not failed,
         "evidence": evidence,
-        "message": "\n".join([_ending(undo, entry, failed, returned), *undo["reasons"], *evidence, *dict.fromkeys(more)]),
+        "message": "\n".join(
+            [_ending(undo, entry, failed, returned), *undo["reasons"], *evidence, *dict.fromkeys(more)]
+        ),
     }
 
 
@@ -327,8 +336,8 @@ def release_run(apps: list[Data], groups: t.Mapping[str, t.Any], hosts: t.Collec
     problems = _app_choice.choice_problems(apps, asked["only"], asked["release"])
     if missing:
         problems.append(
-            f"app_deploy: hosts of this run: found {', '.join(hosts)}, need also {', '.join(missing)}, or edges and hosts "
-            "would be left on different releases. Take --limit away or add them to it."
+            f"app_deploy: hosts of this run: found {', '.join(hosts)}, need also {', '.join(missing)}, or edges and "
+            "hosts would be left on different releases. Take --limit away or add them to it."
         )
     return {
         "apps": [asked["only"]] if asked["only"] else names,
@@ -346,7 +355,10 @@ def release_run(apps: list[Data], groups: t.Mapping[str, t.Any], hosts: t.Collec
             for name in needed
         },
         "options": {
-            **{key: asked[key] for key in ("release", "status_port", "https_port", "installing", "keep_by_hand", "check_mode")},
+            **{
+                key: asked[key]
+                for key in ("release", "status_port", "https_port", "installing", "keep_by_hand", "check_mode")
+            },
             "edges": edges,
             "hosts": app_hosts,
             "record_host": record,
@@ -379,14 +391,15 @@ def release_without_records(app: str, hostvars: t.Mapping[str, t.Any], edges: li
     if not moved:
         raise AnsibleFilterError(
             f"app_deploy: rollback of app {app} without records: found no edge that answers and has a warm side among "
-            f"{', '.join(edges)}, need one, as what is cold is started from the records. Bring the record host back and "
-            "run it without app_deploy_break_glass."
+            f"{', '.join(edges)}, need one, as what is cold is started from the records. Bring the record host back "
+            "and run it without app_deploy_break_glass."
         )
     entry = _result(hostvars, moved[0], "__app_deploy_rollback")["after"]
     left = f" {', '.join(stayed)} did not go back: keep users away until it has." if stayed else ""
     return (
-        f"{app}: {', '.join(moved)} serves {entry['release']} on {entry['colour']}.{left} Workers, singletons, jobs and "
-        "records are as they were: run playbooks/rollback.yml without app_deploy_break_glass once the record host is back."
+        f"{app}: {', '.join(moved)} serves {entry['release']} on {entry['colour']}.{left} Workers, singletons, jobs "
+        "and records are as they were: run playbooks/rollback.yml without app_deploy_break_glass once the record "
+        "host is back."
     )
 
 

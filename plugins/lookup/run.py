@@ -40,5 +40,6 @@ from ansible_collections.evenkeel.platform.plugins.module_utils import _controll
 class LookupModule(LookupBase):
     """The id of the run."""
 
-    def run(self, terms: t.Any, variables: t.Any = None, **kwargs: t.Any) -> list[str]:
-        return [_controller.this()["run"]]
+    def run(self, terms: list[str], variables: t.Any = None, **kwargs: t.Any) -> list[str]:
+        self.set_options(var_options=variables, direct=kwargs)
+        return [_controller.this()["run"] for _term in terms or [None]]

@@ -21,7 +21,7 @@ SHORTEST_WAIT_SECONDS = 15
 
 
 class Kind(t.NamedTuple):
-    """How a kind of receiver is said in Alertmanager's words."""
+    """How Alertmanager names a kind of receiver."""
 
     section: str
     secret: str
@@ -190,7 +190,7 @@ def settings(
                 "matchers": ['alertname="Watchdog"'],
                 "group_wait": "0s",
                 "group_interval": _seconds(60, factor),
-                # Shorter than the interval at which it is asked for, else every second call is left out.
+                # Shorter than the interval of the calls, else every second one is left out.
                 "repeat_interval": _seconds(45, factor),
             }
         )
@@ -207,7 +207,7 @@ def settings(
         for route in routes
     ]
     if any(route.get("continue") for route in routes):
-        # Who goes on past the last route would be told to nobody else: the root takes only what no route took.
+        # With continue on the last route an alert would reach no other: the root takes only what no route took.
         tree.append({"receiver": default or nobody})
     made = [{"name": nobody}, *[_receiver(receiver) for receiver in receivers]]
     if deadman:
@@ -252,7 +252,7 @@ class Inhibition(t.NamedTuple):
 INHIBITIONS = (
     # What is measured on a host that is gone.
     Inhibition("HostDown", 'pack=~"host|docker|edge|monitoring"', ("instance",)),
-    # What the data take is asked of the engine.
+    # The engine measures the sizes of volumes.
     Inhibition("DockerDown", 'alertname="MetricsFileOld"', ("instance",)),
     Inhibition("HostDiskAlmostFull", 'alertname="HostDiskFills"', ("instance", "mountpoint")),
     Inhibition("ContainerOutOfMemory", 'alertname="ContainerMemoryAlmostFull"', ("instance", "container")),
@@ -308,7 +308,7 @@ def _seconds(value: t.Any, factor: float) -> str:
 def scaled(rules: dict[str, t.Any], factor: float) -> dict[str, t.Any]:
     """Return a rule file with every C(for) multiplied by one factor.
 
-    None gets so short that what was not asked yet, after a start of Prometheus, would count as missing.
+    None gets so short that a target not scraped yet, after a start of Prometheus, would count as missing.
     """
     if factor == 1:
         return rules

@@ -149,7 +149,8 @@ class States:
     def _failed(self, folder: str, current: str | None, reply: Reply, result: Result) -> ReleaseError:
         """Go back to the release the pointer names; return the failure with what was seen."""
         evidence = self.engine.explain(self.stack.name, self.values)
-        cause = releases.mask(" ".join(reply.stderr.split())[-300:], self.values)
+        # Compose prints its progress to the same stream; the reason comes last.
+        cause = releases.mask((reply.stderr.strip().splitlines() or [""])[-1].strip()[-300:], self.values)
         what = f"compose_release: release {folder} on {self.where}: found it not healthy ({cause or 'no reason given'})"
         need = "need every service running and healthy"
         seen = "\n".join(evidence) or "no service was left to ask"

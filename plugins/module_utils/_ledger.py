@@ -9,7 +9,8 @@ from __future__ import annotations
 import typing as t
 
 Row = dict[str, t.Any]
-# Refused: there is evidence against the release, so it is held. Failed: a host, registry or disk failed, not the release.
+# Refused: there is evidence against the release, which is held.
+# Failed: a host, a registry or a disk failed, and not the release.
 RESULTS = ("live", "refused", "failed", "rolled_back", "abandoned")
 
 

@@ -13,14 +13,14 @@ import functools
 import re
 import typing as t
 
-from ansible_collections.evenkeel.platform.plugins.module_utils import _address, _failure
+from ansible_collections.evenkeel.platform.plugins.module_utils import _address, _failure, _log_store
 
 STATE = "/var/lib/evenkeel-agent"
 SECRETS = "/etc/evenkeel/agent"
 UNIT = "otelcol.service"
 HEALTH = "127.0.0.1:13133"
 MEBIBYTE = 1024 * 1024
-# What is replaced wherever it stands, in a line or in a value. Written for RE2.
+# What is redacted anywhere in a line or a value. Written for RE2.
 _NAMES = r"(?:password|passwd|passphrase|pwd|secret|credentials?|(?:api|access|private)[_-]?key|token)"
 _VALUES = r"""(?:\\+\"[^\"\\]*|\"(?:[^\"\\]|\\.)*|'[^']*|[^\s\"',;&}\\]+)"""
 REDACTED = (
@@ -118,7 +118,7 @@ def _containers(options: Options) -> dict[str, t.Any]:
         },
         _move("attributes.parsed.release", "attributes.release", parsed % "release"),
     ]
-    # The line itself holds all of it; who asks parses it again.
+    # The line itself holds all of it; a query can parse it again.
     operators += [
         {"type": "remove", "field": f"attributes{field}", "if": f"attributes{field} != nil"}
         for field in (".parsed", ".attrs", ".stack", ".time", '["log.file.path"]')
@@ -130,7 +130,7 @@ def _containers(options: Options) -> dict[str, t.Any]:
         "include_file_path": True,
         "include_file_name": False,
         "storage": "file_storage",
-        # What the limiter of memory refuses would be lost without it.
+        # Without it, lines that the memory limiter refuses are lost.
         "retry_on_failure": _retried(),
         "operators": operators,
     }
@@ -144,13 +144,13 @@ def _journal() -> dict[str, t.Any]:
         "storage": "file_storage",
         "retry_on_failure": _retried(),
         "operators": [
-            # What it says of a full buffer would fill it further.
+            # Its own messages about a full buffer would fill it further.
             {"type": "filter", "expr": f'body._SYSTEMD_UNIT == "{UNIT}"'},
             {
                 "type": "severity_parser",
                 "parse_from": "body.PRIORITY",
                 "mapping": levels,
-                # The journal says a number.
+                # The journal has a number.
                 "overwrite_text": True,
                 "if": "body.PRIORITY != nil",
             },
@@ -192,9 +192,10 @@ def exporters(options: Options, server: str) -> tuple[dict[str, t.Any], list[str
     """Everything that is sent to, then the names for logs and those for traces."""
     found: dict[str, t.Any] = {}
     logs, traces = [], []
-    if options.get("loki_enabled"):
-        found["otlp_http/loki"] = {"endpoint": f"http://{_address.join(server, 3100)}/otlp", **_sent(options)}
-        logs.append("otlp_http/loki")
+    if store := _log_store.chosen(options):
+        name = f"otlp_http/{store.name}"
+        found[name] = {**store.exporter(server), **_sent(options)}
+        logs.append(name)
     target = options.get("agent_elasticsearch") or {}
     if target.get("url"):
         found["elasticsearch"] = {
@@ -219,7 +220,7 @@ def exporters(options: Options, server: str) -> tuple[dict[str, t.Any], list[str
 
 
 def settings(options: Options, name: str, address: str, server: str) -> dict[str, t.Any]:
-    """What the agent of one host reads."""
+    """The settings of the agent of one host."""
     sent, logs, traces = exporters(options, server)
     processors = ["memory_limiter", "transform", "redaction"]
     pipelines: dict[str, t.Any] = {}
@@ -275,7 +276,7 @@ def settings(options: Options, name: str, address: str, server: str) -> dict[str
     }
 
 
-# -- what cannot be meant ----------------------------------------------------
+# -- what contradicts itself ----------------------------------------------------
 
 
 def problems(options: Options) -> list[str]:
@@ -284,9 +285,9 @@ def problems(options: Options) -> list[str]:
         return []
     found = []
     target = options.get("agent_elasticsearch") or {}
-    if not (options.get("loki_enabled") or options.get("jaeger_enabled") or target.get("url")):
-        need = "Loki, Jaeger or monitoring_agent_elasticsearch"
-        found.append(_sentence("where it sends", "the agent", "nothing", need, "Set monitoring_loki_enabled"))
+    if not (options.get("logs_enabled") or options.get("jaeger_enabled") or target.get("url")):
+        need = "a log store, Jaeger or monitoring_agent_elasticsearch"
+        found.append(_sentence("target", "the agent", "none", need, "Set monitoring_logs_enabled"))
     if not options.get("agent_program") and not (options.get("agent_url") and options.get("agent_checksum")):
         need = "a file of the controller, or an archive with its checksum"
         remedy = "Set monitoring_agent_program, or monitoring_agent_url and monitoring_agent_checksum"
@@ -302,5 +303,5 @@ def problems(options: Options) -> list[str]:
             re.compile(pattern)
         except re.error as error:
             what = f"{pattern} ({error})"
-            found.append(_sentence("pattern", "monitoring_agent_redact", what, "a regular expression", "Mend it"))
+            found.append(_sentence("pattern", "monitoring_agent_redact", what, "a regular expression", "Correct it"))
     return found

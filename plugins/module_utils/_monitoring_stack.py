@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The stack that watches, as compose_stack takes it, and what contradicts itself in it. PRIVATE to the collection.
+"""The monitoring stack as compose_stack takes it, and contradictions in its options. PRIVATE to the collection.
 
 Pure functions over the options of the role, given as one mapping without the role's prefix.
 """
@@ -19,15 +19,16 @@ from ansible_collections.evenkeel.platform.plugins.module_utils import (
     _alerting,
     _compose_policy,
     _failure,
+    _log_store,
     _slo,
 )
 
 NOBODY = 65534
 UIDS = {"prometheus": NOBODY, "alertmanager": NOBODY, "blackbox": NOBODY, "postgresql": NOBODY}
-UIDS |= {"loki": 10001, "jaeger": 10001, "grafana": 472, "redis": 59000}
+UIDS |= {"loki": 10001, "victorialogs": 10001, "jaeger": 10001, "grafana": 472, "redis": 59000}
 MEMORY = {"prometheus": "1g", "alertmanager": "128m", "blackbox": "64m", "postgresql": "64m", "redis": "64m"}
-MEMORY |= {"loki": "768m", "grafana": "384m", "jaeger": "512m"}
-CPUS = {"prometheus": 1.0, "loki": 1.0, "grafana": 0.5, "jaeger": 0.5}
+MEMORY |= {"loki": "768m", "victorialogs": "384m", "grafana": "384m", "jaeger": "512m"}
+CPUS = {"prometheus": 1.0, "loki": 1.0, "victorialogs": 1.0, "grafana": 0.5, "jaeger": 0.5}
 PACKS = (
     "host",
     "docker",
@@ -41,19 +42,22 @@ PACKS = (
     "singleton",
     "monitoring",
 )
-# Parts that have a retention of their own beside Prometheus'.
-KEEPS_MORE = ("loki", "jaeger")
-# Where people look, by part.
-SEEN = {"prometheus": 9090, "alertmanager": 9093, "grafana": 3000, "jaeger": 16686}
-UNASKED = "Its image holds no program that could ask; the role asks it from outside, and TargetGone watches it."
+# The port of each part that has pages for people.
+PAGES = {"prometheus": 9090, "alertmanager": 9093, "grafana": 3000, "jaeger": 16686, "victorialogs": 9428}
+# The one folder of its image that its user may write to, so that a fresh volume there is that user's as well.
+VICTORIALOGS_DATA = "/tmp/victorialogs"  # noqa: S108 - a volume inside the container
+UNASKED = "Its image has no program for a check; the role checks it from outside, and TargetGone monitors it."
 Options = t.Mapping[str, t.Any]
 _sentence = functools.partial(_failure.sentence, "monitoring")
 
 
 def parts(options: Options) -> list[str]:
     """The programs of the stack that are there once."""
-    chosen = [part for part in ("grafana", "loki", "jaeger") if options.get(f"{part}_enabled")]
-    return ["prometheus", "alertmanager", "blackbox", *chosen]
+    store = _log_store.chosen(options)
+    found = ["prometheus", "alertmanager", "blackbox"]
+    found += ["grafana"] if options.get("grafana_enabled") else []
+    found += [store.name] if store else []
+    return found + (["jaeger"] if options.get("jaeger_enabled") else [])
 
 
 def _service(options: Options, part: str, **more: t.Any) -> dict[str, t.Any]:
@@ -80,26 +84,62 @@ def _settings(options: Options, part: str) -> str:
     return f"{options['base_dir']}/{part}:/etc/evenkeel:ro"
 
 
-def _seen(options: Options, part: str) -> list[str]:
-    """Where a part listens for people: loopback, and the private address where the edges lead to it."""
-    port = SEEN[part]
+def _page(options: Options, part: str) -> list[str]:
+    """The ports of a part with pages: on loopback, and on the private address if the edges forward to it."""
+    port = PAGES[part]
     addresses = ["127.0.0.1", *([options["address"]] if (options.get("public_urls") or {}).get(part) else [])]
     return [f"{_address.join(address, port)}:{port}" for address in addresses]
 
 
 def _linked(options: Options, part: str) -> list[str]:
-    """How a part of Prometheus' family is told what stands in its links."""
+    """The option that sets the public URL in the links of a Prometheus program."""
     url = (options.get("public_urls") or {}).get(part)
     return [f"--web.external-url={url}"] if url else []
 
 
 def public_ports(urls: t.Mapping[str, str]) -> list[str]:
-    """The ports that the edges ask."""
-    return sorted(str(SEEN[part]) for part in urls if part in SEEN)
+    """The ports that the edges connect to."""
+    return sorted(str(PAGES[part]) for part in urls if part in PAGES)
 
 
 def _health(*words: str) -> dict[str, t.Any]:
     return {"test": ["CMD", *words], "interval": "15s", "timeout": "5s", "retries": 4, "start_period": "60s"}
+
+
+def _log_service(options: Options, store: _log_store.Store) -> dict[str, t.Any]:
+    """The log store. It listens on the private address, since the agents of all hosts send to it."""
+    private = f"{_address.join(options['address'], store.port)}:{store.port}"
+    if store.name == "loki":
+        return _service(
+            options,
+            store.name,
+            command=["-config.file=/etc/evenkeel/current/loki.yml"],
+            ports=[private],
+            volumes=["loki:/loki", _settings(options, "loki")],
+        )
+    retention = options["logs_retention"]
+    made = _service(
+        options,
+        store.name,
+        command=[
+            f"-storageDataPath={VICTORIALOGS_DATA}",
+            f"-retentionPeriod={int(retention['days'])}d",
+            f"-retention.maxDiskSpaceUsageBytes={int(retention['gigabytes'])}GiB",
+            "-http.disableCORS",
+            "-loggerLevel=WARN",
+        ],
+        ports=[f"127.0.0.1:{store.port}:{store.port}", private],
+        volumes=["victorialogs:/tmp"],
+        healthcheck=_health("wget", "-q", "--spider", f"http://127.0.0.1:{store.port}/health"),
+    )
+    del made["tmpfs"]
+    return made
+
+
+def _plugins(options: Options, store: _log_store.Store | None) -> dict[str, str]:
+    """The plugin of Grafana that reads VictoriaLogs."""
+    plugin = options.get("grafana_victorialogs_plugin")
+    return {"GF_PLUGINS_PREINSTALL_SYNC": plugin} if plugin and store and store.name == "victorialogs" else {}
 
 
 def definition(options: Options) -> dict[str, t.Any]:
@@ -119,7 +159,7 @@ def definition(options: Options) -> dict[str, t.Any]:
                 "--rules.alert.resend-delay=30s",
                 *_linked(options, "prometheus"),
             ],
-            ports=_seen(options, "prometheus"),
+            ports=_page(options, "prometheus"),
             volumes=["prometheus:/prometheus", _settings(options, "prometheus")],
             healthcheck=_health("promtool", "check", "ready", "--url=http://127.0.0.1:9090"),
         ),
@@ -133,7 +173,7 @@ def definition(options: Options) -> dict[str, t.Any]:
                 "--enable-feature=receiver-name-in-metrics",
                 *_linked(options, "alertmanager"),
             ],
-            ports=_seen(options, "alertmanager"),
+            ports=_page(options, "alertmanager"),
             volumes=["alertmanager:/alertmanager", _settings(options, "alertmanager")],
             healthcheck=_health("amtool", "--alertmanager.url=http://127.0.0.1:9093", "cluster", "show"),
         ),
@@ -146,15 +186,10 @@ def definition(options: Options) -> dict[str, t.Any]:
         ),
     }
     volumes: dict[str, t.Any] = {"prometheus": {}, "alertmanager": {}}
-    if options.get("loki_enabled"):
-        services["loki"] = _service(
-            options,
-            "loki",
-            command=["-config.file=/etc/evenkeel/current/loki.yml"],
-            ports=[f"{_address.join(options['address'], 3100)}:3100"],
-            volumes=["loki:/loki", _settings(options, "loki")],
-        )
-        volumes["loki"] = {}
+    store = _log_store.chosen(options)
+    if store:
+        services[store.name] = _log_service(options, store)
+        volumes[store.name] = {}
     if options.get("grafana_enabled"):
         services["grafana"] = _service(
             options,
@@ -168,8 +203,9 @@ def definition(options: Options) -> dict[str, t.Any]:
                 "GF_SECURITY_DISABLE_GRAVATAR": "true",
                 "GF_SECURITY_COOKIE_SAMESITE": "strict",
                 **({"GF_SERVER_ROOT_URL": public["grafana"]} if public.get("grafana") else {}),
+                **_plugins(options, store),
             },
-            ports=_seen(options, "grafana"),
+            ports=_page(options, "grafana"),
             volumes=["grafana:/var/lib/grafana", _settings(options, "grafana")],
             healthcheck=_health("wget", "-q", "--spider", "http://127.0.0.1:3000/api/health"),
         )
@@ -180,7 +216,7 @@ def definition(options: Options) -> dict[str, t.Any]:
             "jaeger",
             command=["--config", "/etc/evenkeel/current/jaeger.yml"],
             ports=[
-                *_seen(options, "jaeger"),
+                *_page(options, "jaeger"),
                 "127.0.0.1:13134:13133",
                 f"{_address.join(options['address'], 14317)}:4317",
             ],
@@ -236,7 +272,7 @@ def secrets(options: Options) -> list[dict[str, t.Any]]:
     for one in options.get("postgresql") or []:
         found.append(_secret("password", f"postgresql-{one['name']}", UIDS["postgresql"], one["password"]))
     for one in options.get("redis") or []:
-        # Asked for by the address with the user in it, where there is one.
+        # The exporter looks passwords up by the address, with the user in it where there is one.
         login = f"{one['user']}@" if one.get("user") else ""
         known = json.dumps({f"redis://{login}{one['address']}": one.get("password") or ""})
         found.append(_secret("passwords.json", f"redis-{one['name']}", UIDS["redis"], known))
@@ -263,6 +299,10 @@ def problems(
         bool(options.get("deadman_url")),
     )
     found += _slo.problems(options.get("slos") or [], apps)
+    name = options.get("log_store") or "loki"
+    if name not in _log_store.STORES:
+        stores = " or ".join(_log_store.STORES)
+        found.append(_sentence("monitoring_log_store", "the stack", name, stores, "Set it"))
     for pack in options.get("packs") or []:
         if pack not in PACKS:
             found.append(_sentence("monitoring_packs", "the rules", pack, "one of " + ", ".join(PACKS), "Name one"))
@@ -295,10 +335,11 @@ def problems(
             found.append(_sentence("admin.host", where, home, "a host of the inventory", remedy))
     for part, url in (options.get("public_urls") or {}).items():
         where = f"{part} of monitoring_public_urls"
-        if part not in SEEN:
-            found.append(_sentence("part", where, part, "one of " + ", ".join(SEEN), "Name one"))
+        if part not in PAGES:
+            found.append(_sentence("part", where, part, "one of " + ", ".join(PAGES), "Name one"))
         elif part not in parts(options):
-            found.append(_sentence("part", where, "it switched off", "it on", f"Set monitoring_{part}_enabled"))
+            remedy = "Set monitoring_log_store" if part == "victorialogs" else f"Set monitoring_{part}_enabled"
+            found.append(_sentence("part", where, "it switched off", "it on", remedy))
         if not re.fullmatch(r"https://[^/]+/?", str(url)):
             need = "https:// and a name without a path, since a login goes with it"
             found.append(_sentence("URL", where, str(url), need, "Set it"))
@@ -320,7 +361,7 @@ def problems(
 
 
 def _queues(options: Options) -> list[str]:
-    """Each queue needs one Redis that is asked for it."""
+    """Each queue needs one Redis to measure it."""
     found = []
     stores = sorted({one["name"] for one in options.get("redis") or []})
     need = " or ".join(stores) or "one in monitoring_redis"
@@ -337,14 +378,17 @@ def _queues(options: Options) -> list[str]:
 
 def budgets(options: Options) -> dict[str, float]:
     """Gigabytes that each volume may take, by its name."""
-    keeping = ["prometheus", *(part for part in KEEPS_MORE if options.get(f"{part}_enabled"))]
-    found = {part: float((options.get(f"{part}_retention") or {}).get("gigabytes") or 0) for part in keeping}
+    store = _log_store.chosen(options)
+    kept = {"prometheus": "prometheus_retention"}
+    kept |= {store.name: "logs_retention"} if store else {}
+    kept |= {"jaeger": "jaeger_retention"} if options.get("jaeger_enabled") else {}
+    found = {part: float((options.get(name) or {}).get("gigabytes") or 0) for part, name in kept.items()}
     return {part: gigabytes for part, gigabytes in found.items() if gigabytes}
 
 
 def _retention(options: Options, disk: float) -> list[str]:
     found = []
-    for name in ("prometheus_retention", *(f"{part}_retention" for part in KEEPS_MORE)):
+    for name in ("prometheus_retention", "logs_retention", "jaeger_retention"):
         for key, value in (options.get(name) or {}).items():
             if float(value) <= 0:
                 where = f"monitoring_{name}"
@@ -363,7 +407,7 @@ def _retention(options: Options, disk: float) -> list[str]:
             _sentence(
                 "retention",
                 "the disk of the data",
-                f"{wanted:g} GB of monitoring_prometheus_retention and those of Loki and Jaeger",
+                f"{wanted:g} GB of monitoring_prometheus_retention and those of logs and traces",
                 f"at most {0.8 * disk:.0f} GB, four fifths of it",
                 "Set gigabytes lower, or enlarge the disk",
             )

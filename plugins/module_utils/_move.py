@@ -147,7 +147,8 @@ class Act:
         self.holder.check(pair)
         assumed = params["assume_entry"]
         assumed = None if assumed is None else _entry.parse(assumed, MODULE, "assume_entry")
-        return after, pair, _switch.next_move(held, after, params["move"], assumed, self.app, params["new_move"])
+        number = _switch.next_move(held, after, params["move"], assumed, self.app)
+        return after, pair, max(number, params["new_move"])
 
     def move(self) -> None:
         """Decide and move under the locks."""
@@ -158,8 +159,10 @@ class Act:
         after, pair, number = planned
         before, value, holder = held.entry, str(after), self.holder
         self.raw = holder.served
-        _switch.refuse_withdrawn(self.app, after, held.withdrawn)
-        self.refuse_too_few(before, after)
+        # A dry run has started and gated nothing; only what is warm already can be judged.
+        if not self.check_mode or self.params["colour"] == "previous":
+            _switch.refuse_withdrawn(self.app, after, held.withdrawn)
+            self.refuse_too_few(before, after)
         self.left_healthy = self.adapter.healthy(before.colour) if holder.running and before.serves else {}
         now = time.time()
         until = int(now) + self.params["warm_seconds"] if self.params["warm_seconds"] else 0

@@ -46,7 +46,11 @@ def edges_of(fleet: Data, facts: Data, out: t.Collection[str] = ()) -> Data:
 def served(edges: Data) -> Data:
     """Return the C(entry), C(move) and C(warm) of the fleet: those of the edge with the highest move."""
     if not edges:
-        return {"entry": {"text": "", "colour": "", "weight": 0, "release": "", "other_release": ""}, "move": 0, "warm": {}}
+        return {
+            "entry": {"text": "", "colour": "", "weight": 0, "release": "", "other_release": ""},
+            "move": 0,
+            "warm": {},
+        }
     newest = max(edges.values(), key=lambda edge: (edge["move"], edge["entry"]["text"]))
     warm = [edge["warm"] for edge in edges.values() if edge["warm"] and edge["move"] == newest["move"]]
     return {"entry": newest["entry"], "move": newest["move"], "warm": warm[0] if len(warm) == len(edges) else {}}
@@ -95,9 +99,7 @@ def refusals(app: str, fleet: Data, facts: Data, out: t.Collection[str] = (), ch
                 f"or declare it out with -e edge_out={name}."
             )
     if len(out) and not counted:
-        found.append(
-            f"app_deploy: edge_out: found every edge declared out, need one that serves {app}. Leave one in."
-        )
+        found.append(f"app_deploy: edge_out: found every edge declared out, need one that serves {app}. Leave one in.")
     return found
 
 
@@ -188,7 +190,10 @@ def release(
         ),
         "record": record,
         "probe": _probe(model, options),
-        "gate": {"targets": _edge_record.gate_targets(model, colour, ports, fleet["hosts"]), **model["strategy"]["gate"]},
+        "gate": {
+            "targets": _edge_record.gate_targets(model, colour, ports, fleet["hosts"]),
+            **model["strategy"]["gate"],
+        },
         "minimum_servers": _edge_record.minimum_servers(model, fleet["hosts"], recorded),
         "smoke": model["smoke"],
         "smoke_host": model["hosts"][0],
@@ -196,7 +201,7 @@ def release(
         "gate_seconds": model["strategy"]["gate"]["timeout_seconds"],
         "warm_seconds": model["strategy"]["warm_seconds"],
         "homes": homes(model, hosts),
-        "outcome": _outcome(model, opened, note),
+        "outcome": _outcome(kind, model, opened, note),
         **_common(fleet, facts, opened, options, now["move"]),
     }
     plan["migration"] = _migration(model, digests, "expand")
@@ -271,7 +276,7 @@ def _common(fleet: Data, facts: Data, opened: Data, options: Data, move: int) ->
     return {"pair": pair, "edge_names": [edge["name"] for edge in edges], "guards": {"before": before}}
 
 
-def _outcome(model: Data, opened: Data, note: str) -> str:
+def _outcome(kind: str, model: Data, opened: Data, note: str) -> str:
     app, identity = model["name"], opened["identity"]
     if note:
         return note
@@ -282,13 +287,15 @@ def _outcome(model: Data, opened: Data, note: str) -> str:
         )
     if opened["unchanged"]:
         return f"{app}: {identity} is live on {opened['to']}, nothing to do"
+    if kind == "rollback":
+        return f"{app}: {identity} is live again on {opened['to']}"
     warm = model["strategy"]["warm_seconds"]
     kept = f", the release before stays warm for {warm} s" if opened["from"] and warm else ""
     return f"{app}: {identity} is live on {opened['to']}{kept}"
 
 
 def _retire(plan: Data, model: Data) -> Data:
-    """Return the order to stop the old side, of the move that leaves it; the edges withdraw it when its time is over."""
+    """Return the order to stop the old side; the edges withdraw it when its time is over."""
     if not plan["from"] or "handover" not in plan["stages"]:
         return {}
     return {"colour": plan["from"], "stack": f"{model['name']}-{plan['from']}"}
@@ -375,24 +382,32 @@ def undo(plan: Data, fleet: Data, facts: Data, failures: t.Sequence[Data], lost:
     )
     # A rollback never goes forward again, and without a side to go back to the release stays: its run stays open.
     back = serving if plan["kind"] == "deploy" and plan["from"] else []
-    withdrawn = any(edge["withdrawn"].get(plan["to"]) == plan["move"] for edge in counted.values())
+    pair = Pair(plan["pair"]["token"], plan["pair"]["run"])
+    begun = any(Pair(each["pair"]["token"], each["pair"]["run"]) == pair for each in counted.values())
     move_after = now["move"] + 1 if back else now["move"]
-    remove = bool(back) or (withdrawn and not serving and plan["kind"] != "contract")
+    remove = bool(back) or (begun and "withdraw" in plan["stages"] and not (serving or plan["moved"]))
+    remove = remove and plan["kind"] != "contract"
     warm = plan["warm"] if not back and remove and plan["warm"].get("colour") == plan["to"] else {}
     serves = now["entry"]["other_release"] if back else ""
+    # Every edge ends at one move: one that moved back by itself is ahead of the others.
+    moves = {
+        name: {"entry": edge["entry"]["text"], "move": edge["move"]}
+        for name, edge in counted.items()
+        if name in back or (now["entry"]["colour"] and edge["move"] != move_after)
+    }
     undo_plan: Data = {
         "app": plan["app"],
         "kind": plan["kind"],
         "identity": plan["identity"],
         "from": plan["from"],
         "to": plan["to"],
-        "overtaken": highest_pair(facts) > Pair(plan["pair"]["token"], plan["pair"]["run"]),
+        "overtaken": highest_pair(facts) > pair,
         "edge_names": list(counted),
         "back": back,
         "stays": bool(serving) and not back,
-        "moves": {name: {"entry": counted[name]["entry"]["text"], "move": counted[name]["move"]} for name in back},
+        "moves": moves,
+        "colour": plan["from"] if back else now["entry"]["colour"],
         "entry": now["entry"],
-        "move_back": now["move"] + 1,
         "move_after": move_after,
         "remove": remove,
         "warm": warm,
@@ -470,7 +485,7 @@ def reasons(failures: t.Sequence[Data], lost: t.Sequence[str]) -> list[str]:
     """Return one sentence for each reason, also where a host only went away."""
     stages = {str(failure.get("stage") or "") for failure in failures} - {""}
     during = f" during {', '.join(sorted(stages))}" if stages else ""
-    found = [str(failure.get("msg") or "").strip() for failure in failures]
+    found = [str(failure.get("reason") or failure.get("msg") or "").strip() for failure in failures]
     found += [
         f"app_deploy: host {name}: found it unreachable{during}, need it. Bring it back and run this again."
         for name in lost

@@ -47,7 +47,7 @@ def _more(name: str, receiver: str, before: Counts, after: Counts) -> float:
     return after.get((name, receiver), 0) - before.get((name, receiver), 0)
 
 
-def took(receiver: str, before: Counts, after: Counts) -> bool:
+def accepted(receiver: str, before: Counts, after: Counts) -> bool:
     return _more(SENT, receiver, before, after) > _more(FAILED, receiver, before, after)
 
 
@@ -55,4 +55,4 @@ def refusal(receiver: str, before: Counts, after: Counts, seconds: int) -> str:
     failed = _more(FAILED, receiver, before, after)
     if failed:
         return f"refused it {failed:.0f} times within {seconds} s"
-    return f"was not asked within {seconds} s: Alertmanager does not know it, or a silence hides the test"
+    return f"got no request within {seconds} s: Alertmanager does not have it, or a silence covers the test"

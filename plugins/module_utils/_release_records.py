@@ -73,7 +73,7 @@ def token_floor(records: Records, given: int) -> int:
 
 
 def take_lease(records: Records, params: Params) -> _lease.Lease:
-    """Take the lease, or renew that of the same run; raises Failure with the key C(lease) where another run holds it."""
+    """Take the lease, or renew that of the same run; where another run holds it, Failure has the key C(lease)."""
     before = records.read("lease.json")
     after = _lease.taken(
         before,
@@ -160,7 +160,9 @@ def secret_versions(records: Records, values: Params, writing: bool) -> dict[str
 def given_numbers(records: Records) -> dict[str, int]:
     """Return the highest number given under each release's name, from the record of names, files and ledger."""
     given = {str(k): int(v) for k, v in ((records.read("names.json", read_only=True) or {}).get("names") or {}).items()}
-    seen = _releases.names(records) | {str(row["identity"]) for row in records.read_lines("ledger.jsonl", read_only=True)}
+    seen = _releases.names(records) | {
+        str(row["identity"]) for row in records.read_lines("ledger.jsonl", read_only=True)
+    }
     for identity in seen:
         release = identity.partition("+")[0]
         given[release] = max(given.get(release, 0), _journal.number_of(identity, release))
@@ -372,9 +374,7 @@ def _abandon(records: Records, params: Params, run: list[Result], identity: str,
     opened = _journal.latest(run)
     now = _clock.now().wall
     by_run = opened.get("run") or ""
-    row = _journal.row(
-        run, now, result="abandoned", token=token, live=params["live"], evidence={}, by_run=by_run
-    )
+    row = _journal.row(run, now, result="abandoned", token=token, live=params["live"], evidence={}, by_run=by_run)
     row["reason"] = f"run {params['run']} of {params['owner']} opened {identity}"
     row["at_boundary"] = _journal.reached(run)
     records.append(row, "ledger.jsonl")

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What Prometheus asks, and what it should find. PRIVATE to the collection.
+"""The targets of Prometheus, and the rules of what must exist. PRIVATE to the collection.
 
 Pure functions over plain data. A target is a mapping of C(job), C(instance), C(address) and, where it has them,
 C(labels), C(path) and C(params).
@@ -14,13 +14,13 @@ import functools
 import typing as t
 import urllib.parse
 
-from ansible_collections.evenkeel.platform.plugins.module_utils import _address, _failure
+from ansible_collections.evenkeel.platform.plugins.module_utils import _address, _failure, _log_store
 
 PORTS = {"node": 9100, "edge": 8405, "agent": 8888}
 # The name of a backend of HAProxy as app, colour and service.
 BACKEND = "([a-z][a-z0-9-]*)_(blue|green)_(.+)"
 Target = dict[str, t.Any]
-# What Prometheus says of an answer that asks for a login or refuses one.
+# Status codes of an answer that asks for a login or refuses one.
 REFUSED = ("401 ", "403 ")
 _sentence = functools.partial(_failure.sentence, "monitoring")
 
@@ -37,17 +37,18 @@ def own(
     server: str, parts: t.Iterable[str], postgresql: list[dict[str, t.Any]], redis: list[dict[str, t.Any]]
 ) -> list[Target]:
     """The parts of the stack itself, by their names in its network."""
-    ports = {"prometheus": 9090, "alertmanager": 9093, "grafana": 3000, "loki": 3100, "blackbox": 9115, "jaeger": 8888}
+    ports = {"prometheus": 9090, "alertmanager": 9093, "grafana": 3000, "blackbox": 9115, "jaeger": 8888}
+    ports |= {store.name: store.port for store in _log_store.STORES.values()}
     found = [{"job": part, "instance": server, "address": f"{part}:{ports[part]}"} for part in parts]
-    for job, port, asked in (("postgresql", 9187, postgresql), ("redis", 9121, redis)):
-        found += [{"job": job, "instance": one["name"], "address": f"{job}-{one['name']}:{port}"} for one in asked]
+    for job, port, servers in (("postgresql", 9187, postgresql), ("redis", 9121, redis)):
+        found += [{"job": job, "instance": one["name"], "address": f"{job}-{one['name']}:{port}"} for one in servers]
     return found
 
 
-def probes(asked: list[dict[str, t.Any]]) -> list[Target]:
-    """What the blackbox exporter asks as a visitor would."""
+def probes(wanted: list[dict[str, t.Any]]) -> list[Target]:
+    """The targets of the blackbox exporter."""
     found = []
-    for one in asked:
+    for one in wanted:
         parts = urllib.parse.urlsplit(one["url"])
         target = one["url"]
         params = {"module": [one["name"]]}
@@ -55,17 +56,17 @@ def probes(asked: list[dict[str, t.Any]]) -> list[Target]:
             target = urllib.parse.urlunsplit(parts._replace(netloc=one["connect_to"]))
             params["hostname"] = [parts.hostname or ""]
         params["target"] = [target]
-        # Two probes may ask for one address, each another edge. A silence of the app hides what has its name.
+        # Two probes can request one URL through two edges. A silence of the app matches its label.
         labels = {"probe": one["name"], **({"app": one["app"]} if one.get("app") else {})}
         made = {"job": "probe", "instance": one["url"], "address": "blackbox:9115", "path": "/probe"}
         found.append({**made, "params": params, "labels": labels})
     return found
 
 
-def modules(asked: list[dict[str, t.Any]]) -> dict[str, t.Any]:
+def modules(wanted: list[dict[str, t.Any]]) -> dict[str, t.Any]:
     """The settings of the blackbox exporter: a module for each probe."""
     made = {}
-    for one in asked:
+    for one in wanted:
         http: dict[str, t.Any] = {
             "valid_status_codes": [int(one.get("status") or 200)],
             "fail_if_not_ssl": one["url"].startswith("https:"),
@@ -80,8 +81,8 @@ def modules(asked: list[dict[str, t.Any]]) -> dict[str, t.Any]:
 
 
 def apps(records: list[dict[str, t.Any]], about: list[dict[str, t.Any]]) -> list[Target]:
-    """Both sides of each service that tells figures, by the edge's records."""
-    told = {
+    """Both colours of each service with metrics, by the edge's records."""
+    paths = {
         (app["name"], entry["service"]): entry.get("path") or "/metrics"
         for app in about
         for entry in app.get("metrics") or []
@@ -89,7 +90,7 @@ def apps(records: list[dict[str, t.Any]], about: list[dict[str, t.Any]]) -> list
     found = []
     for record in records:
         for service, sides in record["services"].items():
-            path = told.get((record["app"], service))
+            path = paths.get((record["app"], service))
             if path is None:
                 continue
             for colour, servers in sides["servers"].items():
@@ -107,17 +108,17 @@ def apps(records: list[dict[str, t.Any]], about: list[dict[str, t.Any]]) -> list
 
 
 def port_ranges(described: list[dict[str, t.Any]], about: list[dict[str, t.Any]]) -> list[str]:
-    """The ports on which the services of apps tell figures, as ranges."""
-    telling = {app["name"] for app in about if app.get("metrics")}
+    """The ports of apps with metrics, as ranges."""
+    scraped = {app["name"] for app in about if app.get("metrics")}
     return [
         f"{app['port_base']}-{int(app['port_base']) + int(app.get('port_count') or 100) - 1}"
         for app in described
-        if app["name"] in telling
+        if app["name"] in scraped
     ]
 
 
 def settings(targets: list[Target], interval_seconds: int) -> dict[str, t.Any]:
-    """What Prometheus reads."""
+    """The settings of Prometheus."""
     jobs: dict[tuple[str, str, str], dict[str, t.Any]] = {}
     for target in targets:
         path, params = target.get("path", "/metrics"), target.get("params", {})
@@ -166,12 +167,12 @@ def refusing(targets: t.Iterable[dict[str, t.Any]]) -> list[str]:
         if target.get("health") != "up" and status.startswith(REFUSED):
             labels = target["labels"]
             where = f"target {labels['instance']} of job {labels['job']}"
-            remedy = f"Let {target['scrapeUrl']} answer the host that watches, or take it out of monitoring_apps"
-            found.append(_sentence("answer", where, status, "figures without a login", remedy))
+            remedy = f"Let {target['scrapeUrl']} answer the monitoring host, or remove it from monitoring_apps"
+            found.append(_sentence("answer", where, status, "metrics without a login", remedy))
     return found
 
 
-# -- what should be there ----------------------------------------------------
+# -- what must exist ----------------------------------------------------
 
 
 def expected(
@@ -181,7 +182,7 @@ def expected(
     targets: list[Target],
     budgets: dict[str, float] | None = None,
 ) -> dict[str, t.Any]:
-    """The rule file that says what should be there, so that what is missing is an alert and not a silence.
+    """The rule file of what must exist, so that an alert fires for what is missing.
 
     *budgets* are gigabytes by volume, of 2**30 bytes, as Prometheus counts its own.
     """

@@ -13,12 +13,12 @@ AUTHOR = "evenkeel"
 
 
 def key(name: str) -> str:
-    """What the comment of a silence of this name begins with."""
+    """The prefix of the comment of a silence with this name."""
     return f"{AUTHOR}:{name}:"
 
 
 def matchers(labels: t.Mapping[str, str], apart: t.Mapping[str, str]) -> list[dict[str, t.Any]]:
-    """What an alert must have, and what it must not have."""
+    """Matchers of the labels an alert must have, and of those it must not have."""
     return [
         {"name": name, "value": str(value), "isRegex": False, "isEqual": equal}
         for equal, wanted in ((True, labels), (False, apart))
@@ -27,7 +27,7 @@ def matchers(labels: t.Mapping[str, str], apart: t.Mapping[str, str]) -> list[di
 
 
 def ours(silences: t.Iterable[dict[str, t.Any]], name: str) -> list[dict[str, t.Any]]:
-    """The silences of this name that hide something now or will."""
+    """The silences of this name that are active or pending."""
     return [
         silence
         for silence in silences
@@ -46,7 +46,7 @@ def body(
     seconds: int,
     identity: str = "",
 ) -> dict[str, t.Any]:
-    """What is sent to open a silence, or to move the end of one that is there."""
+    """The request that creates a silence, or moves the end of an existing one."""
     made: dict[str, t.Any] = {
         "matchers": matchers(labels, apart),
         "startsAt": stamp(now),

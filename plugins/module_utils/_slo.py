@@ -170,8 +170,8 @@ def _alerts(slo: dict[str, t.Any]) -> list[dict[str, t.Any]]:
     labels = {"owner": slo["owner"], "pack": "slo", "app": slo["app"], "slo": name}
 
     def enough(window: str) -> str:
-        asked = f"{INTERVAL_SECONDS} * sum_over_time(slo:total:rate5m{selector}[{window}])"
-        return f"{asked} >= {int(slo['minimum_requests'])}"
+        requests = f"{INTERVAL_SECONDS} * sum_over_time(slo:total:rate5m{selector}[{window}])"
+        return f"{requests} >= {int(slo['minimum_requests'])}"
 
     found = []
     for burn in BURNS:

@@ -21,7 +21,7 @@ def identity(files: t.Mapping[str, str]) -> str:
 
 
 def odd_paths(files: t.Iterable[str]) -> list[str]:
-    """The paths that would leave the folder, or stand in nobody's way of writing."""
+    """The paths that would leave the folder, or are no names of files."""
     return sorted(
         name
         for name in files
@@ -30,14 +30,14 @@ def odd_paths(files: t.Iterable[str]) -> list[str]:
 
 
 def last_reading(text: str, prefix: str) -> float:
-    """When the program last read its settings and took them, by its own figures; 0 if they do not say."""
+    """When the program last loaded its settings, by its own metrics; 0 if they lack it."""
     return _value(text, f"{prefix}_last_reload_success_timestamp_seconds") or 0
 
 
 def taken(text: str, prefix: str, before: float) -> str:
-    """Return why the figures do not say yet that settings were taken after the reading before, or an empty string.
+    """Return why the metrics do not show a successful reload after the one before, or an empty string.
 
-    Prometheus and Alertmanager both tell whether their last reading went well, and when the last good one was.
+    Prometheus and Alertmanager both expose whether their last reload succeeded, and when the last successful one was.
     """
     well = _value(text, f"{prefix}_last_reload_successful")
     when = last_reading(text, prefix)
@@ -54,6 +54,6 @@ def _value(text: str, name: str) -> float | None:
 
 
 def expired(kept: t.Iterable[tuple[float, str]], needed: t.Collection[str], keep: int) -> list[str]:
-    """Which sets may go: all but the newest, and never one that is needed."""
+    """The sets to delete: all but the newest, and never one that is needed."""
     newest = [name for _when, name in sorted(kept, reverse=True)]
     return [name for name in newest[keep:] if name not in needed]

@@ -84,18 +84,13 @@ def refuse_withdrawn(app: str, after: Entry, withdrawn: t.Mapping[str, int]) -> 
             )
 
 
-def next_move(
-    held: Held, after: Entry, move: int, assumed: Entry | None, app: str, new_move: int | None = None
-) -> int:
+def next_move(held: Held, after: Entry, move: int, assumed: Entry | None, app: str) -> int:
     """Return the number of the move, or refuse an edge that is not where the plan assumed it.
 
-    C(new_move) is the number that all edges get, also those that were behind. Without it an edge that serves the
-    wanted entry already takes at least the number of the plan: that of the move which the plan was about to make, or
-    with nothing to change the one it was made for.
+    An edge that serves the wanted entry already takes at least the number of the plan: that of the move which the
+    plan was about to make, or with nothing to change the one it was made for.
     """
     before = held.entry
-    if before == after and new_move is not None:
-        return max(held.move, new_move)
     if before == after:
         planned = assumed is not None and assumed != after
         return max(held.move + (0 if held.entry_recorded or planned else 1), move + (1 if planned else 0))
@@ -111,7 +106,7 @@ def next_move(
             ),
             replan=True,
         )
-    return move + 1 if new_move is None else max(held.move, new_move)
+    return move + 1
 
 
 class Known(t.NamedTuple):

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: alert_silence
-short_description: Hide alerts for a while, and show them again
+short_description: Create or expire a silence in Alertmanager
 version_added: 0.1.0
 description:
-  - Opens or closes a silence of Alertmanager. It is found again by its name; there is one of a name at most.
-  - It always has an end, so a run that breaks off hides nothing for ever.
+  - Creates or expires a silence, found by its name; at most one silence has a name.
+  - A silence always ends, so an aborted run silences nothing for ever.
 extends_documentation_fragment:
   - evenkeel.platform.attributes
 options:
@@ -21,25 +21,25 @@ options:
     required: true
   state:
     description:
-      - V(open) hides the alerts; if they are hidden already by this name, the end is moved.
-      - V(closed) shows them again.
+      - V(open) creates the silence, or moves the end of the one with this name.
+      - V(closed) expires it.
     type: str
     choices: [open, closed]
     default: open
   labels:
-    description: Labels with their values that an alert must have to be hidden. Needed for V(open).
+    description: Labels that an alert must have to be silenced. Required for V(open).
     type: dict
     default: {}
   except_labels:
-    description: Labels with their values; an alert that has one of them is told all the same.
+    description: Labels that exclude an alert from the silence.
     type: dict
     default: {}
   seconds:
-    description: How long it lasts at most.
+    description: Maximum duration.
     type: int
     default: 1800
   reason:
-    description: Why, for people who read it.
+    description: Comment of the silence.
     type: str
     default: ""
   url:
@@ -47,7 +47,7 @@ options:
     type: str
     default: http://127.0.0.1:9093
   timeout_seconds:
-    description: How long to wait for an answer.
+    description: Timeout of each request.
     type: int
     default: 5
 attributes:
@@ -60,13 +60,13 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Hide what a release may raise
+- name: Silence deploy alerts
   evenkeel.platform.alert_silence:
     name: deploy-shop
     labels: {app: shop, quiet: deploy}
     reason: release 1.1
 
-- name: Show it again
+- name: Expire the silence
   evenkeel.platform.alert_silence:
     name: deploy-shop
     state: closed
@@ -74,13 +74,13 @@ EXAMPLES = r"""
 
 RETURN = r"""
 silences:
-  description: The identities of the silences that were opened, moved or closed.
+  description: IDs of the silences that were created, changed or expired.
   returned: always
   type: list
   elements: str
   sample: [d1b2c6f4-6a0e-4f5e-9f0c-1c1b1a7a2f11]
 before:
-  description: Whether one of this name hid something before.
+  description: Whether a silence of this name was active before.
   returned: always
   type: bool
   sample: false
@@ -139,18 +139,23 @@ def main() -> None:
     )
     result: dict[str, t.Any] = {"changed": False, "silences": [], "before": False}
     if module.params["state"] == "open" and not module.params["labels"]:
-        said = sentence(
-            MODULE, "labels", module.params["name"], "none", "one at least", "Set labels: none hides all alerts"
+        message = sentence(
+            MODULE,
+            "labels",
+            module.params["name"],
+            "none",
+            "one at least",
+            "Set labels: without one, all alerts are silenced",
         )
-        module.fail_json(msg=said, **result)
+        module.fail_json(msg=message, **result)
     try:
         change(module, result)
     except Failure as failure:
         module.fail_json(msg=failure.sentence, **{**result, "changed": False})
-    hidden = f"hides {module.params['labels']}\n"
+    silenced = f"silences {module.params['labels']}\n"
     diff = {
-        "before": hidden if result["before"] else "",
-        "after": hidden if module.params["state"] == "open" else "",
+        "before": silenced if result["before"] else "",
+        "after": silenced if module.params["state"] == "open" else "",
     }
     module.exit_json(diff=diff, **result)
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: alert_test
-short_description: Send a test through each receiver and say what came of it
+short_description: Send a test alert through each receiver and report the outcome
 version_added: 0.1.0
 description:
-  - Gives Alertmanager one alert for each receiver, which its settings route there at once, and reads from its figures
-    whether the receiver took it.
+  - Sends Alertmanager one alert for each receiver, which its settings route there at once, and reads from its metrics
+    whether the receiver accepted it.
   - Alertmanager must run with C(--enable-feature=receiver-name-in-metrics), as the role monitoring starts it.
 extends_documentation_fragment:
   - evenkeel.platform.attributes
@@ -26,22 +26,22 @@ options:
     type: str
     default: http://127.0.0.1:9093
   timeout_seconds:
-    description: How long to wait until every receiver has taken or refused its test.
+    description: Seconds until every receiver must have accepted or refused its test.
     type: int
     default: 60
 attributes:
   diff_mode:
     support: none
-    description: Changes nothing that could be compared.
+    description: It changes no settings.
   idempotent:
     support: none
-    description: Sends a test each time.
+    description: It sends a test each time.
 author:
   - The Evenkeel authors (@evenkeel)
 """
 
 EXAMPLES = r"""
-- name: Send a test
+- name: Send test alerts
   evenkeel.platform.alert_test:
     receivers: [team, pager]
 """
@@ -52,9 +52,9 @@ outcomes:
   returned: always
   type: list
   elements: str
-  sample: ["team: took the test after 0.6 s"]
-taken:
-  description: The receivers that took their test.
+  sample: ["team: accepted the test after 0.6 s"]
+accepted:
+  description: The receivers that accepted their test.
   returned: always
   type: list
   elements: str
@@ -90,8 +90,8 @@ def send(alertmanager: Alertmanager, receivers: list[str], seconds: int) -> dict
         time.sleep(0.2)
         after = _receipt.counts(alertmanager.figures())
         for receiver in receivers:
-            if receiver not in outcomes and _receipt.took(receiver, before, after):
-                outcomes[receiver] = f"took the test after {time.monotonic() - started:.1f} s"
+            if receiver not in outcomes and _receipt.accepted(receiver, before, after):
+                outcomes[receiver] = f"accepted the test after {time.monotonic() - started:.1f} s"
     for receiver in receivers:
         if receiver not in outcomes:
             outcomes[receiver] = _receipt.refusal(receiver, before, after, seconds)
@@ -101,10 +101,12 @@ def send(alertmanager: Alertmanager, receivers: list[str], seconds: int) -> dict
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     receivers = module.params["receivers"]
-    result: dict[str, t.Any] = {"changed": False, "outcomes": [], "taken": []}
+    result: dict[str, t.Any] = {"changed": False, "outcomes": [], "accepted": []}
     if not receivers:
-        said = sentence(MODULE, "receivers", module.params["url"], "none", "at least one", "Set monitoring_receivers")
-        module.fail_json(msg=said, **result)
+        message = sentence(
+            MODULE, "receivers", module.params["url"], "none", "at least one", "Set monitoring_receivers"
+        )
+        module.fail_json(msg=message, **result)
     if module.check_mode:
         module.exit_json(**{**result, "outcomes": [f"{receiver}: would be sent a test" for receiver in receivers]})
     try:
@@ -112,14 +114,14 @@ def main() -> None:
     except Failure as failure:
         module.fail_json(msg=failure.sentence, **result)
     result["outcomes"] = [f"{receiver}: {outcome}" for receiver, outcome in outcomes.items()]
-    result["taken"] = [receiver for receiver, outcome in outcomes.items() if outcome.startswith("took")]
-    missing = [f"{receiver} {outcomes[receiver]}" for receiver in receivers if receiver not in result["taken"]]
+    result["accepted"] = [receiver for receiver, outcome in outcomes.items() if outcome.startswith("accepted")]
+    missing = [f"{receiver} {outcomes[receiver]}" for receiver in receivers if receiver not in result["accepted"]]
     if missing:
-        remedy = "Read Alertmanager's log, and mend secret or settings in monitoring_receivers"
-        said = sentence(
-            MODULE, "the test", module.params["url"], "; ".join(missing), "every receiver to take it", remedy
+        remedy = "Read Alertmanager's log, and correct secret or settings in monitoring_receivers"
+        message = sentence(
+            MODULE, "the test", module.params["url"], "; ".join(missing), "every receiver to accept it", remedy
         )
-        module.fail_json(msg=said, **result)
+        module.fail_json(msg=message, **result)
     module.exit_json(**result)
 
 

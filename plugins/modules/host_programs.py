@@ -11,8 +11,8 @@ short_description: Install programs of Evenkeel on a host, with the library they
 version_added: 0.1.0
 author: The Evenkeel authors (@evenkeel)
 description:
-  - Writes the programs, and below C(lib) the module utilities that this module carries, so that what a timer of the
-    host decides and what a module decides is one implementation.
+  - Writes the programs, and below C(lib) the module utilities that are sent with this module, so that a timer on the
+    host and a module decide by the same code.
   - A program begins with C(sys.path.insert(0, "/usr/local/lib/evenkeel/lib")).
 extends_documentation_fragment:
   - evenkeel.platform.attributes
@@ -31,7 +31,7 @@ options:
         type: str
         required: true
       content:
-        description: Its text. Not needed to remove it.
+        description: Its text. Not needed with O(state=absent).
         type: str
       mode:
         description: Its permissions, in octal digits.
@@ -72,6 +72,7 @@ from ansible.module_utils.basic import AnsibleModule
 # What programs use is named here, so that Ansible sends it along; what those import in turn comes by itself.
 from ansible_collections.evenkeel.platform.plugins.module_utils import (
     _adapter,
+    _clock,
     _compose_engine,
     _edge,
     _edges,
@@ -84,7 +85,7 @@ from ansible_collections.evenkeel.platform.plugins.module_utils import (
 )
 from ansible_collections.evenkeel.platform.plugins.module_utils._failure import Failure
 
-CARRIED = (_adapter, _compose_engine, _edge, _edges, _held, _holder, _pair, _protocol, _retire)
+CARRIED = (_adapter, _clock, _compose_engine, _edge, _edges, _held, _holder, _pair, _protocol, _retire)
 ARGUMENT_SPEC: dict[str, t.Any] = {
     "programs": {
         "type": "list",

@@ -7,57 +7,57 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: staged_config
-short_description: Change all settings of a program at one point, or not at all
+short_description: Change all settings of a program at once, or not at all
 version_added: 0.1.0
 description:
-  - Writes a whole set of files beside the present one, has it checked, lets a symlink name it, tells the program and
-    asks whether it is ready with it. If not, the symlink goes back and the program is told again.
-  - From before the symlink moves until the program is ready, the file C(.untold) names the set that it took last. So a
-    run that was killed meanwhile is made good by the next one, which tells the program even if the set did not change.
+  - Writes a whole set of files beside the current one, checks it, moves a symlink to it, reloads the program and waits
+    until it is ready. If it is not, moves the symlink back and reloads again.
+  - From before the symlink moves until the program is ready, the file C(.pending) names the set that the program loaded
+    last. If a run is killed in between, the next one reloads the program even if the set did not change.
   - The files hold no secret; anybody on the host may read them.
 extends_documentation_fragment:
   - evenkeel.platform.attributes
 options:
   path:
     description:
-      - The folder. Sets are below C(releases), the symlink is C(current).
+      - The directory. Sets are below C(releases), the symlink is C(current).
     type: path
     required: true
   files:
     description:
-      - Every file of the set by its path within it. A file that is not named here is not part of it.
+      - The files of the set, by their path within it.
     type: dict
     required: true
   validate:
     description:
-      - Commands that check the set, each a list of words. C({dir}) is the folder of the set, C({name}) its name.
-      - In check mode they run too, if their program is there.
+      - Commands that check the set, each a list of arguments. C({dir}) is the directory of the set, C({name}) its name.
+      - They also run in check mode, if their program is installed.
     type: list
     elements: list
     default: []
   reload:
-    description: The command that tells the running program, as a list of words.
+    description: The command that reloads the running program, as a list of arguments.
     type: list
     elements: str
     default: []
   ready_url:
-    description: Where the program says with 200 that it is ready. If nobody answers there before, nobody is told.
+    description: URL that answers 200 when the program is ready. If nothing answers there, the program is not reloaded.
     type: str
     default: ""
   metrics_url:
-    description: Where the program tells of its last reading of settings, with O(metric).
+    description: URL of the program's metrics about its last reload, with O(metric).
     type: str
     default: ""
   metric:
-    description: What its figures begin with, as V(prometheus_config).
+    description: Prefix of these metrics, as V(prometheus_config).
     type: str
     default: ""
   ready_seconds:
-    description: How long the program has until it is ready.
+    description: Seconds until the program must be ready.
     type: int
     default: 10
   keep:
-    description: How many sets to keep.
+    description: Number of sets to keep.
     type: int
     default: 3
 author:
@@ -65,7 +65,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Change the settings of Prometheus
+- name: Write the settings of Prometheus
   evenkeel.platform.staged_config:
     path: /opt/evenkeel/monitoring/prometheus
     files:
@@ -85,7 +85,7 @@ release:
   type: str
   sample: 4f53cda18c2baa0c
 previous:
-  description: The name of the set before, empty for the first one.
+  description: The name of the former set, empty for the first one.
   returned: always
   type: str
   sample: 9d2f0c1e33ab4410
@@ -94,17 +94,17 @@ checked:
   returned: always
   type: bool
   sample: true
-told:
-  description: Whether the running program was told, or would be.
+reloaded:
+  description: Whether the program was reloaded, or would be.
   returned: always
   type: bool
   sample: true
 actions:
-  description: What was done, or would be, one sentence each.
+  description: What was done, or would be.
   returned: always
   type: list
   elements: str
-  sample: [let current name 4f53cda18c2baa0c, told the program]
+  sample: [moved current to 4f53cda18c2baa0c, reloaded the program]
 """
 
 import contextlib
@@ -144,19 +144,19 @@ class Settings:
         self.files: dict[str, str] = {name: str(text) for name, text in module.params["files"].items()}
         self.release = _staged.identity(self.files)
         self.previous = self.named()
-        self.mark = self.folder / ".untold"
+        self.mark = self.folder / ".pending"
         self.checked = False
-        self.told = False
+        self.reloaded = False
         self.actions: list[str] = []
 
     def named(self) -> str:
-        """The set that the symlink names."""
+        """The set that the symlink points to."""
         with contextlib.suppress(OSError):
             return Path((self.folder / "current").readlink()).name
         return ""
 
     def former(self) -> str:
-        """The set that the program took last, if it is still there; the mark of a killed run knows better."""
+        """The set that the program loaded last, if it still exists; the mark of a killed run comes first."""
         left = _file.read_text(str(self.mark))
         name = self.previous if left is None else left
         return name if name and self.place(name).is_dir() else ""
@@ -178,22 +178,22 @@ class Settings:
             folder.chmod(0o755)
 
     def check(self, target: Path) -> None:
-        """Run each command over the set; all that is wrong is said at once."""
-        said = []
+        """Run every check on the set, and report all their errors at once."""
+        errors = []
         for command in self.params["validate"]:
-            argv = [str(word).replace("{dir}", str(target)).replace("{name}", target.name) for word in command]
+            argv = [str(argument).replace("{dir}", str(target)).replace("{name}", target.name) for argument in command]
             if self.module.check_mode and not shutil.which(argv[0]):
                 continue
             status, out, err = self.module.run_command(argv, environ_update={"LC_ALL": "C"})
             self.checked = True
             if status:
-                said.append(" ".join((out + "\n" + err).replace(str(target), "").split())[-600:])
-        if said:
+                errors.append(" ".join((out + "\n" + err).replace(str(target), "").split())[-600:])
+        if errors:
             raise self.failure(
                 "the settings",
-                f"the check refusing them ({'; '.join(said)})",
-                "settings it takes; nothing was changed",
-                "Mend what that line was made from",
+                f"the check refusing them ({'; '.join(errors)})",
+                "settings it accepts; nothing was changed",
+                "Fix the options that this line comes from",
             )
 
     def difference(self) -> list[dict[str, str]]:
@@ -223,20 +223,20 @@ class Settings:
         return bool(url) and _http.get(url).status != 0
 
     def point(self, release: str) -> None:
-        """Exchange what the symlink names, at one point."""
+        """Move the symlink in one step."""
         beside = self.folder / ".current.new"
         beside.unlink(missing_ok=True)
         beside.symlink_to(f"releases/{release}")
         beside.rename(self.folder / "current")
         _file.fsync_folder(str(self.folder))
 
-    def tell(self) -> str:
-        """Tell the program and wait; return why it is not ready with the settings, or an empty string."""
+    def reload(self) -> str:
+        """Reload the program and wait; return why it is not ready with the settings, or an empty string."""
         metric = self.params["metric"]
         before = _staged.last_reading(_http.get(self.params["metrics_url"]).body, metric) if metric else 0
         status, out, err = self.module.run_command(self.params["reload"])
         if status:
-            return f"that it could not be told ({' '.join((out + err).split())[-200:]})"
+            return f"that it could not be reloaded ({' '.join((out + err).split())[-200:]})"
         deadline = time.monotonic() + self.params["ready_seconds"]
         why = ""
         while True:
@@ -254,15 +254,15 @@ class Settings:
     def apply(self) -> bool:
         odd = _staged.odd_paths(self.files)
         if odd:
-            raise self.failure("files", ", ".join(odd), "paths within the set", "Mend the names in files")
+            raise self.failure("files", ", ".join(odd), "paths within the set", "Correct the names in files")
         changing = self.previous != self.release
         # A mark was left by a run that was killed, or that could not make the program ready.
-        untold = os.path.lexists(self.mark)
-        self.told = bool(self.params["reload"]) and (changing or untold) and self.running()
+        pending = os.path.lexists(self.mark)
+        self.reloaded = bool(self.params["reload"]) and (changing or pending) and self.running()
         if changing:
-            self.actions.append(f"let current name {self.release}")
-        if self.told:
-            self.actions.append("told the program")
+            self.actions.append(f"moved current to {self.release}")
+        if self.reloaded:
+            self.actions.append("reloaded the program")
         if self.module.check_mode:
             if changing:
                 with tempfile.TemporaryDirectory(dir=self.module.tmpdir) as scratch:
@@ -281,17 +281,17 @@ class Settings:
                 raise
             self.folder.chmod(0o755)
             target.parent.chmod(0o755)
-            if self.told:
+            if self.reloaded:
                 _file.write_atomic(str(self.mark), self.former())
             self.point(self.release)
-        if self.told:
+        if self.reloaded:
             self.settle()
         self.clean()
         return bool(self.actions)
 
     def settle(self) -> None:
         former = self.former()
-        why = self.tell()
+        why = self.reload()
         if not why:
             return
         back = "there were none before, so they stay"
@@ -299,7 +299,7 @@ class Settings:
             back = "they are the former ones, so they stay"
         elif former:
             self.point(former)
-            again = self.tell()
+            again = self.reload()
             back = "the former ones are back" + (f", and it is not ready with them either: {again}" if again else "")
         raise self.failure(
             "the program with its new settings",
@@ -325,12 +325,12 @@ def main() -> None:
     except Failure as failure:
         module.fail_json(
             msg=failure.sentence,
-            **{**result, "checked": settings.checked, "told": settings.told, "actions": [], **failure.result},
+            **{**result, "checked": settings.checked, "reloaded": settings.reloaded, "actions": [], **failure.result},
         )
     module.exit_json(
         changed=changed,
         checked=settings.checked,
-        told=settings.told,
+        reloaded=settings.reloaded,
         actions=settings.actions,
         diff=difference,
         **result,

@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Every panel of the watched lab moved while faults came and went, and falls empty when its exporters stop.
+"""Every panel of the monitored lab moved while faults came and went, and falls empty when its exporters stop.
 
-Runs after test_alerts.py, whose faults are what there is to see.
+Runs after test_alerts.py, which plants the faults.
 """
 
 from __future__ import annotations
@@ -12,11 +12,10 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.evenkeel.platform.benchmarks import panels
-from ansible_collections.evenkeel.platform.docs import dashboards
 
 EVERY = [
     pytest.param(board, panel.title, id=f"{board} {panel.title}")
-    for board, one in dashboards.BOARDS.items()
+    for board, one in panels.BOARDS.items()
     for panel in one.panels
 ]
 

@@ -1,4 +1,4 @@
-// Jaeger for the lab, built by lab/steps/go_program.yml.
+// Jaeger for the lab, built by lab/build_programs.py.
 module evenkeel.invalid/lab/tools/jaeger
 
 go 1.26.0

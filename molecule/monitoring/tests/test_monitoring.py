@@ -57,7 +57,7 @@ def received(host, part="team"):
     return [alert for line in lines if f"/{part}/" in line["path"] for alert in line["body"]["alerts"]]
 
 
-def told(host, name, status):
+def notified(host, name, status):
     return [one for one in received(host) if one["labels"]["alertname"] == name and one["status"] == status]
 
 
@@ -69,14 +69,14 @@ def test_every_target_answers(host, until):
     assert ask(host, "up == 0") == []
 
 
-def test_both_hosts_tell_their_figures(host, until):
+def test_both_hosts_have_their_metrics(host, until):
     hosts = {one["instance"] for one, _value in ask(host, "node_uname_info")}
     assert hosts == {"ops-a", "plain-a"}
     assert until(lambda: ask(host, 'evenkeel_docker_up{instance="ops-a"} == 1'))
     assert not ask(host, 'evenkeel_docker_up{instance="plain-a"}')
 
 
-def test_containers_of_the_stack_are_told(host, until):
+def test_metrics_of_the_containers_are_there(host, until):
     found = until(lambda: ask(host, 'evenkeel_container_running{stack="monitoring"} == 1'))
     assert {one["service"] for one, _value in found} == {
         "prometheus",
@@ -134,16 +134,16 @@ def test_lost_user_is_made_again_and_the_password_is_written_nowhere(host, play,
     ],
 )
 def test_user_of_somebody_else_keeps_its_password(user, made, sentence, play, sql):
-    """Asked for with a password that is not its own."""
+    """Configured with a password that is not its own."""
     sql(f"create role {user} login password 'its-own'; {made}")
-    word = f"select rolpassword from pg_authid where rolname = '{user}'"
-    before = sql(word)
+    query = f"select rolpassword from pg_authid where rolname = '{user}'"
+    before = sql(query)
     item = {"name": "database", "host": "127.0.0.1", "user": user, "password": CANARY, "database": "shop"}
     done = play(tags="monitoring_configure", monitoring_postgresql=[{**item, "admin": ADMIN}])
     assert done.rc != 0
     assert f"user {user} of database in container database: found it there, and {sentence}" in done.output
     assert CANARY not in done.raw
-    assert sql(word) == before
+    assert sql(query) == before
 
 
 # -- what is open ------------------------------------------------------------
@@ -183,38 +183,38 @@ def test_containers_have_no_rights(host):
 # -- what reaches people -----------------------------------------------------
 
 
-def test_dead_man_is_told(host, until):
+def test_dead_mans_switch_is_called(host, until):
     assert until(lambda: received(host, "deadman"), 120)[0]["labels"]["alertname"] == "Watchdog"
 
 
-def test_stopped_exporter_is_told_and_its_return_too(host, until):
+def test_alert_reports_a_stopped_exporter_and_its_return(host, until):
     host.check_output("systemctl stop prometheus-node-exporter")
     try:
-        assert until(lambda: told(host, "HostDown", "firing"), 90)
+        assert until(lambda: notified(host, "HostDown", "firing"), 90)
     finally:
         host.check_output("systemctl start prometheus-node-exporter")
-    assert until(lambda: told(host, "HostDown", "resolved"), 120)
+    assert until(lambda: notified(host, "HostDown", "resolved"), 120)
 
 
-def test_gone_part_is_told_and_its_return_too(host, until):
+def test_alert_reports_a_missing_part_and_its_return(host, until):
     host.check_output("docker stop monitoring-blackbox-1")
     try:
-        assert until(lambda: told(host, "TargetGone", "firing"), 90)
+        assert until(lambda: notified(host, "TargetGone", "firing"), 90)
     finally:
         host.check_output("docker start monitoring-blackbox-1")
-    assert until(lambda: told(host, "TargetGone", "resolved"), 120)
+    assert until(lambda: notified(host, "TargetGone", "resolved"), 120)
 
 
-def test_edges_that_disagree_are_told_and_that_they_agree_again(host, until):
+def test_alert_reports_edges_that_disagree_and_agree_again(host, until):
     """Both hosts hold an app's live entry, as two edges do; that of one is then set by hand."""
     other = testinfra.get_host("ansible://plain-a", ansible_inventory=os.environ["MOLECULE_INVENTORY_FILE"])
     entry = "mkdir -p /var/lib/evenkeel/shop && echo 'shop %s:0:1.0:' > /var/lib/evenkeel/shop/live.map"
     try:
         for one, colour in ((host, "blue"), (other, "green")):
             one.check_output(entry % colour)
-        assert until(lambda: told(host, "EdgesDisagree", "firing"), 120)
+        assert until(lambda: notified(host, "EdgesDisagree", "firing"), 120)
         other.check_output(entry % "blue")
-        assert until(lambda: told(host, "EdgesDisagree", "resolved"), 120)
+        assert until(lambda: notified(host, "EdgesDisagree", "resolved"), 120)
     finally:
         for one in (host, other):
             one.check_output("rm -r /var/lib/evenkeel/shop")
@@ -288,7 +288,7 @@ def tested(host, ansible):
 @pytest.mark.parametrize("name", RECEIVERS)
 def test_test_alert_arrives_by_every_kind_of_receiver(name, tested):
     path = RECEIVERS[name][1]
-    assert f"{name}: took the test" in tested.output
+    assert f"{name}: accepted the test" in tested.output
     (found,) = (line["body"] for line in tested.lines if line["path"] == path)
     assert "evenkeel_test" in json.dumps(found) or "EvenkeelTest" in json.dumps(found), found
     # The secret of those that do not have it in their address came with the message.

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Lines of containers and of the journal of both hosts, with no secret in them, and what happens while Loki is away."""
+"""Logs of containers and of the journal of both hosts, redacted, and what happens while the log store is down."""
 
 from __future__ import annotations
 
@@ -28,15 +28,16 @@ def address(host):
 
 
 def lines(host, query):
-    """What Loki holds, as names and line."""
-    url = f"http://{address(host)}:3100/loki/api/v1/query_range"
+    """The lines in the log store, as fields and text."""
+    url = "http://127.0.0.1:9428/select/logsql/query"
     done = host.run(f"curl -sf --get --data-urlencode 'query={query}' --data-urlencode limit=1000 {url}")
     if done.rc:
         return []
-    return [(one["stream"], line[1]) for one in json.loads(done.stdout)["data"]["result"] for line in one["values"]]
+    return [(one, one["_msg"]) for one in map(json.loads, done.stdout.splitlines())]
 
 
-def told(host, name, status):
+def notified(host, name, status):
+    """The notifications about one alert that the receiver has."""
     text = host.run("cat /var/lib/receiver.jsonl").stdout
     alerts = [alert for line in text.splitlines() for alert in json.loads(line)["body"]["alerts"]]
     return [one for one in alerts if one["labels"]["alertname"] == name and one["status"] == status]
@@ -44,20 +45,33 @@ def told(host, name, status):
 
 def test_lines_of_containers_arrive_with_their_names(host, until):
     host.check_output("docker kill --signal HUP monitoring-prometheus-1")
-    found = until(lambda: lines(host, '{service_namespace="monitoring",service_name="prometheus"}'))
-    assert {names["host_name"] for names, _line in found} == {"ops-a"}
+    found = until(lambda: lines(host, '{service.namespace="monitoring",service.name="prometheus"}'))
+    assert {fields["host.name"] for fields, _line in found} == {"ops-a"}
+
+
+def test_store_listens_on_loopback_and_the_private_address(host):
+    listening = host.check_output("ss -Hltn 'sport = :9428'").split()
+    assert {word for word in listening if word.endswith(":9428")} == {"127.0.0.1:9428", f"{address(host)}:9428"}
+    page = host.check_output("curl -sf http://127.0.0.1:9428/select/vmui/")
+    assert "<html" in page
+
+
+def test_store_keeps_its_retention(host):
+    command = host.check_output("docker inspect -f '{{.Config.Cmd}}' monitoring-victorialogs-1")
+    assert "-retentionPeriod=1d" in command
+    assert "-retention.maxDiskSpaceUsageBytes=1GiB" in command
 
 
 @pytest.mark.parametrize("name", ["ops-a", "plain-a"])
 def test_journal_arrives_without_secrets(host, name, until):
     on(name).check_output(f"logger -t shop-{name} 'customer-815 gave password={CANARY} and went on'")
-    found = until(lambda: lines(host, f'{{service_name="shop-{name}"}}'))
-    assert [line for _names, line in found] == ["**** gave **** and went on"]
-    assert found[0][0]["host_name"] == name
-    assert found[0][0]["service_namespace"] == "host"
+    found = until(lambda: lines(host, f'{{service.name="shop-{name}"}}'))
+    assert [line for _fields, line in found] == ["**** gave **** and went on"]
+    assert found[0][0]["host.name"] == name
+    assert found[0][0]["service.namespace"] == "host"
 
 
-def test_both_agents_are_watched(host, until):
+def test_both_agents_are_scraped(host, until):
     query = "curl -sf 'http://127.0.0.1:9090/api/v1/query?query=up%7Bjob%3D%22agent%22%7D'"
 
     def answers():
@@ -80,36 +94,32 @@ def test_agent_has_few_rights_and_listens_on_private_addresses(name):
     assert "127.0.0.1" in here.check_output("ss -Hltn 'sport = :13133'")
 
 
-# A megabyte in a request, as fast as they are answered, for longer than a few scrapes.
-FLOOD = r"""
-import json, sys, time, urllib.error, urllib.request
-until, refused = time.time() + 45, 0
+# Lines of ten days ago, for longer than a few scrapes.
+OLD = r"""
+import json, sys, time, urllib.request
+until = time.time() + 30
 while time.time() < until:
-    now = time.time_ns()
-    values = [[str(now + number), "x" * 1000] for number in range(1000)]
-    body = json.dumps({"streams": [{"stream": {"service_name": "flood"}, "values": values}]}).encode()
-    try:
-        asked = urllib.request.Request(sys.argv[1], body, {"Content-Type": "application/json"})
-        urllib.request.urlopen(asked, timeout=10).close()
-    except urllib.error.HTTPError as answer:
-        refused += answer.code == 429
-print(refused)
+    values = [[str(time.time_ns() - 10 * 86400 * 10**9), "too old"]]
+    body = json.dumps({"streams": [{"stream": {"service.name": "old"}, "values": values}]}).encode()
+    asked = urllib.request.Request(sys.argv[1], body, {"Content-Type": "application/json"})
+    urllib.request.urlopen(asked, timeout=10).close()
+    time.sleep(1)
 """
 # Twice what the buffer of 20 MB holds, within half a minute.
 MUCH = "for one in $(seq 27); do head -c 1500000 /dev/zero | tr '\\0' x | fold -w 1000; echo; sleep 1; done"
 
 
-def test_more_lines_than_loki_takes_are_told(host, until):
-    refused = host.check_output("python3 -c %s %s", FLOOD, f"http://{address(host)}:3100/loki/api/v1/push")
-    assert int(refused) > 0
-    assert until(lambda: told(host, "LokiDropsLogs", "firing"), 90)
+def test_alert_reports_lines_that_the_store_drops(host, until):
+    host.check_output("python3 -c %s %s", OLD, f"http://{address(host)}:9428/insert/loki/api/v1/push")
+    assert lines(host, '{service.name="old"}') == []
+    assert until(lambda: notified(host, "LogStoreDropsLogs", "firing"), 90)
 
 
 @pytest.fixture(scope="module")
 def outage(until):
-    """What was told while Loki was away: one agent has little to send, the other more than its buffer holds."""
+    """The alerts while the log store is down: one agent has little to send, the other more than its buffer holds."""
     ops, plain = on("ops-a"), on("plain-a")
-    ops.check_output("docker stop monitoring-loki-1")
+    ops.check_output("docker stop monitoring-victorialogs-1")
     try:
         plain.check_output("for n in $(seq 1 50); do logger -t counted line $n; done")
         # A kill may cost the journal's last tenth of a second, see docs/architecture.md; a restart must cost nothing.
@@ -119,26 +129,26 @@ def outage(until):
         ops.check_output(f"docker run --rm --network none --entrypoint sh {image} -c %s >/dev/null", MUCH)
         # A queue is one that stands after five minutes, and the wait of the rule.
         return {
-            name: until(lambda name=name: told(ops, name, "firing"), 480)
+            name: until(lambda name=name: notified(ops, name, "firing"), 480)
             for name in ("LogAgentLosesLogs", "LogAgentCannotSend")
         }
     finally:
-        ops.check_output("docker start monitoring-loki-1")
+        ops.check_output("docker start monitoring-victorialogs-1")
 
 
-def test_lines_that_the_buffer_cannot_hold_are_told(outage):
+def test_alert_reports_lines_that_the_buffer_cannot_hold(outage):
     assert outage["LogAgentLosesLogs"]
     assert {one["labels"]["instance"] for one in outage["LogAgentLosesLogs"]} == {"ops-a"}
 
 
-def test_nothing_is_lost_while_loki_is_away_and_that_is_told(host, outage, until):
+def test_no_line_is_lost_while_the_store_is_down(host, outage, until):
     assert outage["LogAgentCannotSend"]
-    found = until(lambda: len(read := lines(host, '{service_name="counted"}')) >= 100 and read, 120)
-    assert sorted(int(line.split()[1]) for _names, line in found) == list(range(1, 101))
+    found = until(lambda: len(read := lines(host, '{service.name="counted"}')) >= 100 and read, 120)
+    assert sorted(int(line.split()[1]) for _fields, line in found) == list(range(1, 101))
 
 
 @pytest.mark.usefixtures("outage")
-@pytest.mark.parametrize("name", ["LokiDropsLogs", "LogAgentCannotSend", "LogAgentLosesLogs"])
-def test_the_end_is_told(host, name, until):
+@pytest.mark.parametrize("name", ["LogStoreDropsLogs", "LogAgentCannotSend", "LogAgentLosesLogs"])
+def test_alert_resolves(host, name, until):
     # Five minutes without a lost line, which pass for all of them at once.
-    assert until(lambda: told(host, name, "resolved"), 420)
+    assert until(lambda: notified(host, name, "resolved"), 420)

@@ -43,7 +43,7 @@ def test_nothing_is_left_but_the_data(host):
     ):
         assert not host.file(path).exists, path
     assert not host.user("evenkeel-agent").exists
-    for port in (3100, 4317, 8888, 9090, 9093, 9100):
+    for port in (4317, 8888, 9090, 9093, 9100, 9428):
         assert host.check_output(f"ss -Hltn 'sport = :{port}'") == "", port
     if host.exists("docker"):
         assert host.check_output("docker ps --all --quiet --filter label=com.docker.compose.project") == ""

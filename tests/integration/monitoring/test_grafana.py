@@ -5,7 +5,7 @@
 """The dashboards in a real Grafana, wherever there is one.
 
 EVENKEEL_GRAFANA_URL names one that the role set up, with a user's name and password in it. EVENKEEL_GRAFANA_IMAGE names
-an image, which is then run here with what the role would give it.
+an image, which is then run here with what the role would give it. EVENKEEL_LOG_STORE is the log store of that stack.
 """
 
 from __future__ import annotations
@@ -28,12 +28,20 @@ from ansible_collections.evenkeel.platform.benchmarks import rig
 from ansible_collections.evenkeel.platform.benchmarks.log_rig import free_port
 
 ROLE = Path(__file__).resolve().parents[3] / "roles" / "monitoring"
-BOARDS = sorted((ROLE / "files" / "dashboards").glob("*.json"))
+STORE = os.environ.get("EVENKEEL_LOG_STORE", "loki")
+# One of the two dashboards of logs, as the role chooses it.
+BOARDS = [
+    path
+    for path in sorted((ROLE / "files" / "dashboards").glob("*.json"))
+    if not path.stem.startswith("logs_") or path.stem == f"logs_{STORE}"
+]
+SOURCE = {"loki": "loki", "victorialogs": "victoriametrics-logs-datasource"}[STORE]
 URL, IMAGE = os.environ.get("EVENKEEL_GRAFANA_URL", "").rstrip("/"), os.environ.get("EVENKEEL_GRAFANA_IMAGE", "")
 OPTIONS = {
     "ansible_managed": "",
     "monitoring_scrape_interval_seconds": 15,
-    "monitoring_loki_enabled": True,
+    "monitoring_logs_enabled": True,
+    "monitoring_log_store": STORE,
     "monitoring_jaeger_enabled": True,
 }
 
@@ -110,11 +118,11 @@ def test_dashboard_is_provisioned_as_it_was_written(path: Path, grafana: str) ->
 
 
 def test_sources_are_there(grafana: str) -> None:
-    assert {source["type"] for source in ask(grafana, "/api/datasources")} >= {"prometheus", "loki", "alertmanager"}
+    assert {source["type"] for source in ask(grafana, "/api/datasources")} >= {"prometheus", SOURCE, "alertmanager"}
 
 
 @pytest.mark.skipif(not URL, reason="an image that runs alone has no sources to ask")
 def test_sources_answer(grafana: str) -> None:
     for source in ask(grafana, "/api/datasources"):
-        if source["type"] in ("prometheus", "loki"):
+        if source["type"] in ("prometheus", SOURCE):
             assert ask(grafana, f"/api/datasources/uid/{source['uid']}/health")["status"] == "OK", source["name"]

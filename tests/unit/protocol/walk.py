@@ -444,7 +444,7 @@ class Run:
                     ),
                 )
         if "seal" in stages:
-            until = _clock.iso(self.fleet.clock.now + plan["warm_seconds"])
+            until = "" if kind == "rollback" else _clock.iso(self.fleet.clock.now + plan["warm_seconds"])
             self.once(
                 "seal | Write the ledger and free the lease",
                 lambda: self.journal(
@@ -545,9 +545,9 @@ class Run:
     # -- the rescue and undo.yml --------------------------------------------------------------
 
     def rescue(self, kind: str, again: bool) -> None:
-        self.task("undo | Read what each host knows of the app now", self.everyone, self.facts, "__app_deploy_facts")
+        self.task("undo | Read what each host knows of the app now", self.everyone, self.facts, "__app_deploy_facts_now")
         self.undo = undo = filters.release_undo(
-            self.plan, self.wish, self.hostvars, self.hosts, {**self.options, "again": again}
+            self.plan, self.wish, self.hostvars, self.everyone, {**self.options, "again": again}
         )
         if undo["again"]:
             self.release(kind, again=True)
@@ -562,14 +562,14 @@ class Run:
         pair = plan["pair"]
         self.task(
             "undo | Move the traffic back",
-            undo["back"],
+            undo["moves"],
             lambda name: self.blue_green(
                 name,
                 state="moved",
-                colour=plan["from"],
+                colour=undo["colour"],
                 assume_entry=undo["moves"][name]["entry"],
                 move=undo["moves"][name]["move"],
-                new_move=undo["move_back"],
+                new_move=undo["move_after"],
                 **pair,
                 backward=True,
                 check_wait_seconds=5,
@@ -630,7 +630,7 @@ class Run:
             tolerant=True,
         )
         self.regate()
-        end = filters.release_undone(undo, self.hostvars, self.hosts)
+        end = filters.release_undone(undo, self.hostvars, self.everyone)
         self.message = end["message"]
         sealed: Data = {"failed": True}
         if undo["seal"] and end["sealable"]:

@@ -24,7 +24,17 @@ CANARY = "canary-4711"
 OPTIONS: dict[str, Any] = {
     "images": {
         part: f"registry.example.com/{part}:1.0"
-        for part in ("prometheus", "alertmanager", "blackbox", "loki", "grafana", "jaeger", "postgresql", "redis")
+        for part in (
+            "prometheus",
+            "alertmanager",
+            "blackbox",
+            "loki",
+            "victorialogs",
+            "grafana",
+            "jaeger",
+            "postgresql",
+            "redis",
+        )
     },
     "address": "192.0.2.31",
     "base_dir": "/opt/evenkeel/monitoring",
@@ -33,8 +43,9 @@ OPTIONS: dict[str, Any] = {
     "wait_factor": 1.0,
     "waits": {"group_seconds": 30, "interval_seconds": 300, "repeat_hours": 4},
     "prometheus_retention": {"days": 30, "gigabytes": 10},
-    "loki_retention": {"days": 14, "gigabytes": 10},
-    "loki_enabled": True,
+    "logs_retention": {"days": 14, "gigabytes": 10},
+    "logs_enabled": True,
+    "log_store": "loki",
     "grafana_enabled": True,
     "grafana_password": CANARY,
     "jaeger_enabled": True,
@@ -167,6 +178,47 @@ def test_address_of_version_6_is_written_as_one() -> None:
     assert uri == "[2001:db8::32]:5432/postgres?sslmode=require"
 
 
+VICTORIALOGS = {**OPTIONS, "log_store": "victorialogs", "grafana_victorialogs_plugin": "the-plugin@1.0"}
+
+
+def test_stack_has_one_log_store_with_its_own_data() -> None:
+    made = monitoring.monitoring_stack(VICTORIALOGS)["definition"]
+    assert "loki" not in made["services"]
+    assert "loki" not in made["volumes"]
+    store = made["services"]["victorialogs"]
+    assert made["volumes"]["victorialogs"] == {}
+    assert store["ports"] == ["127.0.0.1:9428:9428", "192.0.2.31:9428:9428"]
+    assert {"-retentionPeriod=14d", "-retention.maxDiskSpaceUsageBytes=10GiB"} <= set(store["command"])
+    assert store["healthcheck"]["test"][-1] == "http://127.0.0.1:9428/health"
+    assert store["read_only"]
+    assert "tmpfs" not in store
+
+
+@pytest.mark.parametrize(
+    ("changed", "environment"),
+    [
+        pytest.param({}, {"GF_PLUGINS_PREINSTALL_SYNC": "the-plugin@1.0"}, id="VictoriaLogs"),
+        pytest.param({"grafana_victorialogs_plugin": ""}, {}, id="image with the plugin"),
+        pytest.param({"log_store": "loki"}, {}, id="Loki"),
+        pytest.param({"logs_enabled": False}, {}, id="no logs"),
+    ],
+)
+def test_grafana_fetches_the_plugin_it_needs(changed: dict[str, Any], environment: dict[str, str]) -> None:
+    grafana = monitoring.monitoring_stack({**VICTORIALOGS, **changed})["definition"]["services"]["grafana"]
+    assert {key: value for key, value in grafana["environment"].items() if "PLUGINS" in key} == environment
+
+
+def test_victorialogs_is_scraped_expected_and_within_a_budget() -> None:
+    asked = monitoring.monitoring_targets(VICTORIALOGS, "ops1", [], [], [])
+    found = {target["job"]: target["address"] for target in asked}
+    assert found["victorialogs"] == "victorialogs:9428"
+    assert "loki" not in found
+    rules = monitoring.monitoring_expected(VICTORIALOGS, [], asked)["groups"][0]["rules"]
+    budgets = {rule["labels"]["volume"]: rule["expr"] for rule in rules if "volume" in rule["labels"]}
+    assert budgets["victorialogs"] == f"vector({10 * 2**30})"
+    assert "loki" not in budgets
+
+
 def test_user_of_redis_stands_in_the_address_of_its_password() -> None:
     made = monitoring.monitoring_stack({**OPTIONS, "redis": [{**OPTIONS["redis"][0], "user": "watch"}]})
     assert made["definition"]["services"]["redis-shop"]["environment"]["REDIS_USER"] == "watch"
@@ -178,15 +230,15 @@ def test_target_that_asks_for_a_login_is_named() -> None:
     labels = {"job": "app", "instance": "shop-blue-api-app1"}
     url = "http://192.0.2.21:20010/metrics"
     target = {"labels": labels, "scrapeUrl": url, "health": "down"}
-    told = [
+    answers = [
         {**target, "lastError": "server returned HTTP status 401 Unauthorized"},
         {**target, "lastError": "server returned HTTP status 404 Not Found"},
         {**target, "lastError": "dial tcp 192.0.2.21:20010: connect: connection refused"},
         {**target, "health": "up", "lastError": ""},
     ]
-    assert monitoring.monitoring_refusing(told) == [
-        "monitoring: answer on target shop-blue-api-app1 of job app: found 401 Unauthorized, need figures without a login."
-        f" Let {url} answer the host that watches, or take it out of monitoring_apps."
+    assert monitoring.monitoring_refusing(answers) == [
+        "monitoring: answer on target shop-blue-api-app1 of job app: found 401 Unauthorized, need metrics without a login."
+        f" Let {url} answer the monitoring host, or remove it from monitoring_apps."
     ]
 
 
@@ -295,7 +347,9 @@ def test_a_part_that_the_edges_lead_to_listens_on_the_private_address_and_says_i
         pytest.param({"public_urls": {"jaeger": "https://j.example.com"}, "jaeger_enabled": False}, ["found it switched off"], id="public and off"),
         pytest.param({"apps": [{"name": "other"}]}, ["found other, need shop"], id="app"),
         pytest.param({"probes": [{**OPTIONS["probes"][0], "app": "other"}]}, ["app on shop of monitoring_probes"], id="probe"),
-        pytest.param({"loki_retention": {"days": 0}}, ["nothing is kept for ever"], id="for ever"),
+        pytest.param({"logs_retention": {"days": 0}}, ["nothing is kept for ever"], id="for ever"),
+        pytest.param({"log_store": "elsewhere"}, ["monitoring_log_store on the stack: found elsewhere, need loki or victorialogs"], id="log store"),
+        pytest.param({"public_urls": {"victorialogs": "https://l.example.com"}}, ["found it switched off, need it on. Set monitoring_log_store"], id="page of the other store"),
         pytest.param({"prometheus_retention": {"days": 1, "gigabytes": 200}}, ["found 215 GB"], id="disk"),
         pytest.param({"slos": [{"name": "a", "app": "shop", "kind": "x"}]}, ["kind on SLO a"], id="SLO"),
         pytest.param({"receiver": "x", "packs": ["y"]}, ["found x", "found y"], id="all at once"),

@@ -168,7 +168,10 @@ def under_way(identity: str, boundary: str, kind: str = "deploy", before: str = 
         ),
         pytest.param(ON_1_1, under_way("1.2", "started"), "", ("1.0", "1.1", False), id="a-deploy-that-moved-nothing"),
         pytest.param(
-            Entry("blue", 0, "1.0", "1.1"), under_way("1.0", "leased", "rollback"), "", ("1.0", "1.1", True),
+            Entry("blue", 0, "1.0", "1.1"),
+            under_way("1.0", "leased", "rollback"),
+            "",
+            ("1.0", "1.1", True),
             id="a-rollback-that-was-killed",
         ),
         pytest.param(ON_1_1, [], "0.9", ("0.9", "1.1", False), id="the-named-one-or-none"),
@@ -187,29 +190,45 @@ def test_way_back(live: Entry, run: list[_journal.Line], wanted: str, expected: 
         pytest.param("deploy", ON_1_1, "1.1", [], {"unchanged": True, "to": "green"}, id="live-already"),
         pytest.param("deploy", ON_1_1, "1.2", [], {"from": "green", "to": "blue"}, id="a-new-one"),
         pytest.param(
-            "deploy", ON_1_1, "1.1", under_way("1.0", "started"), {"unchanged": True, "abandon": True},
+            "deploy",
+            ON_1_1,
+            "1.1",
+            under_way("1.0", "started"),
+            {"unchanged": True, "abandon": True},
             id="the-live-one-after-a-run-that-moved-nothing",
         ),
         pytest.param(
-            "deploy", ON_1_1, "1.1", under_way("1.2", "moved"), {"settled": True, "abandon": True, "to": "green"},
+            "deploy",
+            ON_1_1,
+            "1.1",
+            under_way("1.2", "moved"),
+            {"settled": True, "abandon": True, "to": "green"},
             id="the-live-one-after-a-run-that-may-have-changed-workers",
         ),
         pytest.param(
-            "deploy", ON_1_1, "1.1", under_way("1.1", "migrating", "contract"), {"unchanged": True, "abandon": True},
+            "deploy",
+            ON_1_1,
+            "1.1",
+            under_way("1.1", "migrating", "contract"),
+            {"unchanged": True, "abandon": True},
             id="a-contract-is-not-closed-as-done",
         ),
         pytest.param(
-            "deploy", Entry("blue", 0, "1.2", "1.1"), "1.2", under_way("1.2", "confirmed"), {"same": True},
+            "deploy",
+            Entry("blue", 0, "1.2", "1.1"),
+            "1.2",
+            under_way("1.2", "confirmed"),
+            {"same": True},
             id="the-same-run-goes-on",
         ),
-        pytest.param("rollback", Entry("blue", 0, "1.0", "1.1"), "1.0", [], {"settled": True, "to": "blue"}, id="moved"),
+        pytest.param(
+            "rollback", Entry("blue", 0, "1.0", "1.1"), "1.0", [], {"settled": True, "to": "blue"}, id="moved"
+        ),
         pytest.param("rollback", ON_1_1, "1.1", [], {"unchanged": True}, id="back-to-what-is-live"),
         pytest.param("rollback", ON_1_1, "1.0", [], {"settled": False, "to": "blue"}, id="cold"),
     ],
 )
-def test_opened_as(
-    kind: str, live: Entry, identity: str, run: list[_journal.Line], expected: dict[str, t.Any]
-) -> None:
+def test_opened_as(kind: str, live: Entry, identity: str, run: list[_journal.Line], expected: dict[str, t.Any]) -> None:
     found = _journal.opened_as(kind, live, identity, run, LEDGER)
     assert {key: found[key] for key in expected} == expected
 

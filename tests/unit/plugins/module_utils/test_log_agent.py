@@ -29,7 +29,7 @@ OPTIONS: dict[str, Any] = {
     "agent_container_logs": ["/var/lib/docker/containers/*/*-json.log"],
     "agent_redact": [],
     "agent_elasticsearch": {},
-    "loki_enabled": True,
+    "logs_enabled": True,
     "jaeger_enabled": False,
 }
 SEARCH = {"url": "https://search.example.com:9200", "api_key": CANARY, "index": "shop"}
@@ -43,10 +43,11 @@ def made(**changed: Any) -> dict[str, Any]:
     ("changed", "logs", "traces"),
     [
         pytest.param({}, ["otlp_http/loki"], [], id="Loki"),
+        pytest.param({"log_store": "victorialogs"}, ["otlp_http/victorialogs"], [], id="VictoriaLogs"),
         pytest.param({"jaeger_enabled": True}, ["otlp_http/loki"], ["otlp_grpc/jaeger"], id="traces too"),
-        pytest.param({"loki_enabled": False, "jaeger_enabled": True}, [], ["otlp_grpc/jaeger"], id="traces alone"),
+        pytest.param({"logs_enabled": False, "jaeger_enabled": True}, [], ["otlp_grpc/jaeger"], id="traces alone"),
         pytest.param({"agent_elasticsearch": SEARCH}, ["otlp_http/loki", "elasticsearch"], [], id="both"),
-        pytest.param({"loki_enabled": False, "agent_elasticsearch": SEARCH}, ["elasticsearch"], [], id="search alone"),
+        pytest.param({"logs_enabled": False, "agent_elasticsearch": SEARCH}, ["elasticsearch"], [], id="search alone"),
     ],
 )
 def test_pipelines_are_those_of_the_targets(changed: dict[str, Any], logs: list[str], traces: list[str]) -> None:
@@ -78,6 +79,11 @@ def test_nothing_listens_on_every_address() -> None:
     six = _log_agent.settings(OPTIONS, "app1", "2001:db8::21", "2001:db8::31")
     assert six["receivers"]["otlp"]["protocols"]["http"]["endpoint"] == "[2001:db8::21]:4318"
     assert six["exporters"]["otlp_http/loki"]["endpoint"] == "http://[2001:db8::31]:3100/otlp"
+    six = _log_agent.settings({**OPTIONS, "log_store": "victorialogs"}, "app1", "2001:db8::21", "2001:db8::31")
+    store = six["exporters"]["otlp_http/victorialogs"]
+    assert store["endpoint"] == "http://[2001:db8::31]:9428/insert/opentelemetry"
+    # Else every attribute would be a part of the name of a stream.
+    assert store["headers"]["VL-Stream-Fields"] == "host.name,service.namespace,service.name"
 
 
 def test_key_stands_in_its_file_alone() -> None:
@@ -120,13 +126,13 @@ def test_secrets_in_lines_are_hidden(line: str, hidden: bool) -> None:
     ("changed", "sentences"),
     [
         pytest.param({}, [], id="sound"),
-        pytest.param({"agent_enabled": False, "loki_enabled": False, "agent_program": ""}, [], id="off"),
-        pytest.param({"loki_enabled": False}, ["where it sends on the agent: found nothing"], id="nowhere"),
+        pytest.param({"agent_enabled": False, "logs_enabled": False, "agent_program": ""}, [], id="off"),
+        pytest.param({"logs_enabled": False}, ["target on the agent: found none"], id="nowhere"),
         pytest.param({"agent_program": ""}, ["program on the agent"], id="no program"),
         pytest.param({"agent_program": "", "agent_url": "https://x.example.com/a.tar.gz"}, ["program on the agent"], id="no checksum"),
         pytest.param({"agent_buffer_megabytes": 0}, ["buffer on the agent: found 0"], id="no buffer"),
         pytest.param({"agent_redact": ["("]}, ["pattern on monitoring_agent_redact: found ("], id="pattern"),
-        pytest.param({"agent_redact": ["("], "loki_enabled": False}, ["where it sends", "pattern"], id="all at once"),
+        pytest.param({"agent_redact": ["("], "logs_enabled": False}, ["target", "pattern"], id="all at once"),
     ],
 )  # fmt: skip
 def test_every_problem_is_named(changed: dict[str, Any], sentences: list[str]) -> None:
@@ -140,7 +146,7 @@ def test_every_problem_is_named(changed: dict[str, Any], sentences: list[str]) -
 @pytest.mark.skipif(
     OTELCOL is None, reason="otelcol is not built: make up builds it, or go build in lab/tools/collector"
 )
-@pytest.mark.parametrize("changed", [{}, {"jaeger_enabled": True}, {"loki_enabled": False, "jaeger_enabled": True}])
+@pytest.mark.parametrize("changed", [{}, {"jaeger_enabled": True}, {"logs_enabled": False, "jaeger_enabled": True}])
 def test_collector_takes_the_settings(changed: dict[str, Any], tmp_path: Path) -> None:
     found = made(**changed, agent_redact=[r"\bcard \d+$"])
     # Only root may make the folder in which it waits.

@@ -101,7 +101,7 @@ def alertmanager(receiver, tmp_path, monkeypatch):
 
 def test_receiver_takes_the_test(run, alertmanager, receiver):
     done = run(receivers=["team"], url=alertmanager, timeout_seconds=20)
-    assert done["taken"] == ["team"], done
+    assert done["accepted"] == ["team"], done
     [(path, body)] = receiver.got
     assert path == "/team"
     assert body["alerts"][0]["labels"]["evenkeel_test"] == "team"
@@ -110,14 +110,14 @@ def test_receiver_takes_the_test(run, alertmanager, receiver):
 def test_each_that_did_not_is_named(run, alertmanager):
     done = run(receivers=["team", "broken", "unknown"], url=alertmanager, timeout_seconds=6)
     assert done["failed"]
-    assert done["taken"] == ["team"]
+    assert done["accepted"] == ["team"]
     assert "broken refused it" in done["msg"]
-    assert "unknown was not asked within 6 s" in done["msg"]
+    assert "unknown got no request within 6 s" in done["msg"]
 
 
 def test_second_test_is_sent_as_well(run, alertmanager, receiver):
     for _number in range(2):
-        assert run(receivers=["team"], url=alertmanager, timeout_seconds=20)["taken"] == ["team"]
+        assert run(receivers=["team"], url=alertmanager, timeout_seconds=20)["accepted"] == ["team"]
     assert len(receiver.got) == 2
 
 

@@ -339,10 +339,16 @@ def test_first_release_goes_to_blue(run: Run) -> None:
         pytest.param("release_info", {"state_dir": "/a b"}, "the folder is not usable", id="folder"),
         pytest.param("release_info", {"app": "../x"}, "the name is not usable on app", id="traversal"),
         pytest.param(
-            "blue_green", {"colour": "blue", "release": "a;b", "token": 1, "run": "r", "move": 0}, "release is not usable", id="release"
+            "blue_green",
+            {"colour": "blue", "release": "a;b", "token": 1, "run": "r", "move": 0},
+            "release is not usable",
+            id="release",
         ),
         pytest.param(
-            "blue_green", {"colour": "blue", "run": "r", "move": 0, "adapter_options": {"x": 1}}, "options of the adapter", id="options"
+            "blue_green",
+            {"colour": "blue", "run": "r", "move": 0, "adapter_options": {"x": 1}},
+            "options of the adapter",
+            id="options",
         ),
         pytest.param(
             "release_journal", {"state": "planned", "content": {"release": "a/b"}}, "name of the release", id="name"

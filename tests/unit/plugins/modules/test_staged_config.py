@@ -95,10 +95,10 @@ def test_old_sets_go_and_the_one_before_stays(run, tmp_path):
     assert left == set(releases[-2:])
 
 
-def test_nobody_is_told_where_nobody_runs(run):
+def test_program_that_does_not_run_is_not_reloaded(run):
     done = run({"a.yml": "x"}, reload=["false"], ready_url="http://127.0.0.1:1/")
     assert done["changed"]
-    assert not done["told"]
+    assert not done["reloaded"]
 
 
 @pytest.mark.parametrize(
@@ -124,13 +124,13 @@ def test_verdict_is_read_from_figures(text, why):
 
 
 class Program:
-    """Reads C(a.yml) when it is told, and is ready unless that says bad. The run can be killed at each of its steps."""
+    """Reads C(a.yml) at a reload, and is ready unless that says bad. The run can be killed at each of its steps."""
 
     def __init__(self, folder) -> None:
         self.folder = folder
         self.options: dict[str, t.Any] = {}
         self.read = ""
-        self.told = 0
+        self.reloads = 0
         self.steps_left = -1
         self.kills_who_tells = False
 
@@ -154,7 +154,7 @@ class Program:
         if self.kills_who_tells:
             raise KeyboardInterrupt
         self.step()
-        self.told += 1
+        self.reloads += 1
         self.read = self.named()
         self.step()
         return 0, "", ""
@@ -204,8 +204,8 @@ def killed(run, program, text, step) -> bool:
     return False
 
 
-def kill_untold(run, program, text) -> None:
-    """Kill a run when the link names its settings and the program is not told yet."""
+def kill_before_reload(run, program, text) -> None:
+    """Kill a run when the link names its settings and the program is not reloaded yet."""
     program.kills_who_tells = True
     with pytest.raises(KeyboardInterrupt):
         run({"a.yml": text}, **program.options)
@@ -220,28 +220,28 @@ def set_out(run, program) -> str:
     return first
 
 
-def test_what_a_killed_run_left_untold_is_told_by_the_next(run, program):
+def test_next_run_reloads_what_a_killed_run_left_pending(run, program):
     set_out(run, program)
-    kill_untold(run, program, "two\n")
+    kill_before_reload(run, program, "two\n")
     would = run({"a.yml": "two\n"}, _check=True, **program.options)
-    assert (would["changed"], would["told"], would["actions"]) == (True, True, ["told the program"])
+    assert (would["changed"], would["reloaded"], would["actions"]) == (True, True, ["reloaded the program"])
     assert program.read == "one\n"
     done = run({"a.yml": "two\n"}, **program.options)
-    assert (done["changed"], done["told"], done["actions"]) == (True, True, ["told the program"])
+    assert (done["changed"], done["reloaded"], done["actions"]) == (True, True, ["reloaded the program"])
     assert program.read == "two\n"
     assert program.in_order()
     for check in (True, False):
         again = run({"a.yml": "two\n"}, _check=check, **program.options)
-        assert (again["changed"], again["told"], again["actions"]) == (False, False, [])
-    assert program.told == 1
+        assert (again["changed"], again["reloaded"], again["actions"]) == (False, False, [])
+    assert program.reloads == 1
 
 
 def test_sound_run_leaves_no_mark_and_the_second_is_unchanged(run, program):
     set_out(run, program)
-    assert run({"a.yml": "two\n"}, **program.options)["told"]
+    assert run({"a.yml": "two\n"}, **program.options)["reloaded"]
     assert program.in_order()
     assert not run({"a.yml": "two\n"}, **program.options)["changed"]
-    assert program.told == 1
+    assert program.reloads == 1
 
 
 @pytest.mark.parametrize(
@@ -273,13 +273,13 @@ def test_run_killed_at_any_step_is_mended_by_the_next(run, program, text, follow
 def test_mark_is_no_set_and_keeps_the_one_to_go_back_to(run, program):
     first = set_out(run, program)
     os.utime(program.folder / "releases" / first, (1, 1))
-    kill_untold(run, program, "two\n")
-    assert (program.folder / ".untold").stat().st_mode & 0o777 == 0o600
-    assert (program.folder / ".untold").read_text() == first
+    kill_before_reload(run, program, "two\n")
+    assert (program.folder / ".pending").stat().st_mode & 0o777 == 0o600
+    assert (program.folder / ".pending").read_text() == first
     # Nobody answers, so the mark stays; the set that the program took last does too, however old it is.
     for text in ("three\n", "four\n"):
         done = run({"a.yml": text}, keep=1, **{**program.options, "ready_url": "http://127.0.0.1:1/"})
-        assert not done["told"]
+        assert not done["reloaded"]
     assert (program.folder / "releases" / first).is_dir()
     refused = run({"a.yml": "bad\n"}, keep=1, **program.options)
     assert "the former ones are back" in refused["msg"]
@@ -296,27 +296,27 @@ def test_link_never_goes_back_to_a_set_that_is_gone(run, program):
 
 def test_refused_check_spares_the_set_to_go_back_to(run, program, monkeypatch):
     first = set_out(run, program)
-    kill_untold(run, program, "two\n")
+    kill_before_reload(run, program, "two\n")
     monkeypatch.setattr(AnsibleModule, "run_command", lambda self, argv, **options: (1, "no longer", ""))
     assert "no longer" in run({"a.yml": "one\n"}, validate=[["check"]], **program.options)["msg"]
     assert (program.folder / "releases" / first).is_dir()
 
 
-def test_first_settings_that_are_not_taken_are_told_again(run, program):
+def test_first_settings_that_are_refused_are_tried_again(run, program):
     refused = run({"a.yml": "bad\n"}, **program.options)
     assert "there were none before, so they stay" in refused["msg"]
     assert run({"a.yml": "bad\n"}, **program.options)["failed"]
-    assert run({"a.yml": "two\n"}, **program.options)["told"]
+    assert run({"a.yml": "two\n"}, **program.options)["reloaded"]
     assert program.in_order()
 
 
-def test_former_settings_that_are_not_taken_either_are_told_again(run, program, monkeypatch):
+def test_former_settings_that_are_refused_as_well_are_tried_again(run, program, monkeypatch):
     set_out(run, program)
     with monkeypatch.context() as deaf:
         deaf.setattr(AnsibleModule, "run_command", lambda self, argv, **options: (1, "", "deaf"))
         assert "it is not ready with them either" in run({"a.yml": "two\n"}, **program.options)["msg"]
         assert "they are the former ones, so they stay" in run({"a.yml": "one\n"}, **program.options)["msg"]
-    assert run({"a.yml": "one\n"}, **program.options)["actions"] == ["told the program"]
+    assert run({"a.yml": "one\n"}, **program.options)["actions"] == ["reloaded the program"]
     assert program.in_order()
     assert not run({"a.yml": "one\n"}, **program.options)["changed"]
 
@@ -387,7 +387,7 @@ def options(server: Server, **changed):
 
 def test_running_program_reads_the_new_settings(run, prometheus):
     done = run(settings("20s"), **options(prometheus))
-    assert done["told"], done
+    assert done["reloaded"], done
     assert prometheus.scrape_interval() == "20s"
 
 
@@ -412,13 +412,13 @@ def test_what_the_program_refuses_goes_back(run, prometheus, tmp_path):
 
 def test_a_program_that_hangs_gets_its_former_settings_back(run, prometheus, tmp_path):
     before = (tmp_path / "set" / "current").readlink()
-    # It is told of nothing, so it never says that it has read the new ones.
+    # It gets no signal, so its metrics never show the new ones.
     refused = run(settings("5s"), **options(prometheus, reload=[sys.executable, "-c", ""], ready_seconds=1))
     assert "that it has not read the settings yet" in refused["msg"]
     assert (tmp_path / "set" / "current").readlink() == before
 
 
-def test_prometheus_reads_what_a_killed_run_left_untold(run, prometheus, tmp_path):
+def test_prometheus_loads_what_a_killed_run_left_pending(run, prometheus, tmp_path):
     given = options(prometheus, reload=["sh", "-c", "kill -KILL $PPID"])
     code = (
         "import json, sys\n"
@@ -436,6 +436,6 @@ def test_prometheus_reads_what_a_killed_run_left_untold(run, prometheus, tmp_pat
     )
     assert killed.returncode == -signal.SIGKILL
     assert prometheus.scrape_interval() == "1m"
-    assert run(settings("20s"), **options(prometheus))["told"]
+    assert run(settings("20s"), **options(prometheus))["reloaded"]
     assert prometheus.scrape_interval() == "20s"
     assert not run(settings("20s"), **options(prometheus))["changed"]

@@ -96,29 +96,45 @@ def provisioned(name: str, **options: Any) -> dict[str, Any]:
     return found
 
 
+def sources(store: str, jaeger: bool) -> list[dict[str, Any]]:
+    """The data sources of a stack; without a name it has no log store."""
+    options = {"monitoring_logs_enabled": bool(store), "monitoring_log_store": store or "loki"}
+    options |= {"monitoring_jaeger_enabled": jaeger, "monitoring_scrape_interval_seconds": 15}
+    found: list[dict[str, Any]] = provisioned("datasources", **options)["datasources"]
+    return found
+
+
 @pytest.mark.parametrize(
-    ("loki", "jaeger", "names"),
+    ("store", "jaeger", "names"),
     [
-        pytest.param(False, False, ["Prometheus", "Alertmanager"], id="figures"),
-        pytest.param(True, False, ["Prometheus", "Alertmanager", "Loki"], id="logs"),
-        pytest.param(True, True, ["Prometheus", "Alertmanager", "Loki", "Jaeger"], id="traces"),
+        pytest.param("", False, ["Prometheus", "Alertmanager"], id="metrics"),
+        pytest.param("loki", False, ["Prometheus", "Alertmanager", "Loki"], id="Loki"),
+        pytest.param("loki", True, ["Prometheus", "Alertmanager", "Loki", "Jaeger"], id="Loki and traces"),
+        pytest.param("victorialogs", False, ["Prometheus", "Alertmanager", "VictoriaLogs"], id="VictoriaLogs"),
+        pytest.param(
+            "victorialogs",
+            True,
+            ["Prometheus", "Alertmanager", "VictoriaLogs", "Jaeger"],
+            id="VictoriaLogs and traces",
+        ),
     ],
 )
-def test_sources_are_those_of_the_stack(loki: bool, jaeger: bool, names: list[str]) -> None:
-    options = {"monitoring_loki_enabled": loki, "monitoring_jaeger_enabled": jaeger}
-    found = provisioned("datasources", monitoring_scrape_interval_seconds=15, **options)["datasources"]
+def test_sources_are_those_of_the_stack(store: str, jaeger: bool, names: list[str]) -> None:
+    found = sources(store, jaeger)
     assert [one["name"] for one in found] == names
-    said = json.dumps(found)
-    assert "password" not in said.lower()
+    text = json.dumps(found)
+    assert "password" not in text.lower()
     # Grafana takes a single dollar for the name of a variable of its own environment.
-    assert "${" not in said.replace("$${", "")
+    assert "${" not in text.replace("$${", "")
 
 
-def test_panels_ask_sources_that_are_there() -> None:
-    options = {"monitoring_loki_enabled": True, "monitoring_jaeger_enabled": True}
-    sources = provisioned("datasources", monitoring_scrape_interval_seconds=15, **options)["datasources"]
-    there = {(one["type"], one["uid"]) for one in sources}
-    for path in BOARDS:
+@pytest.mark.parametrize("store", ["loki", "victorialogs"])
+def test_panels_query_sources_of_the_stack(store: str) -> None:
+    there = {(one["type"], one["uid"]) for one in sources(store, jaeger=True)}
+    # As the role chooses them.
+    boards = [path for path in BOARDS if not path.stem.startswith("logs_") or path.stem == f"logs_{store}"]
+    assert {read(path)["uid"] for path in boards} == {read(path)["uid"] for path in BOARDS}
+    for path in boards:
         for panel in read(path)["panels"]:
             for asked in [panel["datasource"], *(target["datasource"] for target in panel["targets"])]:
                 assert (asked["type"], asked["uid"]) in there, f"{path.stem}: {panel['title']}"
