@@ -63,7 +63,7 @@ def most(counts: dict[str, Any], run: rig.Play) -> dict[str, Any]:
 
 
 def retry(release: str) -> list[str]:
-    """A release that an earlier run took back may be deployed again."""
+    """Return the option that allows a held release again."""
     return ["-e", f"retry={release}"]
 
 

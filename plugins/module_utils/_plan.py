@@ -37,33 +37,37 @@ PAST_MOVE = ("moved", "confirmed", "handed_over", "drained", "warm")
 
 
 def edges_of(fleet: Data, facts: Data, out: t.Collection[str] = ()) -> Data:
-    """Return what each edge that counts has answered; an edge declared out, now or before, does not count."""
-    answered = {name: facts[name]["edge"] for name in fleet["edges"] if name in facts and facts[name].get("edge")}
-    declared = {edge for each in answered.values() if each["confirmed"] for edge in each["out"]} | set(out)
-    return {name: each for name, each in answered.items() if name not in declared}
+    """Return what each edge that counts has answered; one that is declared out by this run does not count.
 
-
-def members_of(fleet: Data, facts: Data, out: t.Collection[str] = ()) -> Data:
-    """Return what each edge that takes part in a run has answered: all but those that this run declares out.
-
-    One that was declared out before and answers again is brought to what the others serve, and taken back in.
+    An edge that was declared out before and answers again counts: the run brings it to the live entry first.
     """
     return {
         name: facts[name]["edge"]
         for name in fleet["edges"]
-        if name in facts and facts[name].get("edge") and name not in out
+        if name in facts and facts[name].get("edge") and name not in set(out)
     }
 
 
+def declared_out(edges: Data) -> set[str]:
+    """Return the edges that a confirmed edge shows as declared out."""
+    return {name for each in edges.values() if each["confirmed"] for name in each["out"]}
+
+
 def served(edges: Data) -> Data:
-    """Return the C(entry), C(move) and C(warm) of the fleet: those of the edge with the highest move."""
+    """Return the C(entry), C(move) and C(warm) of the fleet: those of the edge with the highest move.
+
+    An edge that the others show as declared out decides nothing, however far it went alone.
+    """
     if not edges:
         return {
             "entry": {"text": "", "colour": "", "weight": 0, "release": "", "other_release": ""},
             "move": 0,
             "warm": {},
         }
-    newest = max(edges.values(), key=lambda edge: (edge["move"], edge["entry"]["text"]))
+    # Better one that is confirmed: an edge that was away may hold a number of its own.
+    declared = declared_out(edges)
+    deciding = {name: edge for name, edge in edges.items() if name not in declared} or edges
+    newest = max(deciding.values(), key=lambda edge: (edge["confirmed"], edge["move"], edge["entry"]["text"]))
     warm = [edge["warm"] for edge in edges.values() if edge["warm"] and edge["move"] == newest["move"]]
     return {"entry": newest["entry"], "move": newest["move"], "warm": warm[0] if len(warm) == len(edges) else {}}
 
@@ -94,8 +98,16 @@ def refusals(app: str, fleet: Data, facts: Data, out: t.Collection[str] = (), ch
                 f"app_deploy: edge_out: found {name}, need one of {', '.join(fleet['edges'])}. Set edge_out to an edge."
             )
     counted = edges_of(fleet, facts, out)
+    for name in [*fleet["hosts"], fleet["record_host"]]:
+        if name not in facts and name not in fleet["edges"]:
+            found.append(f"app_deploy: host {name}: found no answer, need it. Bring it back and run this again.")
+    if fleet["record_host"] in fleet["edges"] and fleet["record_host"] not in facts:
+        found.append(
+            f"app_deploy: record host {fleet['record_host']}: found no answer, need the records. Bring it back, go "
+            "back without it by playbooks/rollback.yml -e app_deploy_break_glass, or set app_deploy_record_host."
+        )
     for name in fleet["edges"]:
-        if name in out:
+        if name in out or (name == fleet["record_host"] and name not in facts):
             continue
         edge = (facts.get(name) or {}).get("edge")
         if edge is None:
@@ -170,15 +182,11 @@ def release(
 
     *options*: C(out) (edges declared out), C(installing) (site.yml: look at everything), C(https_port).
     """
-    counted = members_of(fleet, facts, options["out"])
-    now = served(edges_of(fleet, facts, options["out"]))
+    counted = edges_of(fleet, facts, options["out"])
+    now = served(counted)
     # Edges that were not of one mind end at one move, above that of each.
-    strayed = [
-        edge["move"] + 1
-        for edge in counted.values()
-        if edge["move"] > now["move"] or (edge["move"] == now["move"] and edge["entry"]["text"] != now["entry"]["text"])
-    ]
-    now["move"] = max([now["move"], *strayed])
+    strayed = [edge["move"] for edge in counted.values() if edge["entry"]["text"] != now["entry"]["text"]]
+    now["move"] = max([now["move"], *(move + 1 for move in strayed if move >= now["move"])])
     recorded = next((edge["record"] for edge in counted.values() if edge["record"]), {})
     ports = _ports.allocate(model, _ports.recorded(recorded))
     colour = opened["to"]
@@ -228,15 +236,13 @@ def release(
     plan["guards"]["after"] = {**plan["guards"]["before"], "move": move_after}
     known = [name for name, edge in counted.items() if edge["record"]]
     wanting = [name for name, edge in counted.items() if options["installing"] or edge["record"] != record]
-    acts = bool(stages or plan["mend"])
-    plan["out"] = list(options["out"]) if acts else []
-    declared = {name for edge in counted.values() for name in edge["out"]}
-    plan["admitted"] = sorted(declared & set(counted)) if acts else []
-    # An edge that does not know the app yet, or was away, is configured before it is asked for anything.
-    new = [name for name in wanting if name not in known or name in plan["admitted"]]
-    plan["edges_new"] = new if acts else []
-    plan["edges_changed"] = [name for name in wanting if name not in new] if acts else []
-    plan["behind"] = _behind(counted, now) if acts else {}
+    # An edge that does not know the app yet is configured before it is asked for anything.
+    plan["edges_new"] = [name for name in wanting if name not in known] if stages else []
+    plan["edges_changed"] = [name for name in wanting if name in known] if stages or plan["mend"] else []
+    plan["behind"] = _behind(counted, now) if stages or plan["mend"] else {}
+    known_out = declared_out(counted)
+    plan["out"] = [name for name in options["out"] if name not in known_out]
+    plan["readmitted"] = sorted(known_out & set(counted)) if stages or plan["mend"] else []
     plan["retire"] = _retire(plan, model)
     rules = _ports.rules(model, [fleet["edges"][name]["address"] for name in counted], ports)
     former = opened["former"].get("model") or {}
@@ -294,7 +300,7 @@ def _common(fleet: Data, facts: Data, opened: Data, options: Data, move: int) ->
     edges = [
         {"name": name, "url": about["status_url"]}
         for name, about in fleet["edges"].items()
-        if name in members_of(fleet, facts, options["out"])
+        if name in edges_of(fleet, facts, options["out"])
     ]
     before = {"app": opened["app"], **pair, "move": move, "edges": edges}
     return {"pair": pair, "edge_names": [edge["name"] for edge in edges], "guards": {"before": before}}
@@ -356,7 +362,7 @@ def _stages(kind: str, opened: Data, model: Data, moved: bool) -> list[str]:
 
 
 def _behind(counted: Data, now: Data) -> Data:
-    """Return the edges that serve something else than the newest one, or nothing yet, with what each of them holds."""
+    """Return the edges that serve something else than the newest one, with what each of them serves."""
     return {
         name: {"entry": edge["entry"]["text"], "move": edge["move"]}
         for name, edge in counted.items()

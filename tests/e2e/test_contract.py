@@ -2,10 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What an expanding migration left behind is removed once the older side is gone, and the way back is shut then.
+"""A contracting migration runs once the older side is retired, and then rollback is refused.
 
-The edges are told that the older side's time is over; then the timer's program of each host stops it. The tests go in order,
-and after all others: what is removed from the schema here is what the older release needs.
+The end of the warm time is set to the past on the edges, which withdraw the older side; then the timer's program of
+each host stops it. The tests run in order and after all others, because they remove parts of the schema that the older
+release needs.
 """
 
 from __future__ import annotations

@@ -118,7 +118,7 @@ def test_release_opens_a_silence_and_closes_it(folder: Path) -> None:
 
 @pytest.mark.usefixtures("watched")
 def test_refused_release_leaves_no_silence(folder: Path) -> None:
-    """What it left down has to be told."""
+    """Alerts must fire if a failed release left something down."""
     run = shop.deploy("1.2-neverready", folder, retry="1.2-neverready")
     assert run.code != 0, run.tail()
     shop.assert_says(run, "was refused")

@@ -4,7 +4,7 @@
 
 """The controller dies at each stage of a deploy, by SIGKILL from outside, with traffic running.
 
-No request is lost, and the next run on the same controller goes on at once: it sees that the process is gone.
+No request is lost, and the next run on the same controller continues at once: it sees that the process is gone.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def test_next_deploy_finishes_what_a_killed_one_left(stage: str, after: float, f
     target = shop.NEW if now == shop.OLD else shop.OLD
     options: dict[str, object] = {"retry": target}
     if "migrate" in stage:
-        # It happens once for a release, so this one has a content of its own.
+        # A migration runs once for a release, so this release has new content.
         options["shop_report_schedule"] = f"*-*-* 03:00:{time.time() % 60:06.3f}"
     with shop.traffic(folder) as traffic:
         run = rig.begin(*shop.deploy_arguments(target, **options), folder=folder)
