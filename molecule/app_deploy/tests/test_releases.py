@@ -515,7 +515,7 @@ def test_edge_that_is_declared_out_holds_nothing_up_and_comes_back_confirmed(
 def test_rollback_breaks_the_glass_of_no_other_app(edges, rollback):
     run = rollback(app_deploy_break_glass="demoo")
     assert run.rc != 0
-    assert "app_deploy: break glass: found demoo, need demo" in run.output
+    assert "rollback of app demoo without records: found no edge that answers" in run.output, run.raw
     assert sides(edges) == [("green", "1.1")] * 2
 
 

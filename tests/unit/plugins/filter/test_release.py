@@ -461,28 +461,3 @@ def test_a_changed_assumption_means_one_new_plan() -> None:
     assert undo(found, made, asked, replan=True)["again"]
     assert not release.release_undo(made, asked, found, EVERYONE, options(again=True))["again"]
     assert not release.release_undo({}, asked, found, EVERYONE, options())["again"]
-
-
-# -- before anything is asked -----------------------------------------------------
-
-
-def rollback_problems(hosts: t.Sequence[str] = EVERYONE, **asked: str) -> list[str]:
-    options = {"only": "", "release": "", "break_glass": "", "app": "shop", "needed": [*EVERYONE, ""], **asked}
-    return release.rollback_problems([APP], hosts, options)
-
-
-@pytest.mark.parametrize(
-    ("asked", "hosts", "sentence"),
-    [
-        pytest.param({}, EVERYONE, "", id="good"),
-        pytest.param({}, ("edge1", "app1"), "need also edge2, app2", id="limit"),
-        pytest.param({"only": "shopp", "app": "shopp"}, EVERYONE, "found shopp, need one of shop", id="app"),
-        pytest.param({"break_glass": "shop"}, EVERYONE, "", id="glass"),
-        pytest.param({"break_glass": "shopp"}, EVERYONE, "break glass: found shopp, need shop", id="glass-of-another"),
-    ],
-)
-def test_traffic_is_not_moved_back_where_the_words_do_not_fit(
-    asked: dict[str, str], hosts: t.Sequence[str], sentence: str
-) -> None:
-    problems = rollback_problems(hosts, **asked)
-    assert (sentence in " ".join(problems)) if sentence else not problems
