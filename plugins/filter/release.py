@@ -46,10 +46,16 @@ def _fleet(hostvars: t.Mapping[str, t.Any], app: str, options: Data) -> Data:
     }
 
 
-def _facts(hostvars: t.Mapping[str, t.Any], options: Data, hosts: t.Collection[str], fact: str = FACTS) -> Data:
+def _facts(
+    hostvars: t.Mapping[str, t.Any], options: Data, hosts: t.Collection[str], app: str, fact: str = FACTS
+) -> Data:
     """Return what each host of this run answered; one that is gone has no answer."""
     names = dict.fromkeys((*options["edges"], *options["hosts"], options["record_host"]))
     found = {name: hostvars[name].get(fact) or {} for name in names if name in hosts}
+    if fact == FACTS:
+        for name, answer in found.items():
+            if "pair" not in answer:
+                found[name] = ((hostvars[name].get("__preflight_facts") or {}).get("releases") or {}).get(app) or {}
     return {name: dict(answer) for name, answer in found.items() if "pair" in answer}
 
 
@@ -65,7 +71,7 @@ def release_wish(
 
 def _wish(apps: list[Data], hostvars: t.Mapping[str, t.Any], hosts: t.Collection[str], app: str, options: Data) -> Data:
     fleet = _fleet(hostvars, app, options)
-    facts = _facts(hostvars, options, hosts)
+    facts = _facts(hostvars, options, hosts, app)
     if options["kind"] == "rollback":
         # Going back goes wherever it can; what does not answer is declared out.
         missing = [name for name in fleet["edges"] if not (facts.get(name) or {}).get("edge")]
@@ -99,6 +105,7 @@ def _wish(apps: list[Data], hostvars: t.Mapping[str, t.Any], hosts: t.Collection
         "target": "",
         "pending": [],
         "homes": {},
+        "migration_seconds": 0,
     }
     stays = ""
     if options["kind"] == "deploy":
@@ -111,6 +118,7 @@ def _wish(apps: list[Data], hostvars: t.Mapping[str, t.Any], hosts: t.Collection
             wish["model"] = _model.of(named)
             wish["images"] = _stacks.images(wish["model"])
             wish["homes"] = _plan.homes(wish["model"], options["hosts"])
+            wish["migration_seconds"] = _plan.migration_seconds(wish["model"], "expand")
             return wish
         wish["note"] = (
             f"{app}: {stays} is live, as it was deployed by hand; the inventory names {wish['inventory_release']}. "
@@ -138,7 +146,9 @@ def _wish(apps: list[Data], hostvars: t.Mapping[str, t.Any], hosts: t.Collection
     wish["content"] = kept["content"]
     wish["model"] = kept["content"]["model"]
     wish["digests"] = kept["content"]["digests"]
-    if options["kind"] != "contract":
+    if options["kind"] == "contract":
+        wish["migration_seconds"] = _plan.migration_seconds(wish["model"], "contract")
+    else:
         wish["homes"] = _plan.homes(wish["model"], options["hosts"])
     # What is kept is started by digest, from the host where it lies there.
     wish["images"] = sorted(set(wish["digests"].values()))
@@ -230,7 +240,7 @@ def release_undo(
 ) -> Data:
     """Return the way back of a run that failed, from what the hosts answer now; one that does not answer is lost."""
     everyone = dict.fromkeys((*options["edges"], *options["hosts"], options["record_host"]))
-    facts = _facts(hostvars, options, hosts, FACTS_NOW)
+    facts = _facts(hostvars, options, hosts, "", FACTS_NOW)
     lost = [name for name in everyone if name not in facts]
     failures = _failures(hostvars, hosts)
     if not plan:
@@ -353,6 +363,10 @@ def release_run(apps: list[Data], groups: t.Mapping[str, t.Any], hosts: t.Collec
             f"app_deploy: hosts of this run: found {', '.join(hosts)}, need also {', '.join(missing)}, or edges and "
             "hosts would be left on different releases. Take --limit away or add them to it."
         )
+    parts = {
+        name: release_parts(groups, name, asked["edge_group"], asked["app_group"], asked["record_host"])
+        for name in needed
+    }
     return {
         "apps": [asked["only"]] if asked["only"] else names,
         "edges": edges,
@@ -360,14 +374,7 @@ def release_run(apps: list[Data], groups: t.Mapping[str, t.Any], hosts: t.Collec
         "record_host": record,
         "owner": asked["owner"] or os.environ.get("USER") or os.environ.get("LOGNAME") or "root",
         "problems": problems,
-        "parts": {
-            name: [
-                *(["edge"] if name in edges else []),
-                *(["host"] if name in app_hosts else []),
-                *(["records"] if name == record else []),
-            ]
-            for name in needed
-        },
+        "parts": parts,
         "options": {
             **{
                 key: asked[key]
@@ -379,6 +386,16 @@ def release_run(apps: list[Data], groups: t.Mapping[str, t.Any], hosts: t.Collec
             "out": [name for name in out if name],
         },
     }
+
+
+def release_parts(
+    groups: t.Mapping[str, t.Any], host: str, edge_group: str, app_group: str, record_host: str
+) -> list[str]:
+    """Return what a host is to the apps: C(edge), C(host) of containers, C(records)."""
+    edges, hosts = groups.get(edge_group, []), groups.get(app_group, [])
+    record = record_host or next(iter(edges), "localhost")
+    found = {"edge": host in edges, "host": host in hosts, "records": host == record}
+    return [part for part, held in found.items() if held]
 
 
 def release_secrets(app: str, apps: list[Data]) -> Data:
@@ -475,6 +492,7 @@ class FilterModule:
             "release_undone": release_undone,
             "release_next": release_next,
             "release_rows": release_rows,
+            "release_parts": release_parts,
             "release_run": release_run,
             "release_secrets": release_secrets,
             "release_without_records": release_without_records,
