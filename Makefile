@@ -59,7 +59,7 @@ site: ## make the hosts a platform and run the apps on it
 
 .PHONY: deploy
 deploy: ## move to RELEASE
-	@$(PLAY) playbooks/deploy.yml -e app_deploy_release=$(RELEASE)
+	@$(PLAY) playbooks/deploy.yml -e release=$(RELEASE)
 
 .PHONY: rollback
 rollback: ## go back to the release before

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Faults planted in the watched lab, and what its receiver is told of them; for tests and figures."""
+"""Faults planted in the monitored lab, and their alerts at the receiver; for tests and benchmarks."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ import yaml
 from ansible_collections.evenkeel.platform.benchmarks import rig
 from ansible_collections.evenkeel.platform.benchmarks.panels import clock
 
-FACTOR = 0.02  # as inventories/lab says
+FACTOR = 0.02  # as in inventories/lab
 SLACK_SECONDS = 60
 RULES = "roles/*/files/rules/*.yml"
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-# Who is called each minute by Watchdog and waits for a second call before a person is told.
+# Called each minute by Watchdog; waits for a second missing call before it notifies somebody.
 DEADMAN_WAITS_SECONDS = 120
-# What make site, backups and drills, and make watch-lab run: without the first two there would be alerts of their own.
+# Without deploy, backups and drills, missing ones would raise alerts of their own.
 WATCHED = (
     ("site.yml",),
     ("playbooks/backup.yml",),
@@ -30,7 +30,7 @@ WATCHED = (
     ("lab/watch.yml",),
     ("site.yml", "--tags", "edge,monitoring"),
 )
-# What the faults of alerts.yml call.
+# Shell functions for the faults of alerts.yml.
 PRELUDE = r"""
 # Where a fault keeps what it takes the place of.
 aside=/var/lib/faults
@@ -95,7 +95,7 @@ certificate_back() {
 
 @dataclass(frozen=True)
 class Fault:
-    """One entry of alerts.yml that a shell plants: the alert that says so, and how long that may take."""
+    """One entry of alerts.yml that a shell command plants, with its alert and the time limit."""
 
     alert: str
     hosts: str
@@ -108,7 +108,7 @@ class Fault:
 
 @dataclass
 class Told:
-    """When a fault began and ended by data1's clock, and after how many seconds each was told; None where not."""
+    """Start and end of a fault by data1's clock, and the seconds until each was notified; None without one."""
 
     began: float = 0.0
     ended: float = 0.0
@@ -117,7 +117,7 @@ class Told:
 
 
 def waits() -> dict[str, float]:
-    """Each alert's `for` in seconds, the longest where it has several."""
+    """Return the longest `for` of each alert in seconds."""
     found: dict[str, float] = {}
     for path in sorted(rig.ROOT.glob(RULES)):
         for group in yaml.safe_load(path.read_text(encoding="utf-8"))["groups"]:
@@ -129,7 +129,7 @@ def waits() -> dict[str, float]:
 
 
 def batches() -> dict[str, list[Fault]]:
-    """The faults that stand at once, by their batch's name; an alert raised by another's fault has none to plant."""
+    """Return the faults of each batch, which are planted together; alerts raised by another fault have none."""
     entries = yaml.safe_load((rig.ROOT / "tests/faults/alerts.yml").read_text(encoding="utf-8"))
     wait, found = waits(), dict[str, list[Fault]]()
     for alert, entry in entries.items():
@@ -150,7 +150,7 @@ def batches() -> dict[str, list[Fault]]:
 
 
 def received(path: str, since: float) -> list[dict[str, Any]]:
-    """The requests to a path of the receiver after a moment of data1's clock."""
+    """Return the requests to a path of the receiver since a time of data1's clock."""
     (text,) = rig.on_hosts("data1", "cat /var/lib/receiver.jsonl 2>/dev/null || true").values()
     lines = [json.loads(line) for line in text.splitlines()]
     return [line for line in lines if line["path"] == path and line["at"] >= since]
@@ -165,13 +165,13 @@ def told(alert: str, status: str, since: float) -> list[dict[str, Any]]:
 
 
 def firing() -> set[str]:
-    """What fires now, by Prometheus itself."""
+    """Return the alerts that fire in Prometheus."""
     query = "query=ALERTS%7Balertstate%3D%22firing%22%7D"
     (text,) = rig.on_hosts("data1", f"curl -sf 'http://127.0.0.1:9090/api/v1/query?{query}'").values()
     return {one["metric"]["alertname"] for one in json.loads(text)["data"]["result"]}
 
 
-# Two thirds are used at once, then four kilobytes every five seconds.
+# Use two thirds at once, then four kilobytes every five seconds.
 FILL = """
 mkdir -p /srv/filling; mount -t tmpfs -o size=20m filling /srv/filling; fallocate -l 13M /srv/filling/first
 systemd-run --unit=fault-filling sh -c \
@@ -183,7 +183,7 @@ FILLED = "systemctl stop fault-filling; umount /srv/filling; rmdir /srv/filling"
 
 
 def plant(fault: Fault) -> None:
-    """Every command of it goes well, or it is no fault: it would be waited for in vain."""
+    """Plant a fault; every command must succeed, or its alert would never fire."""
     answers = rig.on_hosts(fault.hosts, f"set -e\n{PRELUDE}{fault.begin}\necho planted", 240)
     unplanted = sorted(host for host, text in answers.items() if not text.endswith("planted"))
     assert answers, f"{fault.alert}: no host answers to {fault.hosts}"
@@ -191,14 +191,14 @@ def plant(fault: Fault) -> None:
 
 
 def drive(faults: list[Fault]) -> dict[str, Told]:
-    """Plant all of them, wait until each was told, undo what was planted, and wait until each end was told."""
+    """Plant all faults, wait for all alerts, undo the faults, and wait for all resolved notifications."""
     found = come_and_go(faults)
     ends_told(faults, found)
     return found
 
 
 def come_and_go(faults: list[Fault]) -> dict[str, Told]:
-    """Plant all of them, wait until each was told, and undo what was planted."""
+    """Plant all faults, wait for all alerts, and undo the faults."""
     found = {fault.alert: Told(began=clock()) for fault in faults}
     begun: list[Fault] = []
     try:
@@ -217,13 +217,13 @@ def come_and_go(faults: list[Fault]) -> dict[str, Told]:
 
 
 def ends_told(faults: list[Fault], found: dict[str, Told]) -> None:
-    """Wait until the end of each that was told is told as well."""
+    """Wait for the resolved notification of each alert."""
     fired = [fault for fault in faults if found[fault.alert].fired is not None]
     watch(fired, found, "resolved", max((fault.ends_within for fault in fired), default=0))
 
 
 def watch(faults: list[Fault], found: dict[str, Told], status: str, seconds: float) -> None:
-    """Note when each alert was told with that status, until all were or the time is over."""
+    """Record when each alert was notified with a status, until all were or the time is over."""
     field, since = ("fired", "began") if status == "firing" else ("resolved", "ended")
     end = time.monotonic() + seconds
     while faults:
@@ -240,7 +240,7 @@ def watch(faults: list[Fault], found: dict[str, Told], status: str, seconds: flo
 
 
 def silence_after(container: str) -> float:
-    """Kill a part of what watches, and return the seconds until the last call of the dead man that still came."""
+    """Kill a part of the monitoring, and return the seconds until the last call of the dead man's switch."""
     killed = clock()
     rig.on_hosts("data1", f"docker kill {container}")
     try:

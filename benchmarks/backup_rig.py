@@ -1,10 +1,10 @@
 # Copyright (c) 2026, The Evenkeel authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A PostgreSQL server and evenkeel-backup on it as plain processes of this machine, for tests and measurements.
+"""PostgreSQL and evenkeel-backup as processes of this machine, for tests and benchmarks.
 
-Everything is in a scratch folder; restic and pgBackRest are the programs of the distribution. Faults are planted from
-outside: another program in place of one, a mount of its own, bytes of a file.
+All files are in a temporary folder; restic and pgBackRest come from the distribution. Faults are planted from outside:
+a replaced program, a separate mount, changed bytes of a file.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from pathlib import Path
 RUNNER = Path(__file__).parents[1] / "roles" / "postgres_backup" / "files" / "evenkeel-backup"
 KEY = "correct-horse-battery-staple-canary"
 USER = "postgres"
-# Mounts of their own around one call: a small disk, and an empty folder where there was something.
+# Mounts for one call: a small disk, and an empty folder over an existing one.
 SMALL_DISK = (
     "unshare",
     "--mount",
@@ -34,22 +34,22 @@ SMALL_DISK = (
     'mount -t tmpfs -o size=$0 tmpfs "$1" && chmod 711 "$1" && shift && exec "$@"',
 )
 GONE = ("unshare", "--mount", "sh", "-c", 'mount -t tmpfs tmpfs "$0" && exec "$@"')
-# In the script of a stand-in for pg_dump: where it was told to write.
+# In the script that replaces pg_dump: its output folder.
 OUT = "for word; do case $word in --file=*) out=${word#--file=};; esac; done\n"
 
 
 class Unexpected(AssertionError):
-    """A server or the program did not do what everything after it builds on."""
+    """A server or program failed, and later steps depend on it."""
 
 
 def bin_dir() -> Path | None:
-    """The programs of the newest PostgreSQL of the distribution."""
+    """Return the folder of the distribution's newest PostgreSQL."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=lambda path: int(path.parts[4]))
     return found[-1].parent if found else None
 
 
 def missing(*programs: str) -> str:
-    """Why nothing of this can run here; empty where it can."""
+    """Return why this rig cannot run here; empty if it can."""
     if os.geteuid() != 0:
         return "needs root, to run a server as its own user in a network namespace"
     if bin_dir() is None:
@@ -133,7 +133,7 @@ class Cluster:
 
     @classmethod
     def of(cls, folder: Path, data: Path, bin_: Path) -> Cluster:
-        """A server over a data folder that is there already, such as a restored one."""
+        """Return a server with an existing data folder, such as a restored one."""
         made = cls.__new__(cls)
         made.folder, made.data, made.bin, made.socket, made.process, made.nice = (
             folder,
@@ -151,7 +151,7 @@ class Cluster:
         return made
 
     def client(self, program: str, *words: str) -> list[str]:
-        """The command of a client program on this server."""
+        """Return the command of a client program for this server."""
         return [str(self.bin / program), "-h", str(self.socket), "-U", "postgres", *words]
 
     def _psql(self, sql: str, database: str) -> subprocess.CompletedProcess[str]:
@@ -165,7 +165,7 @@ class Cluster:
         return done.stdout.strip()
 
     def archived(self) -> None:
-        """Wait until everything written so far is in the archive."""
+        """Wait until all WAL so far is archived."""
         name = self.sql("select pg_walfile_name(pg_switch_wal())", "postgres")
         for _attempt in range(300):
             if self.sql("select coalesce(last_archived_wal, '') from pg_stat_archiver", "postgres") >= name:
@@ -175,7 +175,7 @@ class Cluster:
 
 
 class Instance:
-    """One configuration, and the program run on it."""
+    """One configuration, with calls of the program."""
 
     def __init__(self, folder: Path, name: str, engine: str, **more: t.Any) -> None:
         self.folder, self.name, self.configs = folder, name, folder / "etc"
@@ -220,7 +220,7 @@ class Instance:
             raise Unexpected(done.stderr)
         document = json.loads(done.stdout)
         if document["exit"] != done.returncode or KEY in done.stdout + done.stderr:
-            raise Unexpected(f"{verb} ended with {done.returncode} and said {document['exit']}, or told the key")
+            raise Unexpected(f"{verb} ended with {done.returncode} and said {document['exit']}, or printed the key")
         return done.returncode, document
 
     def good(self, verb: str, *words: str, given: str = "") -> dict[str, t.Any]:
@@ -244,7 +244,7 @@ class Instance:
 
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """A folder, short as a socket's path is, and open to the server's user."""
+    """Create a temporary folder with a path short enough for sockets, accessible to the server's user."""
     path = Path(tempfile.mkdtemp(prefix="ekb", dir="/tmp"))
     path.chmod(0o711)
     try:
@@ -254,14 +254,14 @@ def scratch() -> Iterator[Path]:
 
 
 def archiving(folder: Path, name: str) -> dict[str, str]:
-    """The settings of a server that archives for an instance."""
+    """Return the settings of a server that archives for an instance."""
     config = folder / "etc" / f"{name}.pgbackrest.conf"
     command = f"pgbackrest --config={config} --stanza={name} archive-push %p"
     return {"archive_mode": "on", "wal_level": "replica", "archive_command": command}
 
 
 def physical(folder: Path, name: str, cluster: Cluster, **more: t.Any) -> Instance:
-    """An instance of a server that archives for it, ready to be backed up."""
+    """Prepare an instance of an archiving server for backups."""
     made = Instance(
         folder,
         name,
@@ -281,7 +281,7 @@ def physical(folder: Path, name: str, cluster: Cluster, **more: t.Any) -> Instan
 
 
 def links(folder: Path, cluster: Cluster) -> Path:
-    """A folder of links to the server's programs, in which one at a time is another."""
+    """Create a folder of links to the server's programs, to replace one at a time."""
     made = folder / "bin"
     made.mkdir()
     for path in cluster.bin.iterdir():
@@ -290,7 +290,7 @@ def links(folder: Path, cluster: Cluster) -> Path:
 
 
 class Shim:
-    """Stands in for one program until it is taken away."""
+    """Replaces one program until it is removed."""
 
     def __init__(self, instance: Instance, cluster: Cluster, program: str, script: str) -> None:
         self.link, self.real = instance.folder / "bin" / program, cluster.bin / program
@@ -307,7 +307,7 @@ class Shim:
 
 
 def lacking(folder: Path, cluster: Cluster, extension: str) -> Path:
-    """The programs of a server without one extension."""
+    """Return the programs of a server without one extension."""
     version = cluster.bin.parent.name
     root = folder / "lacking" / "usr"
     shutil.copytree(cluster.bin, root / "lib/postgresql" / version / "bin")
@@ -321,7 +321,7 @@ def lacking(folder: Path, cluster: Cluster, extension: str) -> Path:
 
 @contextmanager
 def kept(repository: Path) -> Iterator[Path]:
-    """A repository to spoil, put back afterwards."""
+    """Provide a repository to damage, and restore it afterwards."""
     copy = repository.with_name(f"{repository.name}-kept")
     subprocess.run(["cp", "-a", str(repository), str(copy)], check=True)
     try:
@@ -332,19 +332,19 @@ def kept(repository: Path) -> Iterator[Path]:
 
 
 def packs(repository: Path) -> list[Path]:
-    """The packs of a restic repository, the biggest last."""
+    """Return the packs of a restic repository, the largest last."""
     found = [path for path in (repository / "data").rglob("*") if path.is_file()]
     return sorted(found, key=lambda path: path.stat().st_size)
 
 
 def biggest_bundle(folder: Path) -> Path:
-    """The biggest bundle of a pgBackRest backup."""
+    """Return the largest bundle of a pgBackRest backup."""
     found = [path for path in folder.rglob("*") if path.parent.name == "bundle"]
     return max(found, key=lambda path: path.stat().st_size)
 
 
 def flip(path: Path, share: float = 0.5) -> None:
-    """Another byte in the middle of a file."""
+    """Change a byte in the middle of a file."""
     path.chmod(path.stat().st_mode | 0o200)
     with path.open("r+b") as stream:
         stream.seek(int(path.stat().st_size * share))

@@ -3,12 +3,12 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Load with an open loop against the lab's shop, and what came of every request.
+"""Open-loop load on the lab's shop, with the result of every request.
 
-A request leaves at its time whether or not earlier ones were answered. Nothing is tried twice: a refused
-connection, a reset, a timeout and any answer but a good one is a failure of its kind. The release is the one
-the app names in the body of its answer. SIGTERM or SIGINT ends the run early; the summary is printed either way.
-Only addresses of this machine's loopback and of the lab are accepted.
+Each request is sent at its scheduled time, independent of earlier answers, and never retried: a refused
+connection, a reset, a timeout and any bad answer is a failure of its kind. The release is the one that the
+app reports in its answer. SIGTERM or SIGINT stops the run early; the summary is printed in any case.
+Only loopback addresses and those of the lab are accepted.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-# The networks of lab/vars.yml; nothing else is loaded.
+# The networks of lab/vars.yml, the only allowed targets.
 ALLOWED = [ipaddress.ip_network(text) for text in ("127.0.0.0/8", "::1/128", "10.231.0.0/16", "fd23:1::/32")]
 MOST_RATE = 1000.0
 MOST_SECONDS = 1800.0
@@ -41,12 +41,12 @@ DETAILS = 20
 
 
 class BadTarget(Exception):
-    """The address is none that may be loaded."""
+    """The address is not allowed as a target."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """Where to, by address, and the name to ask for."""
+    """Address of the target, and host name of the requests."""
 
     address: str
     port: int
@@ -73,7 +73,7 @@ class Target:
 
 @dataclass(slots=True)
 class Record:
-    """One request: when it was due, how long from then to the end of its answer, and what it was."""
+    """One request: scheduled time, latency since then, and kind."""
 
     due: float
     latency: float
@@ -96,7 +96,7 @@ class Record:
 
 
 class Answer:
-    """One HTTP/1.1 answer, fed with bytes until it is complete."""
+    """Incremental parser of one HTTP/1.1 response."""
 
     __slots__ = ("body", "buffer", "close", "complete", "length", "status")
 
@@ -149,14 +149,14 @@ class Answer:
                 return
 
     def end(self) -> bool:
-        """The connection ended; true where that ends the answer rightly."""
+        """Handle the end of the connection; return whether it completes the response."""
         if self.status and self.length is None and not self.complete:
             self.body, self.complete = self.buffer, True
         return self.complete
 
 
 class Wire(asyncio.Protocol):
-    """A connection that carries one exchange at a time and tells how it ended."""
+    """A connection for one request at a time, which reports how it ended."""
 
     def __init__(self, gone: Callable[[Wire], None]) -> None:
         self.gone = gone
@@ -178,7 +178,7 @@ class Wire(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         waiter = self.waiter
         if waiter is None:
-            self.close()  # nobody asked: what comes now belongs to no request
+            self.close()  # data without a request
             return
         try:
             self.answer.feed(data)
@@ -219,7 +219,7 @@ class Wire(asyncio.Protocol):
 
 
 class Failed(Exception):
-    """A request failed; the kind is counted, the rest explains."""
+    """A failed request: its kind is counted, the text explains it."""
 
     def __init__(self, kind: str, detail: str = "") -> None:
         super().__init__(f"{kind}: {detail}" if detail else kind)
@@ -229,7 +229,7 @@ class Failed(Exception):
 
 @dataclass(frozen=True)
 class Plan:
-    """How much, for how long, and of what."""
+    """Rate, duration and kinds of requests."""
 
     rate: float = 300.0
     seconds: float = 30.0
@@ -251,17 +251,17 @@ class Plan:
 
 
 def spread(share: float, number: int) -> bool:
-    """True for that share of all numbers, evenly: the same requests in each run."""
+    """Return whether a number belongs to a share of all numbers, evenly spread and the same in each run."""
     return int((number + 1) * share) > int(number * share)
 
 
 class Load:
-    """One run. `records` and `acknowledged` hold what came of it."""
+    """One run, with its results in `records` and `acknowledged`."""
 
     def __init__(self, target: Target, plan: Plan, ca_file: str = "", acknowledged: IO[str] | None = None) -> None:
         self.target = target
         self.plan = plan
-        self.run_id = uuid.uuid4().hex[:8]  # the beginning of each order's id: the oracle tells runs apart by it
+        self.run_id = uuid.uuid4().hex[:8]  # prefix of each order's id, by which the oracle distinguishes runs
         self.records: list[Record] = []
         self.details: list[dict[str, Any]] = []
         self.acknowledged = 0
@@ -279,7 +279,7 @@ class Load:
         self.context: ssl.SSLContext | None = None
         if target.tls:
             self.context = ssl.create_default_context(cafile=ca_file or None)
-            if not ca_file:  # the lab's certificate is its own, and the address is no other machine's
+            if not ca_file:  # the lab's certificate is self-signed, and the address is local
                 self.context.check_hostname = False
                 self.context.verify_mode = ssl.CERT_NONE
         head = f"Host: {target.host}\r\nAccept: application/json\r\nUser-Agent: evenkeel-load\r\n"
@@ -321,7 +321,7 @@ class Load:
         self.cpu_seconds = time.process_time() - cpu
 
     def _send(self, number: int, due: float) -> None:
-        # Method and connection vary against each other, so that every pair of them is sent.
+        # Vary method and connection independently, so that all combinations are sent.
         post = spread(self.plan.post_share, number)
         fresh = spread(self.plan.fresh_share, number // 2 if self.plan.fresh_share == 0.5 else number)
         if len(self.in_flight) >= MOST_IN_FLIGHT:
@@ -373,7 +373,7 @@ class Load:
         self._record(record, detail)
 
     def _kept(self) -> Wire | None:
-        """The connection that was idle for the longest time; one that the other side has closed is none."""
+        """Return the connection that was idle longest, skipping closed ones."""
         while self.idle:
             wire = self.idle.popleft()
             if wire.open and wire.transport is not None and not wire.transport.is_closing():
@@ -405,7 +405,7 @@ class Load:
 
     @staticmethod
     def _judge(answer: Answer, order: str) -> str:
-        """The release a good answer names; a bad one is a failure."""
+        """Return the release of a good answer; raise for a bad one."""
         if not 200 <= answer.status <= 299:
             raise Failed(f"status_{answer.status}", answer.body[:200].decode("utf-8", "replace"))
         try:
@@ -443,7 +443,7 @@ class Load:
 
 
 def quantiles(values: list[float]) -> dict[str, Any]:
-    """p50, p95 and the most, in seconds."""
+    """Return p50, p95 and maximum in seconds."""
     if not values:
         return {"p50": None, "p95": None, "max": None, "samples": 0}
     ranked = sorted(values)
@@ -455,7 +455,7 @@ def quantiles(values: list[float]) -> dict[str, Any]:
 
 
 def summarise(records: list[Record], began_at: float) -> dict[str, Any]:
-    """Counts, releases with their first and last answer, and latencies of what was answered well."""
+    """Return counts, releases with first and last answer, and latencies of good answers."""
     kinds = collections.Counter(record.kind for record in records if record.kind)
     releases: dict[str, dict[str, Any]] = {}
     for record in records:

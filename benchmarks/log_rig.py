@@ -71,14 +71,14 @@ def get(url: str) -> tuple[int, str]:
 
 
 class Program:
-    """A process that can be started again."""
+    """A process that can be restarted."""
 
     def __init__(self, argv: list[str], log: Path, ready: str, container: str = "") -> None:
         self.argv, self.log, self.ready, self.container = argv, log, ready, container
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, *more: str) -> float:
-        """Start it and return the seconds it took to be ready."""
+        """Start the process, and return the seconds until it was ready."""
         began = time.monotonic()
         with self.log.open("ab") as out:
             self.process = subprocess.Popen([*self.argv, *more], stdout=out, stderr=out)

@@ -3,10 +3,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Compares the orders a load was told are stored with those the shop holds: each must be there exactly once.
+"""Compare the orders acknowledged to a load with those in the shop: each must exist exactly once.
 
-An order that is stored but was never acknowledged is no loss: its answer did not reach the client. It is counted
-apart. An acknowledged order that is missing, or any order that is there twice, is a fault: exit code 1.
+A stored order without acknowledgement is not a loss, because only its answer was lost; it is counted separately.
+A missing acknowledged order or a duplicate is a fault, with exit code 1.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ DETAILS = 10
 
 
 class NoList(Exception):
-    """The shop did not tell what it holds."""
+    """The shop did not list its orders."""
 
 
 def compare(acknowledged: Iterable[str], stored: Iterable[str], run: str) -> dict[str, Any]:
-    """Counts and the first ids of each kind, of the orders whose id begins with the run's mark."""
-    told = set(acknowledged)
+    """Return counts and first ids of each kind, for the orders with the run's prefix."""
+    acknowledged_ids = set(acknowledged)
     held = collections.Counter(order for order in stored if order.startswith(run))
-    missing = sorted(told - held.keys())
+    missing = sorted(acknowledged_ids - held.keys())
     duplicated = sorted(order for order, times in held.items() if times > 1)
-    unacknowledged = sorted(held.keys() - told)
+    unacknowledged = sorted(held.keys() - acknowledged_ids)
     return {
         "run": run,
-        "acknowledged": len(told),
+        "acknowledged": len(acknowledged_ids),
         "stored": sum(held.values()),
         "missing": len(missing),
         "duplicated": len(duplicated),
@@ -54,7 +54,7 @@ def compare(acknowledged: Iterable[str], stored: Iterable[str], run: str) -> dic
 
 
 def held_by(target: Target, timeout_seconds: float = 60.0) -> list[str]:
-    """Every order the shop holds, in the order of arrival, one entry a row."""
+    """Return all orders of the shop in order of arrival."""
     try:
         status, text = request.get(target, "/api/orders/ids", timeout_seconds)
     except request.NoAnswer as exc:

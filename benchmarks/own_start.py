@@ -3,7 +3,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""On an app host: restarts the containers of an idle colour and prints the seconds until each answers well.
+"""On an app host: restart the containers of an idle colour, and print the seconds until each gives a good answer.
 
 Usage: own_start.py <compose project> <health path>; a service without that path is asked for /healthz.
 """
@@ -21,7 +21,7 @@ def docker(*arguments: str) -> str:
 
 
 def well(url: str) -> "bool | None":
-    """Whether it answers well; None where there is no such path."""
+    """Return whether the answer is good; None if the path does not exist."""
     try:
         with urllib.request.urlopen(url, timeout=1) as answer:
             return answer.status == 200

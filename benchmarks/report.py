@@ -3,7 +3,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Writes docs/figures.md and its plots from the files in benchmarks/results; with --check says what is not current."""
+"""Write docs/figures.md and its plots from the files in benchmarks/results; with --check print outdated files."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def words(key: str) -> str:
 
 
 def value_of(value: Any) -> str | None:
-    """A value in one cell; None where it is no matter for a table."""
+    """Return a value as a table cell; None if it does not fit."""
     if isinstance(value, dict) and "p50" in value:
         parts = ", ".join(f"{key} {number(value[key])}" for key in ("p50", "p95", "max"))
         return f"{parts} ({value['samples']} samples)"
@@ -72,7 +72,7 @@ def value_of(value: Any) -> str | None:
 
 
 def rows_of(values: Any) -> list[dict[str, str]]:
-    """The rows of a value that is a table of its own: a list of records, or records by name; empty for all else."""
+    """Return the rows of a tabular value: a list of records, or records by name; empty for other values."""
     if isinstance(values, dict):
         values = [{"": name, **record} for name, record in values.items() if isinstance(record, dict)]
     if not isinstance(values, list) or not all(isinstance(record, dict) for record in values):
@@ -174,7 +174,7 @@ def images_of(name: str, found: Document) -> list[tuple[Path, str]]:
 
 
 def files(found: dict[str, Document]) -> dict[Path, str]:
-    """Every file the results make, with its content."""
+    """Return all generated files with their content."""
     order = [name for name in TITLES if name in found] + [name for name in found if name not in TITLES]
     lines = [HEAD, *(line for name in order for line in section(name, found[name]))]
     made = {DOCS / "figures.md": "\n".join(lines).rstrip() + "\n"}

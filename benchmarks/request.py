@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""One request to a target of the load, for those that look on beside it."""
+"""A single request to a target of the load, for observers."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from ansible_collections.evenkeel.platform.benchmarks.load import Target
 
 
 class NoAnswer(Exception):
-    """The connection was refused, broke, or said nothing in time."""
+    """The connection was refused, broke, or timed out."""
 
 
 def get(target: Target, path: str, timeout_seconds: float) -> tuple[int, str]:
-    """Status and body. The lab's certificate is its own, so nobody is asked to vouch for it."""
+    """Return status and body. The lab's certificate is self-signed, so it is not verified."""
     connection: http.client.HTTPConnection
     if target.tls:
         context = ssl.create_default_context()

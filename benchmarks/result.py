@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The file of a figure: what it holds, whether its bar is met, and what is wrong with it.
+"""The result file of a benchmark: content, whether its bar is met, and validation.
 
 `bar` is a list of conditions on the document itself, each with `of`, a dotted path, and `at_most` or `at_least`:
 `{"of": "results.failed", "at_most": 0}`. `met` is true when each one holds, and null where there are no results.
@@ -43,12 +43,12 @@ Document = dict[str, Any]
 
 
 class NotMeasured(Exception):
-    """The figure could not be run; the text is the reason."""
+    """The benchmark could not run; the text is the reason."""
 
 
 @dataclass
 class Measured:
-    """What a figure's own function brings."""
+    """The result of a benchmark function."""
 
     results: dict[str, Any]
     bar: list[dict[str, Any]]
@@ -58,7 +58,7 @@ class Measured:
 
 
 def at(document: Any, path: str) -> Any:
-    """The value at a dotted path; None where there is none."""
+    """Return the value at a dotted path; None without one."""
     for part in path.split("."):
         document = document.get(part) if isinstance(document, dict) else None
     return document
@@ -78,7 +78,7 @@ def met(document: Document) -> bool | None:
 
 
 def document(figure: str, measured: Measured | None, reason: str = "") -> Document:
-    """The whole document of one run."""
+    """Return the document of one run."""
     found: Document = {
         "figure": figure,
         "command": f"make bench FIGURE={figure}",
@@ -105,7 +105,7 @@ def write(found: Document) -> Path:
 
 
 def compact(text: str) -> str:
-    """Lists of numbers on one line each."""
+    """Format JSON with each list of numbers on one line."""
     return re.sub(r"\[\s+([-\d.,\s]+?)\s+\]", lambda match: f"[{' '.join(match[1].split())}]", text)
 
 
@@ -114,7 +114,7 @@ def load() -> dict[str, Document]:
 
 
 def problems(name: str, found: Document) -> Iterator[str]:
-    """What is wrong with a figure's file, one sentence each."""
+    """Return the problems of a result file, one sentence each."""
     say = f"benchmarks: %s of figure {name}: found %s, need %s. Run make bench FIGURE={name}."
     if tuple(found) != KEYS:
         yield say % ("keys", ", ".join(found), ", ".join(KEYS))
@@ -166,7 +166,7 @@ def _shapes(value: Any, path: str) -> Iterator[tuple[str, str, str]]:
             yield from _shapes(inner, f"{path}.{number}")
 
 
-# Where it ran
+# Machine
 
 
 def output(*argv: str) -> str:
@@ -178,7 +178,7 @@ def output(*argv: str) -> str:
 
 
 def commit() -> str:
-    """The commit that ran; a tree that differs from it says so, results and docs left out."""
+    """Return the commit, marked if the tree differs from it outside of results and docs."""
     changed = output(
         "git", "status", "--porcelain", "--untracked-files=no", "--", ".", ":!benchmarks/results", ":!docs"
     )

@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The lab as tests and measurements see it: playbooks run as a user runs them, a load beside them, what is there after.
+"""The lab for tests and benchmarks: run playbooks like a user, with load in parallel, and inspect the result.
 
-Each process started here has its own group, a limit of time, and is ended by its id.
+Each process has its own group and a time limit, and is stopped by its id.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ Answer = TypeVar("Answer")
 
 
 class Silent(Exception):
-    """The lab did not answer as it should."""
+    """The lab gave no valid answer."""
 
 
 def environment() -> dict[str, str]:
@@ -72,7 +72,7 @@ def environment() -> dict[str, str]:
 
 @dataclass
 class Play:
-    """A run of a playbook: as it goes, and what came of it."""
+    """A running or finished playbook."""
 
     argv: list[str]
     log: Path
@@ -95,7 +95,7 @@ class Play:
 
     @property
     def said(self) -> str:
-        """The output with every run of white space as one blank: a sentence is found however it was wrapped."""
+        """Return the output with single spaces, so that wrapped sentences can be found."""
         return " ".join(self.output.split())
 
     @property
@@ -154,7 +154,7 @@ class Play:
         return self
 
     def wait_for_task(self, pattern: str, limit_seconds: float = 300) -> str:
-        """Wait until a task of that name begins, and give the name; raise when the run ends before."""
+        """Wait until a task with a name starts, and return its name; raise if the run ends first."""
         wanted = re.compile(pattern)
         until = time.monotonic() + limit_seconds
         while time.monotonic() < until:
@@ -172,7 +172,7 @@ class Play:
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:
-    """End a process and its whole group at once, as a power cut of the controller would."""
+    """Kill a process and its group at once, like a power cut of the controller."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait(30)
@@ -214,7 +214,7 @@ def play(*arguments: str, folder: Path, limit_seconds: float = PLAYBOOK_SECONDS,
 
 
 def on_hosts(pattern: str, script: str, limit_seconds: float = 60) -> dict[str, str]:
-    """What a shell script prints on each host, run there as root."""
+    """Run a shell script on hosts as root, and return the output of each host."""
     argv = ["ansible", pattern, "-b", "-m", "ansible.builtin.shell", "-a", script]
     done = subprocess.run(
         argv,
@@ -233,11 +233,11 @@ def on_hosts(pattern: str, script: str, limit_seconds: float = 60) -> dict[str, 
         raise Silent(f"rig: {shlex.join(argv)}: found {done.stdout[-2000:]}{done.stderr[-2000:]}") from None
 
 
-# What is there
+# State of the lab
 
 
 def get(path: str, url: str = URL, timeout_seconds: float = 10) -> tuple[int, str]:
-    """One request through the edge; status and body."""
+    """Send one request through the edge, and return status and body."""
     try:
         return request.get(Target.parse(url, HOST), path, timeout_seconds)
     except request.NoAnswer as exc:
@@ -245,7 +245,7 @@ def get(path: str, url: str = URL, timeout_seconds: float = 10) -> tuple[int, st
 
 
 def live_release() -> str:
-    """The release that the app itself names through the edge."""
+    """Return the release that the app reports through the edge."""
     status, body = get("/api/version")
     if status != 200:
         raise Silent(f"rig: {URL}/api/version: found status {status}, need 200. {body[:200]}")
@@ -253,7 +253,7 @@ def live_release() -> str:
 
 
 def reachable() -> str:
-    """Why the lab cannot be used; empty where it is up."""
+    """Return why the lab cannot be used; empty if it is up."""
     try:
         with socket.create_connection((ADDRESS, 2211 + 100 * LAB_ID), timeout=3):
             return ""
@@ -269,7 +269,7 @@ SNAPSHOT = (
 
 
 def until(seen: Callable[[], Answer], limit_seconds: float = 60, pause_seconds: float = 1) -> Answer:
-    """Ask again until there is an answer that is not empty or false; the last one where it did not come in time."""
+    """Call a function until its result is true, or return the last result after the timeout."""
     last = time.monotonic() + limit_seconds
     while not (answer := seen()):
         if time.monotonic() > last:
@@ -279,12 +279,12 @@ def until(seen: Callable[[], Answer], limit_seconds: float = 60, pause_seconds: 
 
 
 def snapshot(pattern: str = "edge:app") -> dict[str, str]:
-    """What a refused run must leave as it was: containers with their state, live entry, edge record, routes."""
+    """Return the state that a refused run must not change: containers, live entry, edge record, routes."""
     return on_hosts(pattern, SNAPSHOT)
 
 
 def live_entry() -> str:
-    """The live entry as each edge's file holds it; one, since all must agree."""
+    """Return the live entry from the edges' files, which must agree."""
     entries = set(on_hosts("edge", f"cat {STATE}/live.map").values())
     if len(entries) != 1:
         raise Silent(f"rig: live entry: found {sorted(entries)}, need the same on every edge.")
@@ -292,13 +292,13 @@ def live_entry() -> str:
 
 
 def containers(colour: str) -> dict[str, list[str]]:
-    """Ids of the running containers of a colour by host."""
+    """Return the ids of a colour's running containers by host."""
     script = f"docker ps --quiet --no-trunc --filter label=com.docker.compose.project={APP}-{colour} | sort"
     return {host: text.split() for host, text in on_hosts("app", script).items()}
 
 
 def bot_overlaps() -> dict[str, Any]:
-    """How often two bots polled at once, as their upstream counted it."""
+    """Return how often two bots polled at once, counted by their upstream."""
     script = (
         "python3 -c 'import urllib.request as r;"
         """print(r.urlopen("http://{{ platform_address }}:8090/stats").read().decode())'"""
@@ -309,7 +309,7 @@ def bot_overlaps() -> dict[str, Any]:
 
 
 def proxy_retries() -> dict[str, int]:
-    """How often the edges tried a server again, and how often another one, as their own counters say."""
+    """Return the edges' counts of retries and redispatches."""
     script = (
         'python3 -c \'import socket; c = socket.socket(socket.AF_UNIX); c.connect("/run/haproxy/admin.sock");'
         ' c.sendall(b"show stat json" + bytes([10])); print(b"".join(iter(lambda: c.recv(65536), b"")).decode())\''
@@ -329,7 +329,7 @@ def proxy_retries() -> dict[str, int]:
 
 @dataclass
 class Outcome:
-    """What a load saw, and what the shop holds of it."""
+    """The summary of a load, and the shop's orders of it."""
 
     summary: dict[str, Any]
     orders: dict[str, Any]
@@ -349,7 +349,7 @@ class Outcome:
 
 
 class Traffic:
-    """A load that runs beside what is done within its `with` block; `outcome` is there after it."""
+    """A load in parallel to a `with` block; `outcome` is set afterwards."""
 
     def __init__(
         self,
@@ -389,7 +389,7 @@ class Traffic:
         if "running" not in line:
             kill(self.process)
             raise Silent(f"rig: load: found {line + stream.read().decode()!r}, need it running.")
-        time.sleep(1)  # some traffic before whatever comes now
+        time.sleep(1)  # some traffic before the block starts
         return self
 
     def __exit__(
@@ -421,7 +421,7 @@ class Traffic:
 
 @contextlib.contextmanager
 def ended(run: Play) -> Iterator[Play]:
-    """Whatever happens within, the run is over after it."""
+    """Stop the run at the end of the block in any case."""
     try:
         yield run
     finally:

@@ -3,7 +3,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Measures figures and writes one file for each into benchmarks/results, then docs/figures.md from all of them."""
+"""Run benchmarks, write one file each to benchmarks/results, and update docs/figures.md."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def measure(name: str) -> result.Document:
 
 
 def end_in_order(number: int, _frame: object) -> None:
-    """Loads and playbooks that were started are ended on the way out."""
+    """Stop all started loads and playbooks on a signal."""
     sys.exit(128 + number)
 
 
@@ -67,7 +67,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("figure", nargs="*", metavar="FIGURE", help=f"of {', '.join(FIGURES)}; all where none is named")
     names = parser.parse_args(arguments).figure or list(FIGURES)
-    # Servers and mounts of a figure go with it, also where it is ended.
+    # Servers and mounts of a benchmark end with it, even if it is interrupted.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     unknown = [name for name in names if name not in FIGURES]
     if unknown:

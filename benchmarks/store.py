@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The Evenkeel authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An object store as a plain process of this machine, and a way to it that can be cut.
+"""An object store as a process of this machine, with a connection that can be cut.
 
 The program is versitygw, which `make lab` builds.
 """
@@ -24,7 +24,7 @@ CHUNK = 65536
 
 
 def program() -> str:
-    """Where the store's program is; empty where there is none."""
+    """Return the path of the store's program; empty without one."""
     return str(PROGRAM) if PROGRAM.exists() else shutil.which("versitygw") or ""
 
 
@@ -35,7 +35,7 @@ def free_port() -> int:
 
 
 class Store:
-    """S3 by TLS over a folder, for as long as it is needed."""
+    """An S3 store with TLS over a folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "store"
@@ -80,7 +80,7 @@ class Store:
 
 
 class Relay:
-    """A way to a port that ends after so many bytes: then nothing answers, as when a store is gone."""
+    """A TCP relay that stops after a number of bytes, like an unreachable store."""
 
     def __init__(self, port: int) -> None:
         self.target = port
@@ -92,7 +92,7 @@ class Relay:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def cut_after(self, count: int) -> None:
-        """From now on so many bytes go through to the store."""
+        """Let a number of further bytes pass."""
         with self.lock:
             self.left = count
 
@@ -124,9 +124,9 @@ class Relay:
                 end.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Nothing answers here any more."""
+        """Stop answering."""
         with contextlib.suppress(OSError):
-            # Else the thread that accepts would take one connection more.
+            # Otherwise the accepting thread would accept one more connection.
             self.listener.shutdown(socket.SHUT_RDWR)
         self.listener.close()
         with self.lock:

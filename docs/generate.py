@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Writes docs/reference from the specs of roles and the documentation of modules and filters, and the runbooks' index.
+"""Write docs/reference from the roles' specs and the documentation of modules and filters, and the runbooks' index.
 
-With --check it writes nothing, names each page that is not current, and fails if there is one.
+With --check it writes nothing, lists outdated pages, and fails if there are any.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ PLUGIN = re.compile(r"\b(?:M\(([^()]*)\)|P\(([^()#]*)#[a-z]+\))")
 
 
 def marked(text: Any) -> str:
-    """Ansible's markup as markdown, on one line; a list becomes sentences in a row."""
+    """Convert Ansible's markup to markdown on one line; a list becomes consecutive sentences."""
     line = " ".join(text) if isinstance(text, list) else str(text or "")
     line = CODE.sub(lambda found: "`" + re.sub(r"\\(.)", r"\1", found[1]) + "`", line)
     line = PLUGIN.sub(lambda found: f"`{found[1] or found[2]}`", line)
@@ -50,7 +50,7 @@ def cell(text: str) -> str:
 
 
 def value(data: Any) -> str:
-    """A default as it would be written in YAML, on one line."""
+    """Format a default as YAML on one line."""
     if isinstance(data, str):
         return f"`{json.dumps(data, ensure_ascii=False)}`"
     return f"`{json.dumps(data, ensure_ascii=False, default=str)}`"
@@ -62,7 +62,7 @@ def kind(option: dict[str, Any]) -> str:
 
 
 def rows(options: dict[str, Any], inner: str, prefix: str = "") -> Iterator[str]:
-    """A table row for each option, its suboptions after it."""
+    """Return a table row for each option, followed by its suboptions."""
     for name, given in options.items():
         option = given or {}
         default = (
@@ -130,7 +130,7 @@ def returned_rows(returned: dict[str, Any], prefix: str = "") -> Iterator[str]:
 
 
 def ansible_doc() -> dict[str, dict[str, Any]]:
-    """What ansible-doc knows of the collection, by kind of plugin. What has no documentation is left to the linters."""
+    """Return ansible-doc's documentation of the collection by kind of plugin. Linters report missing documentation."""
     beside = Path(sys.executable).with_name("ansible-doc")
     program = str(beside) if beside.exists() else shutil.which("ansible-doc") or "ansible-doc"
     env = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
@@ -152,7 +152,7 @@ def ansible_doc() -> dict[str, dict[str, Any]]:
 
 
 def pages() -> dict[str, str]:
-    """Every page of the reference by its path below docs/reference."""
+    """Return all pages of the reference by path below docs/reference."""
     found: dict[str, str] = {}
     index = [HEAD, "# Reference", "", "## Roles", ""]
     for path in sorted((ROOT / "roles").glob("*/meta/argument_specs.yml")):
@@ -172,7 +172,7 @@ def pages() -> dict[str, str]:
 
 
 def runbooks_index() -> str:
-    """The pages of the alerts by pack, each with its severity and its first sentence."""
+    """Return the index of the runbooks by pack, with severity and first sentence."""
     lines = [HEAD.replace("specs", "rules and the pages"), "# Runbooks", "", "One page for each alert."]
     listed = {"README"}
     for path in sorted(ROOT.glob(RULES), key=lambda path: path.stem):
@@ -197,7 +197,7 @@ def runbook_row(alert: str, labels: str) -> str:
 
 
 def stale(wanted: dict[str, str], folder: Path) -> list[str]:
-    """The pages that are missing, differ or are not wanted."""
+    """Return the pages that are missing, outdated or obsolete."""
     there = {str(path.relative_to(folder)) for path in folder.rglob("*.md")} if folder.exists() else set()
     changed = [name for name, text in wanted.items() if name in there and (folder / name).read_text("utf-8") != text]
     return sorted([*changed, *(wanted.keys() ^ there)])

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Build the images of the lab, each only when its inputs changed.
+"""Build the images of the lab whose inputs changed.
 
-An image carries the hash of everything it was made from in a label. The hash
-covers the build context, the arguments and the hash of every image of ours it
-is built upon, so a changed base rebuilds what stands on it and nothing else.
+A label of each image holds the hash of its inputs: the build context, the
+arguments and the hashes of its base images. A changed base thus rebuilds the
+images that depend on it, and no others.
 
 build_images.py [--proxy URL] [--push HOST:PORT --docker-config DIR] [--pushed-only] [--upstream] [NAME[:TAG] ...]
 build_images.py --untag HOST:PORT | --remove
@@ -55,7 +55,7 @@ class BuildError(Exception):
 
 
 def docker_command() -> str:
-    """Return the engine's own client where a second one hides it."""
+    """Return the engine's own client if another program hides it."""
     packaged = Path("/usr/bin/docker")
     return str(packaged) if packaged.exists() else "docker"
 
@@ -76,12 +76,12 @@ class Image:
 
     @property
     def ref(self) -> str:
-        """The name and tag the engine knows it by."""
+        """Return name and tag for the engine."""
         return f"{self.name}:{self.tag}"
 
 
 def declared(path: Path, push: bool = False, upstream: bool = False) -> list[Image]:
-    """Read a list of images and those it includes, in the order to build; from the public ones where asked for."""
+    """Read a list of images with its includes, in build order; optionally based on public images."""
     document = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     found = []
     for item in document.get("images", []):
@@ -108,7 +108,7 @@ def declared(path: Path, push: bool = False, upstream: bool = False) -> list[Ima
 
 
 def bases(image: Image) -> list[str]:
-    """Return what an image is built upon, with its arguments filled in."""
+    """Return the base images of an image, with arguments substituted."""
     if image.suite:
         return []
     values = dict(image.args)
@@ -125,7 +125,7 @@ def bases(image: Image) -> list[str]:
 
 
 def context_hash(folder: Path) -> str:
-    """Return a hash over every file, link and mode below a folder."""
+    """Return a hash of all files, links and modes below a folder."""
     total = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
         if {"__pycache__", ".git"} & set(path.parts) or path.is_dir():
@@ -137,7 +137,7 @@ def context_hash(folder: Path) -> str:
 
 
 def program(image: Image, name: str) -> Path:
-    """Return a program of the machine that goes into an image."""
+    """Return a program of this machine that is copied into an image."""
     path = CACHE / "bin" / name
     if not path.is_file():
         raise BuildError(
@@ -148,7 +148,7 @@ def program(image: Image, name: str) -> Path:
 
 @contextlib.contextmanager
 def context(image: Image) -> Iterator[Path]:
-    """Give the folder to build in: the image's own, or a copy of it with its programs."""
+    """Provide the build context: the image's folder, or a copy of it with programs added."""
     if not image.programs:
         yield image.context
         return
@@ -161,7 +161,7 @@ def context(image: Image) -> Iterator[Path]:
 
 
 def input_hash(image: Image, mirror: Mirror, known: dict[str, str]) -> str:
-    """Return the hash of all an image is made from."""
+    """Return the hash of an image's inputs."""
     parts: list[Any] = [context_hash(image.context), image.dockerfile, sorted(image.args.items())]
     parts += [hashlib.sha256(program(image, name).read_bytes()).hexdigest() for name in image.programs]
     if image.suite:
@@ -171,7 +171,7 @@ def input_hash(image: Image, mirror: Mirror, known: dict[str, str]) -> str:
 
 
 def selected(images: list[Image], wanted: Iterable[str]) -> list[Image]:
-    """Keep what was asked for and everything it stands on."""
+    """Return the requested images with their bases."""
     names = set(wanted)
     if not names:
         kept = {image.ref for image in images if not image.on_demand}
@@ -187,16 +187,16 @@ def selected(images: list[Image], wanted: Iterable[str]) -> list[Image]:
 
 
 class Engine:
-    """The Docker engine of this machine, spoken to by its client."""
+    """The Docker engine of this machine, through its client."""
 
     def __init__(self, mirror: Mirror, proxy: str, config: str) -> None:
-        """Remember where packages come from and whose login to push with."""
+        """Store the package source and the login for pushes."""
         self.mirror = mirror
         self.proxy = proxy
         self.command = [docker_command()] + (["--config", config] if config else [])
 
     def label(self, ref: str) -> str:
-        """Return the input hash an image carries, empty if there is none."""
+        """Return the input hash of an image, empty without an image."""
         answer = subprocess.run(
             [*self.command, "image", "inspect", "--format", f'{{{{index .Config.Labels "{LABEL}"}}}}', ref],
             capture_output=True,
@@ -206,7 +206,7 @@ class Engine:
         return answer.stdout.strip() if answer.returncode == 0 else ""
 
     def identity(self, ref: str) -> str:
-        """Return the engine's id of an image, empty if there is none."""
+        """Return the engine's id of an image, empty without an image."""
         return subprocess.run(
             [*self.command, "image", "inspect", "--format", "{{.Id}}", ref],
             capture_output=True,
@@ -215,11 +215,11 @@ class Engine:
         ).stdout.strip()
 
     def remove(self, ref: str) -> bool:
-        """Take a tag off, and the image with its last one; one in use stays."""
+        """Remove a tag, and the image with its last tag; images in use are kept."""
         return not subprocess.run([*self.command, "image", "rm", ref], capture_output=True, check=False).returncode
 
     def build(self, image: Image, inputs: str) -> None:
-        """Build one image, or import its root file system; drop the one before."""
+        """Build one image, or import its root file system; remove the former one."""
         before = self.identity(image.ref)
         self._build(image, inputs)
         if before and before != self.identity(image.ref):
@@ -258,17 +258,17 @@ class Engine:
 
 
 class Registry:
-    """The lab's registry, asked over its published port."""
+    """The lab's registry, through its published port."""
 
     def __init__(self, address: str, config: str) -> None:
-        """Take the login from the same file the Docker client uses."""
+        """Read the login from the file that the Docker client uses."""
         self.address = address
         auths = json.loads((Path(config) / "config.json").read_text(encoding="utf-8"))["auths"]
         self.headers = {"Authorization": f"Basic {auths[address]['auth']}", "Accept": MANIFESTS}
         self.tls = ssl.create_default_context(cafile=str(Path(config) / "ca.crt"))
 
     def holds(self, image: Image, identity: str) -> bool:
-        """Say whether the registry's tag is the very image the engine has."""
+        """Return whether the registry's tag is the engine's image."""
         url = f"https://{self.address}/v2/{image.name}/manifests/{image.tag}"
         try:
             with urllib.request.urlopen(
@@ -293,7 +293,7 @@ def write_login(folder: Path, address: str, user: str, password: str) -> None:
 
 
 def main() -> int:
-    """Build, and push where asked to."""
+    """Build images, and push them on request."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="NAME[:TAG]")
     parser.add_argument("--file", type=Path, default=LAB / "images.yml")
@@ -317,7 +317,7 @@ def main() -> int:
 
 
 def clean(options: argparse.Namespace) -> None:
-    """Remove what is declared and nothing that was built upon it."""
+    """Remove the declared images, but not others based on them."""
     engine = Engine(Mirror("", ""), "", "")
     for image in reversed(declared(options.file)):
         ref = f"{options.untag}/{image.ref}" if options.untag else image.ref
@@ -326,7 +326,7 @@ def clean(options: argparse.Namespace) -> None:
 
 
 def work(options: argparse.Namespace) -> None:
-    """Do what main was asked to, under its lock."""
+    """Run the requested action under the lock."""
     mirror = machine_mirror()
     engine = Engine(mirror, options.proxy, options.docker_config)
     registry = Registry(options.push, options.docker_config) if options.push else None

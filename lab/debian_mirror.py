@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The Debian package mirror this machine is set up to use.
+"""The Debian package mirror of this machine.
 
-No mirror is written down in the repository: builds and hosts of the lab use
-what the machine's own apt uses. EVENKEEL_DEBIAN_MIRROR and
-EVENKEEL_DEBIAN_SECURITY_MIRROR override it, which a machine that is no Debian
-needs.
+The repository names no mirror: builds and hosts of the lab use the mirror of
+this machine's apt. EVENKEEL_DEBIAN_MIRROR and EVENKEEL_DEBIAN_SECURITY_MIRROR
+override it, as needed on a machine without Debian.
 """
 
 from __future__ import annotations
@@ -22,12 +21,12 @@ SUITES = re.compile(r"^(?:bullseye|bookworm|trixie|forky|sid|stable|testing|unst
 
 
 class MirrorError(Exception):
-    """The machine's apt set-up names no Debian mirror."""
+    """The configuration of apt names no Debian mirror."""
 
 
 @dataclass(frozen=True)
 class Mirror:
-    """Where packages and where security updates come from."""
+    """The mirrors of packages and of security updates."""
 
     packages: str
     security: str
@@ -35,7 +34,7 @@ class Mirror:
 
 
 def sources(apt: Path = APT) -> Iterator[tuple[str, str]]:
-    """Yield each (URI, suite) that apt is set up to use."""
+    """Yield each (URI, suite) of apt's sources."""
     lists = [apt / "sources.list", *sorted((apt / "sources.list.d").glob("*.list"))]
     for path in lists:
         if path.is_file():
@@ -70,7 +69,7 @@ def _deb822(text: str) -> Iterator[tuple[str, str]]:
 
 
 def choose(entries: list[tuple[str, str]]) -> Mirror:
-    """Pick the mirror for packages and the one for security updates."""
+    """Choose the mirrors of packages and of security updates."""
     debian = [(uri.rstrip("/"), suite) for uri, suite in entries if SUITES.match(suite)]
     plain = [uri for uri, suite in debian if "security" not in suite and "-" not in suite]
     security = [uri for uri, suite in debian if suite.endswith(("-security", "/updates"))]

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Watch that the lab leaves the machine as it found it.
+"""Check that the lab does not change this machine.
 
-guard.py record [--unless-recorded] FILE    note clock, free disk and kernel settings
-guard.py compare FILE                       say what changed since, fail if anything did
-guard.py isolation CONTAINER ...            fail if a machine of the lab has a way out
+guard.py record [--unless-recorded] FILE    record clock, free disk and kernel settings
+guard.py compare FILE                       print changes since then, fail if there are any
+guard.py isolation CONTAINER ...            fail if a machine of the lab reaches the internet
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ from build_images import docker_command
 
 SYSCTL = Path("/proc/sys")
 TREES = ("vm", "kernel", "fs", "net/ipv4", "net/ipv6", "net/netfilter", "net/core")
-# Counters and seeds that move by themselves.
+# Counters and seeds that change on their own.
 MOVING = (
     "kernel/random/", "kernel/ns_last_pid", "kernel/pty/nr", "fs/dentry-state", "fs/file-nr",
     "fs/inode-nr", "fs/inode-state", "fs/aio-nr", "fs/quota/", "fs/binfmt_misc/", "net/netfilter/nf_conntrack_count",
     "net/ipv4/route/flush", "net/ipv6/route/flush", "vm/stat_refresh", "vm/compact_memory",
     "vm/drop_caches", "net/ipv4/tcp_fastopen_key", "net/ipv6/conf/all/stable_secret",
 )  # fmt: skip
-# The engine switches forwarding on for every network with IPv6 it makes, and
-# a network's own interface comes and goes with it.
+# The engine enables forwarding for each network with IPv6, and creates and
+# removes the network's interface.
 ENGINE = ("/forwarding", "/mc_forwarding", "/ip_forward")
 CLOCK_TOLERANCE_SECONDS = 1.0
 DISK_TOLERANCE_GIB = 40.0
-# Addresses of documentation: no machine answers there.
+# Reserved addresses without any machine.
 PROBES = ("198.51.100.1", "2001:db8::1")
 
 
 def settings(root: Path = SYSCTL) -> Iterator[tuple[str, str]]:
-    """Yield the name and value of every kernel setting that should not move."""
+    """Yield name and value of each kernel setting that must not change."""
     for tree in TREES:
         for folder, folders, files in os.walk(root / tree):
             here = os.path.relpath(folder, root)
@@ -54,7 +54,7 @@ def settings(root: Path = SYSCTL) -> Iterator[tuple[str, str]]:
                 try:
                     yield key.replace("/", "."), (root / key).read_text(encoding="utf-8").strip()
                 except (OSError, UnicodeDecodeError):
-                    continue  # written to only, or not for us
+                    continue  # write-only, or not readable
 
 
 def snapshot() -> dict[str, Any]:
@@ -68,14 +68,14 @@ def snapshot() -> dict[str, Any]:
 
 
 def recorded_boot(file: Path) -> str:
-    """Return the boot a file was recorded in, empty if there is none."""
+    """Return the boot id of a record, empty without a record."""
     return str(json.loads(file.read_text(encoding="utf-8"))["boot"]) if file.exists() else ""
 
 
 def differences(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
-    """Return one sentence for each thing that moved."""
+    """Return one sentence for each change."""
     if before["boot"] != after["boot"]:
-        return []  # another boot: nothing to compare with
+        return []  # another boot, nothing to compare
     found = []
     moved = after["clock_offset_seconds"] - before["clock_offset_seconds"]
     if abs(moved) > CLOCK_TOLERANCE_SECONDS:
@@ -85,14 +85,14 @@ def differences(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
         found.append(f"disk: {used:.1f} GiB less free than before")
     for key in sorted(before["settings"].keys() | after["settings"].keys()):
         old, new = before["settings"].get(key), after["settings"].get(key)
-        # A module loaded in between brings settings; none may change or vanish.
+        # A kernel module loaded since may add settings; none may change or vanish.
         if old is not None and old != new:
             found.append(f"{key}: was {old!r}, is {new!r}")
     return found
 
 
 def ways_out(container: str) -> list[str]:
-    """Return one sentence for each way out a machine of the lab has."""
+    """Return one sentence for each route from a machine of the lab to the internet."""
 
     def inside(*argv: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run([docker_command(), "exec", container, *argv], capture_output=True, text=True, check=False)
@@ -105,7 +105,7 @@ def ways_out(container: str) -> list[str]:
         if routes.stdout.strip():
             found.append(f"{container}: has a default route: {routes.stdout.strip()}")
     for probe in PROBES:
-        # Connecting a datagram socket looks the route up and sends nothing.
+        # Connecting a datagram socket only looks up the route.
         code = (
             "import errno, socket, sys\n"
             f"s = socket.socket(socket.{'AF_INET6' if ':' in probe else 'AF_INET'}, socket.SOCK_DGRAM)\n"
@@ -117,7 +117,7 @@ def ways_out(container: str) -> list[str]:
 
 
 def main() -> int:
-    """Do one of the three."""
+    """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     verbs = parser.add_subparsers(dest="verb", required=True)
     record = verbs.add_parser("record")

@@ -1,12 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Make the keys, certificates and passwords of one lab, once.
+"""Create the keys, certificates and passwords of one lab, once.
 
     make_secrets.py FOLDER NAME=ADDRESS[,ADDRESS...] ... --registry HOST:PORT[,NAME...] --store NAME[,NAME...]
 
-Everything lies below FOLDER, readable by its owner alone. What is there is
-kept, so a lab that is taken down and put up again answers to the same keys.
-Prints one line for each thing made.
+All files are below FOLDER, readable only by their owner. Existing ones are kept,
+so a lab has the same keys after a restart. Prints one line for each new file.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ DAYS = "3650"
 
 
 def run(*argv: str | Path, feed: str = "") -> str:
-    """Run a tool that makes keys and return what it says."""
+    """Run a key tool, and return its output."""
     answer = subprocess.run([str(part) for part in argv], input=feed, capture_output=True, text=True, check=False)
     if answer.returncode:
         sys.exit(f"lab: {argv[0]} failed with status {answer.returncode}: {answer.stderr.strip()}")
@@ -32,7 +31,7 @@ def run(*argv: str | Path, feed: str = "") -> str:
 
 
 def missing(path: Path) -> bool:
-    """Say whether something has to be made, and tell so."""
+    """Return whether a file is missing, and print its name."""
     if path.exists():
         return False
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -41,20 +40,20 @@ def missing(path: Path) -> bool:
 
 
 def ssh_key(path: Path, comment: str) -> None:
-    """Make a key pair; the private half is 0600."""
+    """Create a key pair; the private key has mode 0600."""
     if missing(path):
         run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", path)
 
 
 def password(path: Path) -> str:
-    """Make a password that needs no quoting anywhere."""
+    """Create a password that needs no quoting."""
     if missing(path):
         path.write_text(secrets.token_hex(16) + "\n", encoding="utf-8")
     return path.read_text(encoding="utf-8").strip()
 
 
 def authority(folder: Path) -> None:
-    """Make the lab's own certificate authority."""
+    """Create the certificate authority of the lab."""
     if missing(folder / "ca.crt"):
         run(
             *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
@@ -64,7 +63,7 @@ def authority(folder: Path) -> None:
 
 
 def certificate(ca: Path, folder: Path, names: list[str]) -> None:
-    """Make a server certificate signed by the lab's authority."""
+    """Create a server certificate, signed by the lab's authority."""
     wanted = ",".join(f"{'IP' if name[0].isdigit() or ':' in name else 'DNS'}:{name}" for name in names)
     if (folder / "names").exists() and (folder / "names").read_text(encoding="utf-8") != wanted:
         (folder / "tls.crt").unlink(missing_ok=True)
@@ -83,7 +82,7 @@ def certificate(ca: Path, folder: Path, names: list[str]) -> None:
 
 
 def machine(lab: Path, name: str, sudo_hash: str) -> str:
-    """Lay out what is mounted into one machine; return its public host key."""
+    """Create the files to mount into one machine; return its public host key."""
     folder = lab / "hosts" / name
     (folder / "ssh").mkdir(parents=True, exist_ok=True)
     ssh_key(folder / "ssh" / "ssh_host_ed25519_key", name)
@@ -95,13 +94,13 @@ def machine(lab: Path, name: str, sudo_hash: str) -> str:
 
 
 def keep(path: Path, text: str) -> None:
-    """Write a file only if that changes it."""
+    """Write a file if its content differs."""
     if not path.exists() or path.read_text(encoding="utf-8") != text:
         path.write_text(text, encoding="utf-8")
 
 
 def main() -> None:
-    """Make what is missing."""
+    """Create missing files."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("machines", nargs="+", metavar="NAME=ADDRESS[,ADDRESS...]")

@@ -1,9 +1,9 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What alerts are told to in labs and scenarios: keeps each message it gets as one line of JSON.
+"""Test receiver of alerts for labs and scenarios: writes each message to a file, as one line of JSON.
 
-Over HTTP (port 9999) it answers as a webhook, Slack, PagerDuty and Telegram do; over SMTP (port 2525) it takes mail of
-who logs in. The first argument is the file.
+Over HTTP (port 9999) it responds like a webhook, Slack, PagerDuty and Telegram; over SMTP (port 2525) it accepts mail
+after a login. The first argument is the file.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def keep(path: str, body: object) -> None:
 
 
 class Web(http.server.BaseHTTPRequestHandler):
-    """A POST is kept; a GET is well, for probes."""
+    """Store each POST; answer 200 to a GET, for probes."""
 
     def do_GET(self) -> None:
         self.answer(200, "ok\n")
@@ -38,7 +38,7 @@ class Web(http.server.BaseHTTPRequestHandler):
         elif self.path.endswith("/enqueue"):
             self.answer(202, json.dumps({"status": "success", "message": "taken", "dedup_key": "1"}))
         else:
-            # To the letter as Slack says it, or it is a refusal.
+            # Exactly the body of Slack's API; any other counts as a refusal.
             self.answer(200, "ok")
 
     def answer(self, status: int, text: str) -> None:
@@ -49,7 +49,7 @@ class Web(http.server.BaseHTTPRequestHandler):
 
 
 class Mail(socketserver.StreamRequestHandler):
-    """A server of mail that asks for a login, and keeps who came and the text."""
+    """A mail server that requires a login, and stores user and text."""
 
     def say(self, line: str) -> None:
         self.wfile.write(line.encode() + b"\r\n")

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The checkout as a change would leave it: what git tracks, and what it would track."""
+"""Copies of the checkout: tracked files, and untracked files that are not ignored."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def copy_to(target: Path, left_out: Iterable[str] = ()) -> None:
-    """Make target a copy of it, symlinks as they are, without the paths that a pattern of left_out matches."""
+    """Copy the checkout to target, with symlinks, without paths that match a pattern of left_out."""
     patterns = tuple(left_out)
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
@@ -28,7 +28,7 @@ def copy_to(target: Path, left_out: Iterable[str] = ()) -> None:
     shutil.rmtree(target, ignore_errors=True)
     for name in filter(None, listed.split("\0")):
         source, copy = ROOT / name, target / name
-        # A file that was removed but not yet committed is still listed.
+        # git still lists a removed file before the removal is committed.
         there = source.is_file() or source.is_symlink()
         if there and not any(fnmatch(name, pattern) for pattern in patterns):
             copy.parent.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The Evenkeel authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Let the tests import the collection under its own name from a plain checkout."""
+"""Make the collection importable by its name from a plain checkout."""
 
 from __future__ import annotations
 

@@ -2,11 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Plants each defect of molecule/<scenario>/mutants.yml in a copy of the checkout, and sees its scenario turn red.
+"""Plant each defect of molecule/<scenario>/mutants.yml in a copy of the checkout, and check that its scenario fails.
 
-A list of {name, tests, file, find, replace}; `find` must occur in `file` exactly once, and `tests` are those of the
-scenario that tell the defect, with those they build on. The unchanged copy must pass them all, and then each defect is
-planted, converged and asked of its tests on hosts made anew. The table goes to docs/mutants.md.
+A list of {name, tests, file, find, replace}; `find` must occur in `file` exactly once, and `tests` are the tests of the
+scenario that detect the defect, with their dependencies. The unchanged copy must pass all of them; then each defect is
+planted, converged and tested on new hosts. The table is written to docs/mutants.md.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ tests that the defect names; without a defect all of them pass. A defect is caug
 
 @dataclass(frozen=True)
 class Mutant:
-    """One defect: a piece of one file, and what stands there instead."""
+    """One defect: a text in a file, and its replacement."""
 
     scenario: str
     name: str
@@ -54,11 +54,11 @@ class Mutant:
 
 
 class MutantError(Exception):
-    """A list of defects that cannot be planted."""
+    """An invalid list of defects."""
 
 
 def read_mutants(scenario: str, entries: object) -> list[Mutant]:
-    """The defects of a scenario, each complete and with a name of its own."""
+    """Read the defects of a scenario, and check that they are complete and have unique names."""
     if not isinstance(entries, list):
         raise MutantError(
             f"mutants: list of {scenario}: found {type(entries).__name__}, need a list. Mend mutants.yml."
@@ -83,7 +83,7 @@ def read_mutants(scenario: str, entries: object) -> list[Mutant]:
 
 
 def plant(mutant: Mutant, text: str) -> str:
-    """The file's text with the defect in it."""
+    """Return the file's text with the defect."""
     found = text.count(mutant.find)
     if found != 1:
         raise MutantError(
@@ -93,7 +93,7 @@ def plant(mutant: Mutant, text: str) -> str:
 
 
 def refuse_unknown_tests(mutants: list[Mutant], scenario: str, texts: Iterable[str]) -> None:
-    """A test that is not there would let every defect through."""
+    """Refuse unknown tests, which would miss every defect."""
     there = {name for text in texts for name in re.findall(r"^def (test_\w+)", text, re.MULTILINE)}
     for mutant in mutants:
         unknown = sorted(set(mutant.tests) - there)
@@ -105,7 +105,7 @@ def refuse_unknown_tests(mutants: list[Mutant], scenario: str, texts: Iterable[s
 
 
 def copy_checkout() -> None:
-    """Copy the checkout, so that nothing is planted in itself."""
+    """Copy the checkout, so that it is not changed itself."""
     checkout.copy_to(COPY)
     for name in ("lab", "venv", "images"):
         if (CACHE / name).exists():
@@ -114,7 +114,7 @@ def copy_checkout() -> None:
 
 
 def molecule(scenario: str, step: str, tests: Iterable[str], log: Path) -> bool:
-    """Run one step of a scenario in the copy, with these of its tests; true when it is green."""
+    """Run one step of a scenario in the copy with the given tests; return whether it passes."""
     beside = Path(sys.executable).with_name("molecule")
     program = CACHE / "venv" / "bin" / "molecule"
     first = next((str(path) for path in (program, beside) if path.exists()), "molecule")
@@ -122,7 +122,7 @@ def molecule(scenario: str, step: str, tests: Iterable[str], log: Path) -> bool:
         **os.environ,
         "PATH": os.pathsep.join([str(Path(first).parent), "/usr/bin", os.environ.get("PATH", "")]),
         "ANSIBLE_CONFIG": str(COPY / "ansible.cfg"),
-        # The first test that turns red is enough.
+        # The first failing test is enough.
         "PYTEST_ADDOPTS": f"-x -k '{' or '.join(tests)}'",
         "MOLECULE_EPHEMERAL_DIRECTORY": str(CACHE / "mutants" / "molecule" / scenario),
     }
@@ -144,7 +144,7 @@ def molecule(scenario: str, step: str, tests: Iterable[str], log: Path) -> bool:
 
 
 def first_red(scenario: str, tests: Iterable[str], log: Path) -> str:
-    """The step of a scenario that fails first; empty when all are green. What cannot be set up is an error."""
+    """Return the first step that fails; empty if all pass. A failure of the set-up is an error."""
     log.parent.mkdir(parents=True, exist_ok=True)
     log.unlink(missing_ok=True)
     try:
@@ -159,7 +159,7 @@ def first_red(scenario: str, tests: Iterable[str], log: Path) -> str:
 
 
 def try_mutant(mutant: Mutant) -> str:
-    """Plant a defect, say which step it turns red, and take it out again."""
+    """Plant a defect, return the step that fails, and remove the defect."""
     path = COPY / mutant.file
     text = path.read_text(encoding="utf-8")
     path.write_text(plant(mutant, text), encoding="utf-8")
@@ -171,7 +171,7 @@ def try_mutant(mutant: Mutant) -> str:
 
 
 def write_table(rows: dict[Mutant, str], declared: set[tuple[str, str]]) -> None:
-    """Write the table, with the rows of declared defects that did not run now kept as they were."""
+    """Write the table; rows of declared defects that did not run are kept."""
     run = {(one.scenario, one.name) for one in rows}
     kept = []
     for line in TABLE.read_text(encoding="utf-8").splitlines() if TABLE.exists() else []:
@@ -183,7 +183,7 @@ def write_table(rows: dict[Mutant, str], declared: set[tuple[str, str]]) -> None
 
 
 def load() -> list[Mutant]:
-    """Read every list, and see that each defect can be planted before a host is made."""
+    """Read all lists, and check that each defect can be planted, before creating hosts."""
     import yaml
 
     mutants: list[Mutant] = []
@@ -199,7 +199,7 @@ def load() -> list[Mutant]:
 
 
 def run(mutants: list[Mutant], declared: set[tuple[str, str]]) -> int:
-    """Run each scenario unchanged and then with each defect; the number of defects nothing caught."""
+    """Run each scenario unchanged and then with each defect; return the number of undetected defects."""
     copy_checkout()
     rows: dict[Mutant, str] = {}
     for scenario in sorted({mutant.scenario for mutant in mutants}):

@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Runs the stages of the test, counts what passed, failed and was skipped, and cleans up behind itself.
+"""Run the stages of the test, count passed, failed and skipped tests, and clean up.
 
-A stage that fails stops no other. The last line is the sum: N passed, N failed, N skipped.
+A failing stage does not stop the others. The last line is the total: N passed, N failed, N skipped.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ BIN = CACHE / "venv" / "bin"
 PACKAGE = "ansible_collections.evenkeel.platform"
 PACKAGE_CACHE = "evenkeel-lab-packages"
 TAIL_LINES = 60
-# `make matrix` runs these, which would not fit into the limit of the whole test.
+# Run by `make matrix`, because they exceed the time limit of the whole test.
 LONG_SCENARIOS = frozenset({"restore"})
-# What runs now, and whether the run was asked to end.
+# Running commands, and whether the run was stopped.
 PROCESSES: set[subprocess.Popen[bytes]] = set()
 ENDING = threading.Event()
 COUNTED_STEPS = ("check", "converge", "idempotence")
@@ -46,7 +46,7 @@ ESCAPES = re.compile(r"\x1b(?:\[[0-9;]*[A-Za-z]|\]8;[^\x1b]*\x1b\\)")
 
 @dataclass
 class Count:
-    """What one check brought: how many passed, which failed, which were skipped and why."""
+    """Results of a check: the number of passed tests, the failed ones, the skipped ones with reasons."""
 
     passed: int = 0
     failures: list[str] = field(default_factory=list)
@@ -64,7 +64,7 @@ class Count:
 
 @dataclass(frozen=True)
 class Check:
-    """One command, how to count it, and how long it may take."""
+    """One command, how to count its tests, and its time limit."""
 
     stage: str
     name: str
@@ -86,12 +86,12 @@ class Check:
 
 
 def count_one(check: Check, code: int, _output: str) -> Count:
-    """The command itself is the test."""
+    """Count the command itself as one test."""
     return Count(passed=1) if code == 0 else Count(failures=[check.label])
 
 
 def count_junit(check: Check, code: int, _output: str) -> Count:
-    """Each test case of the report, and one failure more where the command failed without naming any."""
+    """Count each test case of the report, and one failure if the command failed without any."""
     count = read_junit(check.junit, check.label)
     if code != 0 and not count.failures:
         count.failures.append(f"{check.label}: ended with code {code}")
@@ -101,7 +101,7 @@ def count_junit(check: Check, code: int, _output: str) -> Count:
 
 
 def count_molecule(check: Check, code: int, output: str) -> Count:
-    """Each of check, converge and idempotence, and each test of verify."""
+    """Count check, converge, idempotence, and each test of verify."""
     count = Count()
     last = ""
     for match in STEP.finditer(output):
@@ -120,7 +120,7 @@ def count_molecule(check: Check, code: int, output: str) -> Count:
 
 
 def read_junit(path: Path, label: str) -> Count:
-    """Count a JUnit report; one that is not there counts nothing."""
+    """Count a JUnit report; a missing one counts nothing."""
     count = Count()
     if not path.exists():
         return count
@@ -137,7 +137,7 @@ def read_junit(path: Path, label: str) -> Count:
 
 
 def tool(name: str) -> str:
-    """A program of the checkout's own environment, else the one PATH finds."""
+    """Return a program of the checkout's environment, or from PATH."""
     return str(BIN / name) if (BIN / name).exists() else name
 
 
@@ -195,7 +195,7 @@ def pytest_check(stage: str, folder: str, limit_seconds: int, *options: str, nam
 
 
 def unit_stage() -> Iterator[Check]:
-    # ansible-core tells controller and target by what the process has imported, so each side has a process of its own.
+    # ansible-core tells controller and target apart by imported modules, so each side needs its own process.
     modules = "tests/unit/plugins/modules"
     coverage = ["--cov=plugins", "--cov-append", "--cov-report"]
     yield from pytest_check("unit", modules, 600, *coverage, "", name="modules")
@@ -212,7 +212,7 @@ def sanity_stage() -> Iterator[Check]:
 
 
 def scenarios() -> list[str]:
-    """The default scenarios: every folder with a molecule.yml but the alternative and the long ones."""
+    """Return the default scenarios, without alternative and long ones."""
     names = sorted(path.parent.name for path in (ROOT / "molecule").glob("*/molecule.yml"))
     return [name for name in names if not name.endswith("_alternative") and name not in LONG_SCENARIOS]
 
@@ -224,7 +224,7 @@ def molecule_stage(names: list[str] | None = None) -> Iterator[Check]:
 
 
 def integration_stage() -> Iterator[Check]:
-    """Real servers, stores and programs on this machine itself."""
+    """Tests with real servers, stores and programs on this machine."""
     yield Check("integration", "store", [tool("ansible-playbook"), "lab/store.yml"], 600, count_one)
     yield from pytest_check("integration", "tests/integration/backup", 1500, name="backup")
     yield from pytest_check("integration", "tests/integration/monitoring", 600, name="monitoring")
@@ -241,7 +241,7 @@ def e2e_stage(*options: str) -> Iterator[Check]:
 
 
 def e2e_short_stage() -> Iterator[Check]:
-    """Without what is marked long: the same ways through the same code, from another side."""
+    """End-to-end tests without those marked long, which run the same code in other ways."""
     yield from e2e_stage("-m", "not long")
 
 
@@ -268,8 +268,8 @@ STAGES: dict[str, Callable[[], Iterator[Check]]] = {
     "matrix": matrix_stage,
 }
 DEFAULT_STAGES = ("setup", "lint", "unit", "contract", "sanity", "integration", "molecule", "e2e-short")
-# A scenario waits for its hosts a third of its time, so there are two lanes of them, of which one first runs what needs
-# no hosts. The lab's tests count lost requests and have the machine to themselves.
+# Scenarios wait for their hosts a third of the time, so two lanes run them, one of which first runs checks without
+# hosts. The lab's tests count lost requests and run alone on the machine.
 BESIDE_MOLECULE = ("lint", "unit", "contract", "sanity", "integration")
 
 
@@ -277,7 +277,7 @@ BESIDE_MOLECULE = ("lint", "unit", "contract", "sanity", "integration")
 
 
 class Interrupted(Exception):
-    """The run was asked to end."""
+    """The run received a signal to stop."""
 
 
 def interrupt(signum: int, _frame: FrameType | None) -> None:
@@ -285,7 +285,7 @@ def interrupt(signum: int, _frame: FrameType | None) -> None:
 
 
 def run(check: Check, limit_seconds: float) -> Count:
-    """Run one check within its limit, show its output where it failed, and count it."""
+    """Run one check within its time limit, print its output on a failure, and count its tests."""
     check.log.parent.mkdir(parents=True, exist_ok=True)
     check.junit.unlink(missing_ok=True)
     if check.label == "unit modules":
@@ -333,7 +333,7 @@ def run(check: Check, limit_seconds: float) -> Count:
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
-    """End the whole group of a command that is still there."""
+    """Stop the process group of a running command."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         if process.poll() is not None:
             return
@@ -344,7 +344,7 @@ def end(process: subprocess.Popen[bytes]) -> None:
 
 
 def docker(*words: str) -> list[str]:
-    """The lines an engine answers; none where there is no engine."""
+    """Return the output lines of a docker command; none without an engine."""
     try:
         asked = subprocess.run(
             ["docker", *words],
@@ -360,14 +360,14 @@ def docker(*words: str) -> list[str]:
 
 
 def lab_name() -> str:
-    """The name of the lab that EVENKEEL_LAB_ID picks."""
+    """Return the name of the lab from EVENKEEL_LAB_ID."""
     number = os.environ.get("EVENKEEL_LAB_ID") or "0"
     return "evenkeel-lab" if number == "0" else f"evenkeel-lab{number}"
 
 
 @dataclass(frozen=True)
 class Before:
-    """What this machine's engine ran before the tests."""
+    """Containers of this machine before the tests."""
 
     containers: frozenset[str]
     lab: bool
@@ -383,7 +383,7 @@ class Before:
 
 
 def clean(before: Before, done: list[Check]) -> None:
-    """Remove what the checks left: hosts of their scenarios, the lab, and an engine that the set-up started."""
+    """Remove the scenarios' hosts, the lab, and an engine that the set-up started."""
     for check in done:
         if check.counter is count_molecule:
             pattern = f"name=^evenkeel-mol-{check.name.replace('_', '-')}-"
@@ -403,7 +403,7 @@ def clean(before: Before, done: list[Check]) -> None:
 
 
 def remove_shared(before: Before) -> None:
-    """Remove what labs and scenarios share, once none is left: the package cache's container, molecule's network."""
+    """Remove shared resources once no lab or scenario is left: the package cache and molecule's network."""
     left = docker("ps", "--all", "--format", "{{.Names}}", "--filter", "name=^evenkeel-")
     cache = set(docker("ps", "--all", "--quiet", "--no-trunc", "--filter", f"name=^{PACKAGE_CACHE}$"))
     if cache - before.containers and set(left) == {PACKAGE_CACHE}:
@@ -412,7 +412,7 @@ def remove_shared(before: Before) -> None:
 
 
 def end_engine(pidfile: Path) -> None:
-    """End the engine that the set-up started in the background, if it did."""
+    """Stop the engine if the set-up started it."""
     try:
         pid = int(pidfile.read_text(encoding="ascii"))
         command = Path(f"/proc/{pid}/cmdline").read_bytes()
@@ -442,7 +442,7 @@ def checks_of(stage: str, scenario: list[str] | None) -> list[Check]:
 
 
 def lanes_of(stages: list[str]) -> list[list[list[str]]]:
-    """The stages in order, each with the lanes that run beside each other; lanes of one stage share its checks."""
+    """Return the stages in order, each with its parallel lanes; lanes of one stage share its checks."""
     if "molecule" not in stages:
         return [[[stage]] for stage in stages]
     beside = [stage for stage in stages if stage in BESIDE_MOLECULE]
@@ -454,7 +454,7 @@ def lanes_of(stages: list[str]) -> list[list[list[str]]]:
 
 
 def taken(waiting: deque[Check]) -> Check | None:
-    """The next check, for one lane alone; none where all are taken."""
+    """Return the next check for one lane; None if all are taken."""
     try:
         return waiting.popleft()
     except IndexError:
@@ -462,7 +462,7 @@ def taken(waiting: deque[Check]) -> Check | None:
 
 
 def in_lanes(lane: Callable[[list[str]], Count], lanes: list[list[str]]) -> Count:
-    """Run the lanes beside each other. Where the run is asked to end, the commands of all of them are."""
+    """Run the lanes in parallel. A signal to stop ends the commands of all lanes."""
     total = Count()
     with ThreadPoolExecutor(len(lanes)) as pool:
         running = [pool.submit(lane, names) for names in lanes]
@@ -505,7 +505,7 @@ def main(arguments: list[str]) -> int:
 
     try:
         for lanes in lanes_of(stages):
-            # Not before: the tools of later stages are there once the set-up was.
+            # Not earlier: the set-up installs the tools of later stages.
             waiting |= {stage: deque(checks_of(stage, options.scenario)) for names in lanes for stage in names}
             total += in_lanes(lane, lanes)
     except Interrupted as exc:
@@ -517,7 +517,7 @@ def main(arguments: list[str]) -> int:
 
 
 def report(total: Count, seconds: dict[str, float], budget_seconds: int, spent: float) -> None:
-    """Print the seconds of each stage, each failure, each skip with its reason, and the sum as the last line."""
+    """Print the seconds of each stage, each failure, each skip with its reason, and the total as the last line."""
     print("\nseconds by stage")
     for stage, taken in seconds.items():
         print(f"  {stage:10s} {taken:7.1f}")

@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Runs `ansible-test sanity` on an export of the checkout, and reports each sanity test as one test case.
+"""Run `ansible-test sanity` on an export of the checkout, and report each sanity test as one test case.
 
-ansible-test needs the collection below ansible_collections/<namespace>/<name>, and a script that brings pip into the
-environments it makes. Both are laid out in the cache: nothing in the home folder is touched.
+ansible-test needs the collection below ansible_collections/<namespace>/<name>, and a script that installs pip in its
+environments. Both are created in the cache; the home folder is not changed.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from ansible_collections.evenkeel.platform.tests import checkout
 
 ROOT = Path(__file__).resolve().parent.parent
 EXPORT = ROOT / ".cache" / "sanity" / "ansible_collections" / "evenkeel" / "platform"
-LONGEST_HOME = 50  # ansible-test adds up to 76 characters, and the kernel reads 127 of a shebang
-# Programs that run on hosts or in the lab, with their own interpreter line. Ruff and mypy look after them.
+LONGEST_HOME = 50  # ansible-test adds up to 76 characters, and the kernel reads 127 characters of a shebang
+# Programs for hosts or the lab, with their own interpreter line. Ruff and mypy check them.
 LEFT_OUT = (
     ".*",
     "benchmarks/*",
@@ -60,14 +60,14 @@ class Case:
 
 
 def export() -> None:
-    """Copy the collection's files to where ansible-test wants them."""
+    """Copy the collection's files to the path that ansible-test requires."""
     checkout.copy_to(EXPORT, LEFT_OUT)
-    # ansible-test asks git for the files, and would be told by the checkout that all of its cache is ignored.
+    # ansible-test lists files by git, which would report that the checkout ignores its whole cache.
     subprocess.run(["git", "init", "--quiet"], cwd=EXPORT, check=True)
 
 
 def home() -> Path:
-    """A home folder of our own for ansible-test, short enough for the shebangs of the programs it installs."""
+    """Create a home folder for ansible-test, short enough for the shebangs of installed programs."""
     place = ROOT / ".cache" / "at"
     if len(str(place)) > LONGEST_HOME:
         place = Path(tempfile.gettempdir()) / f"evenkeel-at-{os.getuid()}"
@@ -78,7 +78,7 @@ def home() -> Path:
 
 
 def pip_versions() -> list[str]:
-    """The versions of pip for which ansible-test looks up a bootstrap script."""
+    """Return the versions of pip for which ansible-test needs a bootstrap script."""
     script = (
         "import re, ansible_test._internal.python_requirements as r;"
         "print('\\n'.join(re.findall(r\"pip='([0-9.]+)'\", open(r.__file__).read())))"
@@ -87,7 +87,7 @@ def pip_versions() -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    """The environment of ansible-test: own home, pip set up as the user has it."""
+    """Return the environment of ansible-test: its own home, the user's configuration of pip."""
     place = home()
     env = {**os.environ, "HOME": str(place), "NO_COLOR": "1", "LC_ALL": "C.UTF-8"}
     config = [Path.home() / ".config" / "pip" / "pip.conf", Path.home() / ".pip" / "pip.conf"]
@@ -106,7 +106,7 @@ def environment() -> dict[str, str]:
 
 
 def read_cases(output: str, code: int) -> list[Case]:
-    """The sanity tests that ran, by their output."""
+    """Parse the sanity tests from the output."""
     cases: list[Case] = []
     for line in output.splitlines():
         if found := RUNNING.match(line):

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The shop in the lab: what the tests of the whole way of a release, and those that disturb it, have in common."""
+"""The shop in the lab, for end-to-end and fault tests."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ from ansible_collections.evenkeel.platform.benchmarks import rig
 OLD = "1.0"
 NEW = "1.1"
 RATE = 50.0
-TIMEOUT_SECONDS = 30.0  # a busy machine is slow, which is no loss; the edge's own limits still show as a status
+TIMEOUT_SECONDS = (
+    30.0  # a slow answer of a busy machine is not a lost request; the edge's own timeouts still show as a status
+)
 DEPLOY = "playbooks/deploy.yml"
 ROLLBACK = "playbooks/rollback.yml"
 STATUS = "playbooks/status.yml"
@@ -27,7 +29,7 @@ SITE = "site.yml"
 
 @pytest.fixture(scope="session", autouse=True)
 def lab() -> None:
-    """Tests here bring nothing up: where the lab is down they say so and are skipped."""
+    """Skip tests if the lab is not running; they do not start it."""
     reason = rig.reachable()
     if reason:
         pytest.skip(reason)
@@ -35,7 +37,7 @@ def lab() -> None:
 
 @pytest.fixture(scope="module")
 def folder(request: pytest.FixtureRequest) -> Path:
-    """Where the output of each playbook and load of a test file stays until its next run."""
+    """Return the folder for the output of playbooks and load of a test file."""
     place = rig.ROOT / ".cache" / "test" / request.module.__name__.rpartition(".")[2]
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
@@ -47,7 +49,7 @@ def traffic(folder: Path) -> rig.Traffic:
 
 
 def put_live(release: str, folder: Path) -> None:
-    """Have that release serve, whatever earlier tests left."""
+    """Deploy a release, whatever earlier tests left."""
     if rig.live_release() != release:
         run = deploy(release, folder, app_deploy_retry=release, app_deploy_wait_seconds=130)
         assert run.code == 0, run.tail()
@@ -58,13 +60,13 @@ def deploy(release: str, folder: Path, **options: object) -> rig.Play:
 
 
 def deploy_arguments(release: str, **options: object) -> list[str]:
-    """The command of the README, and options as JSON where there are more."""
+    """Return the arguments of a deploy as in the README, with further options as JSON."""
     more = ["-e", json.dumps(options)] if options else []
     return [DEPLOY, "-e", f"app_deploy_release={release}", *more]
 
 
 def assert_nothing_lost(outcome: rig.Outcome, *releases: str) -> None:
-    """Each request was answered well by one of these releases, and each acknowledged order is there exactly once."""
+    """Check that each request got a good answer from one of these releases, and each acknowledged order exists once."""
     assert outcome.failed == 0, json.dumps(outcome.summary, indent=2)
     assert outcome.orders["acknowledged"] > 0
     assert (outcome.orders["missing"], outcome.orders["duplicated"]) == (0, 0), json.dumps(outcome.orders, indent=2)
@@ -76,7 +78,7 @@ def assert_says(run: rig.Play, pattern: str) -> None:
 
 
 def assert_sealed(folder: Path) -> None:
-    """No run is open and nobody holds the lease."""
+    """Check that no run is open and no lease is held."""
     run = rig.play(STATUS, folder=folder)
     assert run.code == 0, run.tail()
     assert "unfinished:" not in run.said, run.tail()

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Ten faults of the watched lab, each told to a webhook and its end too; an hour without a fault, and nothing told.
+"""Ten faults of the monitored lab with their notifications; an hour without faults and notifications.
 
 The lab shortens every rule's wait by one factor, so what is published is the time beyond that wait. For the ten faults
 the rest is as users have it: how often Prometheus asks, and how long Alertmanager waits for more of a group.
@@ -26,7 +26,7 @@ from ansible_collections.evenkeel.platform.benchmarks.figures.lab import checked
 from ansible_collections.evenkeel.platform.benchmarks.panels import clock
 from ansible_collections.evenkeel.platform.benchmarks.result import Measured, NotMeasured
 
-# By what is planted.
+# By planted fault.
 TEN = {
     "host down": "HostDown",
     "disk filling": "HostDiskAlmostFull",
@@ -39,7 +39,7 @@ TEN = {
     "certificate near its end": "CertificateNearItsEnd",
     "target gone": "TargetGone",
 }
-# Those of a wave stand at once, none hides another.
+# Faults of a wave are planted together; none inhibits another.
 WAVES = (
     (
         "ContainerRestarts",
@@ -59,7 +59,7 @@ OF_THE_MACHINE = {"HostBusy", "HostMemoryLow", "HostKillsForMemory"}
 
 
 def watched(folder: Path) -> None:
-    """The lab with everything live, backed up, tried, and watched."""
+    """Prepare the lab: deployed, backed up, drilled and monitored."""
     need_lab()
     for words in alert_rig.WATCHED:
         checked(rig.play(*words, folder=folder, limit_seconds=1800))
@@ -70,7 +70,7 @@ def of_users(folder: Path) -> Iterator[dict[str, float]]:
     """The pace of the role's defaults, of which the lab shortens two that belong to no rule; then the lab's again."""
     defaults = yaml.safe_load((rig.ROOT / "roles/monitoring/defaults/main.yml").read_text(encoding="utf-8"))
     waits, interval = defaults["monitoring_waits"], defaults["monitoring_scrape_interval_seconds"]
-    # The factor shortens it again.
+    # The factor shortens this wait, too.
     longer = {**waits, "group_seconds": round(waits["group_seconds"] / alert_rig.FACTOR)}
     words = json.dumps({"monitoring_waits": longer, "monitoring_scrape_interval_seconds": interval})
     checked(rig.play(*alert_rig.WATCHED[-1], "-e", words, folder=folder))
@@ -93,7 +93,7 @@ def released(alert: str, folder: Path) -> dict[str, Told]:
 
 
 def dead_man() -> dict[str, dict[str, float]]:
-    """How soon somebody outside knows that what watches is dead itself, by what was killed."""
+    """Return how soon the dead man's switch reports a killed part of the monitoring."""
     found = {}
     for part in ("prometheus", "alertmanager"):
         if not rig.until(lambda: alert_rig.received("/deadman", clock() - 20), 120):
@@ -138,7 +138,7 @@ def ten_faults(folder: Path, pace: dict[str, float]) -> Measured:
             "faults": len(found),
             "told": len(beyond),
             "ends_told": sum(one["end_told_after_seconds"] is not None for one in found.values()),
-            # Of ten the 95th in a hundred is the slowest.
+            # With ten values, p95 is the slowest.
             "p95_beyond_wait_seconds": beyond[-1] if beyond else None,
             "median_beyond_wait_seconds": beyond[len(beyond) // 2] if beyond else None,
             "wait_factor": alert_rig.FACTOR,

@@ -28,7 +28,7 @@ PROPERTY = "ansible_collections.evenkeel.platform.tests.unit.roles.postgres_back
 
 
 def number(name: str, default: int) -> int:
-    """A size of a run, which EVENKEEL_BENCH_<NAME> changes for a trial."""
+    """Return a size of the run, or EVENKEEL_BENCH_<NAME>."""
     return int(os.environ.get(f"EVENKEEL_BENCH_{name}") or default)
 
 
@@ -43,7 +43,7 @@ def need(*programs: str) -> None:
 
 
 def versions(*programs: str) -> dict[str, str]:
-    """What each program says of itself."""
+    """Return the versions of the programs."""
     found = {}
     for name in programs:
         path = Path(backup_rig.bin_dir() or "", name) if name == "postgres" else name
@@ -56,7 +56,7 @@ def versions(*programs: str) -> dict[str, str]:
 
 @contextmanager
 def archived_server(**settings: str) -> Iterator[tuple[Cluster, Instance]]:
-    """A server that archives for the instance `wal`, with its key proven."""
+    """Prepare a server that archives for the instance `wal`, with a verified key."""
     with backup_rig.scratch() as folder:
         cluster = Cluster(folder, **{**backup_rig.archiving(folder, "wal"), **settings})
         try:
@@ -71,7 +71,7 @@ def archived_server(**settings: str) -> Iterator[tuple[Cluster, Instance]]:
 
 @contextmanager
 def load(cluster: Cluster, rate: int) -> Iterator[None]:
-    """pgbench beside what is measured."""
+    """Run pgbench in parallel."""
     subprocess.run(cluster.client("pgbench", "-i", "-q", "-s", "1", "shop"), check=True, capture_output=True)
     words = ["-n", "-R", str(rate), "-T", "86400", "shop"]
     bench = subprocess.Popen(
@@ -127,7 +127,7 @@ def backup_pitr(_folder: Path) -> Measured:
 
 
 def written(cluster: Cluster, wal: Instance, one: int) -> datetime:
-    """A row a second before the target and one after it; now and then a backup, so that targets lie behind several."""
+    """Write a row 1 s before and 1 s after each target, with backups in between."""
     if one and one % 5 == 0:
         wal.good("backup", "--type", "incr")
     at = row(cluster, one, "before")
@@ -143,7 +143,7 @@ def row(cluster: Cluster, one: int, side: str) -> datetime:
 
 
 def restored(cluster: Cluster, wal: Instance, one: int, target: datetime) -> tuple[bool, float]:
-    """Whether a recovery to the target holds each row up to it and none behind, and how long it took."""
+    """Check that a recovery has all rows up to the target and none later; return the seconds, too."""
     into = wal.folder / "beside"
     began = time.monotonic()
     wal.good("restore", "--mode", "pitr", "--into", str(into), "--target-time", target.isoformat(sep=" "))
@@ -192,7 +192,7 @@ def recovery_point(cluster: Cluster, wal: Instance, seconds: int) -> dict[str, l
 
 
 def backup_retention(_folder: Path) -> Measured:
-    """The property test's own schedules and judgement, counted; beside it a rule that looks at no proof."""
+    """Count the results of the property test's schedules, compared with a rule that ignores proofs."""
     sys.path.insert(0, str(backup_rig.RUNNER.parent))
     try:
         from hypothesis import HealthCheck, given, settings

@@ -1,9 +1,9 @@
 # Copyright (c) 2026, The Evenkeel authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The fault matrix: each planted from outside, once for Evenkeel and once for each plain tool.
+"""The fault matrix: each fault planted from outside, for Evenkeel and for each plain tool.
 
-A fault counts as named where a run of ours tells its very name, and as alerted where the figures then hold it, which is
+A fault counts as named if a run reports its name, and as alerted if the metrics then contain it, which is
 what the alert rules look at.
 """
 
@@ -40,8 +40,8 @@ from ansible_collections.evenkeel.platform.benchmarks.figures.backup_peers impor
     Told,
     call,
     none,
+    outcome_of,
     small_disk,
-    told,
 )
 from ansible_collections.evenkeel.platform.benchmarks.result import Measured, NotMeasured
 
@@ -55,7 +55,7 @@ Three = tuple[Told, Told, Told]
 
 @dataclass
 class Ground:
-    """Server, instances and plain tools that one matrix is run on."""
+    """Server, instances and plain tools of one matrix."""
 
     folder: Path
     cluster: Cluster
@@ -64,11 +64,11 @@ class Ground:
     peers: Peers
     store: store.Store
     found: list[dict[str, str]] = field(default_factory=list)
-    # The alert by the fault.
+    # Alert by fault.
     alerted: dict[str, str] = field(default_factory=dict)
 
     def run(self, instance: Instance, verb: str, *words: str, **more: Any) -> None:
-        """One call of the program; what it found, and what the figures then say."""
+        """Run the program, and return its findings and the resulting metrics."""
         _, document = instance.run(verb, *words, **more)
         self.found += [{"verb": verb, **failure} for failure in document["failures"]]
         if verb == "status":
@@ -80,7 +80,7 @@ class Ground:
 
 
 def alert_of(fault: str, stage: str) -> str:
-    """Which rule tells it, as roles/postgres_backup/files/rules/backup.yml has them."""
+    """Return the alert of a fault in roles/postgres_backup/files/rules/backup.yml."""
     own = {"key_not_escrowed": "BackupKeyNotEscrowed", "stale_schedule": "BackupStale"}
     return own.get(fault) or ("BackupDrillFailed" if stage in ("L3", "L4", "L5") else "BackupFailed")
 
@@ -92,13 +92,13 @@ def truncated_dump(ground: Ground) -> Three:
     with Shim(ground.shop, ground.cluster, "pg_dump", f'{OUT}"$real" "$@" && truncate -s -100 "$out"/[0-9]*.dat'):
         ground.run(ground.shop, "backup")
     with Shim(ground.shop, ground.cluster, "pg_dump", '"$real" "$@" | head -c -2000'):
-        plain = told(ground.peers.dump(), ground.peers.tested())
-        stored = told(ground.peers.store(), ground.peers.checked())
+        plain = outcome_of(ground.peers.dump(), ground.peers.tested())
+        stored = outcome_of(ground.peers.store(), ground.peers.checked())
     with backup_rig.kept(ground.peers.folder / "pgbackrest") as repository:
         bundle = backup_rig.biggest_bundle(repository)
         with bundle.open("r+b") as stream:
             stream.truncate(bundle.stat().st_size - 2000)
-        return plain, stored, told(None, ground.peers.verified())
+        return plain, stored, outcome_of(None, ground.peers.verified())
 
 
 def flipped_byte(ground: Ground) -> Three:
@@ -108,13 +108,13 @@ def flipped_byte(ground: Ground) -> Three:
         ground.run(ground.shop, "verify", "--read-data")
     ground.peers.dump()
     backup_rig.flip(ground.peers.archive)
-    plain = told(None, ground.peers.tested())
+    plain = outcome_of(None, ground.peers.tested())
     with backup_rig.kept(ground.peers.repository) as repository:
         backup_rig.flip(backup_rig.packs(repository)[-1])
-        stored = told(None, ground.peers.checked())
+        stored = outcome_of(None, ground.peers.checked())
     with backup_rig.kept(ground.peers.folder / "pgbackrest") as repository:
         backup_rig.flip(backup_rig.biggest_bundle(repository))
-        return plain, stored, told(None, ground.peers.verified())
+        return plain, stored, outcome_of(None, ground.peers.verified())
 
 
 def missing_wal(ground: Ground) -> Three:
@@ -124,7 +124,7 @@ def missing_wal(ground: Ground) -> Three:
         segments[len(segments) // 2].unlink()
         ground.run(ground.wal, "verify")
         config = Path(ground.wal.options["pgbackrest"]["config_file"])
-        verified = told(None, ground.peers.verified(config))
+        verified = outcome_of(None, ground.peers.verified(config))
     return none(NO_WAL), none(NO_WAL), verified
 
 
@@ -137,8 +137,8 @@ def wrong_key(ground: Ground) -> Three:
     other = ground.peers.configure(path=ground.peers.folder / "other.conf", cipher="another")
     return (
         none(NO_KEY),
-        told(None, ground.peers.checked(RESTIC_PASSWORD="another")),
-        told(None, ground.peers.verified(other)),
+        outcome_of(None, ground.peers.checked(RESTIC_PASSWORD="another")),
+        outcome_of(None, ground.peers.verified(other)),
     )
 
 
@@ -151,7 +151,11 @@ def store_denied(ground: Ground) -> Three:
     env = {"RESTIC_REPOSITORY": location, "AWS_ACCESS_KEY_ID": store.ACCESS, "AWS_SECRET_ACCESS_KEY": "wrong"}
     ca = f"--cacert={ground.store.certificate}"
     config = peers.configure(*s3_lines(ground, ground.store.port, "wrong"), path=peers.folder / "denied.conf")
-    return none(NO_STORE), told(peers.store(ca, **env), peers.checked(ca, **env)), told(None, peers.verified(config))
+    return (
+        none(NO_STORE),
+        outcome_of(peers.store(ca, **env), peers.checked(ca, **env)),
+        outcome_of(None, peers.verified(config)),
+    )
 
 
 def store_gone(ground: Ground) -> Three:
@@ -173,13 +177,13 @@ def store_gone(ground: Ground) -> Three:
     relay = store.Relay(port)
     relay.cut_after(150_000)
     gone = {**env, "RESTIC_REPOSITORY": f"s3:https://localhost:{relay.port}/{store.BUCKET}/plain"}
-    stored = told(peers.store(ca, **gone), peers.checked(ca, **env))
+    stored = outcome_of(peers.store(ca, **gone), peers.checked(ca, **env))
     here = peers.configure(*s3_lines(ground, port), path=peers.folder / "here.conf")
     peers.pgbackrest("stanza-create", config=here)
     relay = store.Relay(port)
     relay.cut_after(1_000_000)
     config = peers.configure(*s3_lines(ground, relay.port), path=peers.folder / "gone.conf")
-    return none(NO_STORE), stored, told(peers.based(config), peers.verified(here))
+    return none(NO_STORE), stored, outcome_of(peers.based(config), peers.verified(here))
 
 
 def disk_full(ground: Ground) -> Three:
@@ -187,7 +191,7 @@ def disk_full(ground: Ground) -> Three:
     ground.run(ground.shop, "backup", prefix=(*SMALL_DISK, "300k", work))
     peers = ground.peers
     disk = peers.folder / "small"
-    plain = told(peers.dump(*small_disk("100k", disk), to=disk / "shop.sql.gz"), None)
+    plain = outcome_of(peers.dump(*small_disk("100k", disk), to=disk / "shop.sql.gz"), None)
     where = {"RESTIC_REPOSITORY": str(disk / "restic")}
     line = "restic init >/dev/null && " + peers.pipe("restic backup --stdin --stdin-filename shop.sql")[2]
     stored = call([*small_disk("300k", disk), "sh", "-c", line], peers.env(**where))
@@ -197,7 +201,7 @@ def disk_full(ground: Ground) -> Three:
         " ".join([*words, *verb.split()]) for verb in ("stanza-create", "--type=full --no-archive-check backup")
     )
     based = call([*small_disk("2m", disk), "sh", "-c", both])
-    return plain, told(stored, None), told(based, None)
+    return plain, outcome_of(stored, None), outcome_of(based, None)
 
 
 def missing_role(ground: Ground) -> Three:
@@ -225,8 +229,8 @@ def major_mismatch(ground: Ground) -> Three:
     refusal = 'echo "pg_dump: error: aborting because of server version mismatch" >&2; exit 1'
     with Shim(ground.shop, ground.cluster, "pg_dump", refusal):
         ground.run(ground.shop, "backup")
-        plain = told(ground.peers.dump(), ground.peers.tested())
-        stored = told(ground.peers.store(), ground.peers.checked())
+        plain = outcome_of(ground.peers.dump(), ground.peers.tested())
+        stored = outcome_of(ground.peers.store(), ground.peers.checked())
     return plain, stored, none(NO_DUMP)
 
 
@@ -257,24 +261,24 @@ def partial_upload(ground: Ground) -> Three:
     ground.peers.dump()
     with ground.peers.archive.open("r+b") as stream:
         stream.truncate(ground.peers.archive.stat().st_size // 2)
-    plain = told(None, ground.peers.tested())
+    plain = outcome_of(None, ground.peers.tested())
     with backup_rig.kept(ground.peers.repository) as repository:
         backup_rig.packs(repository)[-1].unlink()
-        stored = told(None, ground.peers.checked())
+        stored = outcome_of(None, ground.peers.checked())
     with backup_rig.kept(ground.peers.folder / "pgbackrest") as repository:
         backup_rig.biggest_bundle(repository).unlink()
-        return plain, stored, told(None, ground.peers.verified())
+        return plain, stored, outcome_of(None, ground.peers.verified())
 
 
 def clock_jump(ground: Ground) -> Three:
-    """Three days back, by libfaketime; restic, which it does not reach, is told the time."""
+    """Set the clock back three days by libfaketime; restic gets the time as an option."""
     back = ("faketime", "-f", "-3d")
     ground.run(ground.shop, "backup", prefix=back)
     peers = ground.peers
     moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(time.time() - 3 * 86400))
-    plain = told(peers.dump(*back), peers.tested())
-    stored = told(peers.store(f"--time='{moment}'"), peers.checked())
-    return plain, stored, told(peers.based(prefix=back), peers.verified())
+    plain = outcome_of(peers.dump(*back), peers.tested())
+    stored = outcome_of(peers.store(f"--time='{moment}'"), peers.checked())
+    return plain, stored, outcome_of(peers.based(prefix=back), peers.verified())
 
 
 def unseen(ground: Ground, anew: bool = False, pgbackrest: str = "") -> Three:
@@ -282,9 +286,9 @@ def unseen(ground: Ground, anew: bool = False, pgbackrest: str = "") -> Three:
     peers = ground.peers
     based = peers.based() if anew and not pgbackrest else None
     return (
-        told(peers.dump(), peers.tested()),
-        told(peers.store(), peers.checked()),
-        none(pgbackrest) if pgbackrest else told(based, peers.verified()),
+        outcome_of(peers.dump(), peers.tested()),
+        outcome_of(peers.store(), peers.checked()),
+        none(pgbackrest) if pgbackrest else outcome_of(based, peers.verified()),
     )
 
 
@@ -307,7 +311,7 @@ FAULTS: dict[str, tuple[str, Callable[[Ground], Three]]] = {
 
 
 def chosen() -> dict[str, tuple[str, Callable[[Ground], Three]]]:
-    """All, or for a trial those that EVENKEEL_BENCH_FAULTS names."""
+    """Return all faults, or those in EVENKEEL_BENCH_FAULTS."""
     names = [word.strip() for word in (os.environ.get("EVENKEEL_BENCH_FAULTS") or "").split(",") if word.strip()]
     unknown = sorted(set(names) - set(FAULTS))
     if unknown:
@@ -338,7 +342,7 @@ def away(ground: Ground, port: int) -> Iterator[Instance]:
     made.good("prepare")
     made.good("escrow-check", "--key-file", "-", given=KEY)
     made.good("backup")
-    # Content that no copy has yet, so that there is something to upload.
+    # New content, so that there is something to upload.
     ground.cluster.sql("insert into orders select i, md5(random()::text) from generate_series(1, 20000) i")
     yield made
     if not any(copy["repository"] == "local" for copy in last_copies(made)):
@@ -352,7 +356,7 @@ def last_copies(instance: Instance) -> list[dict[str, Any]]:
 
 
 def s3_lines(ground: Ground, port: int, secret: str = store.SECRET) -> list[str]:
-    """A repository of pgBackRest in the object store."""
+    """Return the settings of a pgBackRest repository in the object store."""
     return [
         "repo1-type=s3",
         "repo1-path=/plain-wal",
@@ -370,7 +374,7 @@ def s3_lines(ground: Ground, port: int, secret: str = store.SECRET) -> list[str]
 
 @contextmanager
 def ground_of() -> Iterator[Ground]:
-    """Everything made and proven, with no fault yet."""
+    """Create servers and verified backups, without a fault."""
     with ExitStack() as stack:
         cluster, wal = stack.enter_context(archived_server())
         folder = cluster.folder
@@ -412,7 +416,7 @@ def ground_of() -> Iterator[Ground]:
 
 
 def control(ground: Ground) -> dict[str, Any]:
-    """The same verbs with no fault planted: what is found then is a false alarm."""
+    """Run the same verbs without a fault; any finding is a false alarm."""
     for instance in (ground.shop, ground.wal):
         for words in (("backup",), ("verify", "--read-data"), ("drill",), ("status",)):
             ground.run(instance, *words)
@@ -435,7 +439,7 @@ def backup_faults(_folder: Path) -> Measured:
     with ground_of() as ground:
         quiet = control(ground)
         for name, (fault, plant) in chosen().items():
-            # Each begins with a newest backup that is proven.
+            # Each starts with a verified newest backup.
             ground.shop.good("backup")
             good = {one: newest_good(one) for one in (ground.shop, ground.wal)}
             ground.found, ground.alerted = [], {}

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The Evenkeel authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What plain tools say of a fault: pg_dump with gzip, restic, and pgbackrest verify, each as its manual starts.
+"""Plain tools and faults: pg_dump with gzip, restic, and pgbackrest verify, each as in its manual.
 
 A pipe's code is that of its last program, as in a plain shell. Nobody looks but at codes: a fault that stands in
 the text alone is told beside, and was not detected.
@@ -27,7 +27,7 @@ Told = dict[str, Any]
 
 
 def small_disk(size: str, folder: Path) -> list[str]:
-    """The words before a command for which a folder is a disk of its own."""
+    """Return a command prefix that makes a folder a separate small disk."""
     folder.mkdir(exist_ok=True)
     return ["unshare", "--mount", "sh", "-c", SHELL_DISK, size, str(folder)]
 
@@ -55,8 +55,8 @@ def call(argv: list[str], env: dict[str, str] | None = None) -> tuple[int, str]:
     return process.returncode, " ".join(telling[0].split())[:160] if telling else ""
 
 
-def told(backup: tuple[int, str] | None, check: tuple[int, str] | None) -> Told:
-    """One peer's word on one fault."""
+def outcome_of(backup: tuple[int, str] | None, check: tuple[int, str] | None) -> Told:
+    """The result of one tool for one fault."""
     codes = {"backup": backup, "check": check}
     asked = {name: answer for name, answer in codes.items() if answer is not None}
     says = next((text for code, text in asked.values() if code != 0), "") or next(
@@ -70,7 +70,7 @@ def told(backup: tuple[int, str] | None, check: tuple[int, str] | None) -> Told:
 
 
 def none(why: str) -> Told:
-    """A fault that a tool cannot meet."""
+    """A fault that does not apply to a tool."""
     return {"backup_code": None, "check_code": None, "says": why, "detected": None}
 
 
@@ -115,7 +115,7 @@ class Peers:
     # pgBackRest
 
     def configure(self, *lines: str, path: Path | None = None, cipher: str = PASSWORD) -> Path:
-        """A repository of its own: the server archives to another."""
+        """Configure a separate repository; the server archives to another."""
         path = path or self.config
         fixed = [
             "[global]",
@@ -142,7 +142,7 @@ class Peers:
         return call([*prefix, *argv])
 
     def based(self, config: Path | None = None, prefix: tuple[str, ...] = ()) -> tuple[int, str]:
-        """A base backup; its WAL is in another repository."""
+        """Take a base backup; its WAL is in another repository."""
         return self.pgbackrest("--type=full", "--no-archive-check", "backup", config=config, prefix=prefix)
 
     def verified(self, config: Path | None = None) -> tuple[int, str]:

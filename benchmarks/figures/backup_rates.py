@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The Evenkeel authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How fast backups and restores are beside the raw tools and the disk, and what the app notices of them.
+"""Speed of backups and restores compared with raw tools and the disk, and their effect on the app.
 
 A rate is the size of the database over the seconds of the whole command: for Evenkeel that holds the hooks, the counts,
 encryption, the copy's check (L0 to L2) and retention, none of which a raw tool does.
@@ -26,7 +26,7 @@ from ansible_collections.evenkeel.platform.benchmarks.result import Measured
 
 SIZES = "0.1,1,5"
 LIMIT_SECONDS = 7200.0
-# As the timers run a backup.
+# Priority of backups by timer.
 UNIT = ("nice", "-n", "10", "ionice", "-c", "3")
 # What a server of some GB is set to, with every write on the disk.
 SETTINGS = {"fsync": "on", "shared_buffers": "256MB", "max_wal_size": "4GB", "archive_timeout": "60"}
@@ -39,7 +39,7 @@ SCALE_BYTES = 15_000_000
 
 
 def sizes() -> list[float]:
-    """In GB; EVENKEEL_BENCH_SIZES changes them."""
+    """Return the sizes in GB, or EVENKEEL_BENCH_SIZES."""
     return sorted(float(word) for word in (os.environ.get("EVENKEEL_BENCH_SIZES") or SIZES).split(","))
 
 
@@ -57,7 +57,7 @@ def fill(cluster: Cluster, gigabytes: float) -> int:
 
 
 class Ground:
-    """A server with an instance of each engine."""
+    """A server with one instance for each engine."""
 
     def __init__(self, folder: Path, cluster: Cluster) -> None:
         self.folder, self.cluster = folder, cluster
@@ -148,7 +148,7 @@ def ground_of() -> Any:
 
 
 def rates(gigabytes: float) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Ours and the raw tools' of one size, on a server of its own."""
+    """Measure Evenkeel and the raw tools with one size, on a new server."""
     with ground_of() as ground:
         size = fill(ground.cluster, gigabytes)
 
@@ -172,7 +172,7 @@ def rates(gigabytes: float) -> tuple[dict[str, Any], dict[str, Any]]:
         return ours, raw
 
 
-# What the app notices
+# Effect on the app
 
 
 def latencies(ground: Ground, seconds: float, beside: Callable[[], object] | None) -> list[float]:
@@ -213,7 +213,7 @@ def latencies(ground: Ground, seconds: float, beside: Callable[[], object] | Non
 
 
 def impact(gigabytes: float, seconds: int) -> dict[str, Any]:
-    """p95 with nothing beside it, with each engine's backup, and with the raw tools, on one server."""
+    """Measure p95 alone, during backups of each engine, and with the raw tools, on one server."""
     with ground_of() as ground:
         fill(ground.cluster, gigabytes)
         besides: dict[str, Callable[[], object] | None] = {
@@ -226,7 +226,7 @@ def impact(gigabytes: float, seconds: int) -> dict[str, Any]:
         }
         found: dict[str, Any] = {}
         quiet: list[float] = []
-        latencies(ground, seconds / 2, None)  # what was just filled comes to rest
+        latencies(ground, seconds / 2, None)  # let checkpoints and autovacuum finish
         for name, beside in besides.items():
             seen = latencies(ground, seconds, beside)
             quiet += seen if beside is None else []

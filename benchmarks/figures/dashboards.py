@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Whether every panel of the watched lab shows data, moved while faults came and went, and falls empty without them."""
+"""Check that every panel of the monitored lab shows data, changes with faults, and is empty without exporters."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""How long the lab and the whole main job take, on a lab of their own beside the one in use."""
+"""Duration of the lab's start and of the main job, on a separate lab."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ UP, DOWN = "lab/up.yml", "lab/down.yml"
 
 @contextlib.contextmanager
 def own_lab(folder: Path) -> Iterator[rig.Play]:
-    """A lab with no machine, network, key or registry content from before; images of machines are those built."""
+    """Provide a new lab without machines, network, keys or registry content; existing images are used."""
     before = os.environ.get("EVENKEEL_LAB_ID")
     os.environ["EVENKEEL_LAB_ID"] = OWN_LAB
     try:
@@ -43,7 +43,7 @@ def checked(run: rig.Play) -> rig.Play:
 
 
 def nothing_built(folder: Path) -> None:
-    """Remove images and kept packages as well, which nobody else may be using."""
+    """Remove images and cached packages, too, which nothing else may be using."""
     checked(rig.play(DOWN, "-e", "lab_clean=true", folder=folder, limit_seconds=LIMIT_SECONDS))
     listed = ["docker", "images", "--quiet", "--filter", "reference=evenkeel-lab/*"]
     if subprocess.run(listed, capture_output=True, text=True, check=True, timeout=60).stdout.strip():

@@ -11,9 +11,9 @@ class ModuleDocFragment:
 options:
   guard:
     description:
-      - The run that acts, and what every edge has to show. Checked under the lock of the app on this host, the run
-        again before each call to the engine, the edges again right before each one that changes something.
-      - Without it nobody is asked, as for a stack that is no part of an app.
+      - The run that acts, and what every edge has to show. Both are checked under the lock of the app on this host,
+        the run again before each call to the engine, the edges again right before each call that changes something.
+      - Left out for a stack that is not part of an app; then nothing is checked.
     type: dict
     suboptions:
       app:
@@ -39,7 +39,7 @@ options:
         type: str
         choices: [blue, green]
       edges:
-        description: The edges to ask.
+        description: The edges to query.
         type: list
         elements: dict
         default: []
@@ -52,6 +52,12 @@ options:
             description: Its status address for the app, as V(http://192.0.2.10:8405/live/shop).
             type: str
             required: true
+      ask:
+        description:
+          - Whether to query the edges. V(false) is for an uninstall, when the edges no longer know the app. Token and
+            run are still checked.
+        type: bool
+        default: true
       lock_seconds:
         description: How long to wait for another act on the app's containers on this host.
         type: float

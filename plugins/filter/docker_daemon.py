@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The Evenkeel authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What daemon.json says, what is wrong with it, and what a change of it costs."""
+"""Content of daemon.json, problems with it, and what the engine needs to follow a change."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-# Keys a running engine takes over on SIGHUP. Everything else needs a restart.
+from ansible_collections.evenkeel.platform.plugins.module_utils import _docker_host_problems as host_problems
+
+# Keys that a running engine reloads on SIGHUP. All others need a restart.
 RELOADABLE = frozenset(
     {
         "allow-nondistributable-artifacts",
@@ -31,7 +33,7 @@ RELOADABLE = frozenset(
     }
 )
 
-# Options that become log-opts, and the drivers that know them.
+# Options that become log-opts, and the drivers that accept them.
 LOG_KEYS = {"log_max_size": "max-size", "log_max_file": "max-file", "log_compress": "compress"}
 SIZED_DRIVERS = ("local", "json-file")
 
@@ -72,12 +74,52 @@ def docker_daemon(options: Mapping[str, Any], extra: Mapping[str, Any] | None = 
     return result
 
 
+def docker_daemon_merged(
+    wanted: Mapping[str, Any], seen: Mapping[str, Any], options: Mapping[str, Any], extra: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Add to the wanted content the keys that others wrote into the host's daemon.json."""
+    return host_problems.merged_daemon(wanted, seen["daemon"], *_ours(seen, options, extra))
+
+
+def docker_host_problems(
+    seen: Mapping[str, Any],
+    host: str,
+    wanted: Mapping[str, Any],
+    options: Mapping[str, Any],
+    extra: Mapping[str, Any],
+    source: Mapping[str, str] | None = None,
+) -> list[str]:
+    """Name what others set up on the host that the role must not replace and cannot work beside.
+
+    seen is what probe.py reports, source the apt repository that the role will write.
+    """
+    problems = host_problems.daemon_text_problems(host, seen["daemon_text"])
+    if not problems:
+        problems = host_problems.daemon_problems(host, wanted, seen["daemon"], *_ours(seen, options, extra))
+    problems += host_problems.source_problems(host, seen["apt_sources"], dict(source) if source else None)
+    if wanted.get("metrics-addr"):
+        address, _colon, port = str(wanted["metrics-addr"]).rpartition(":")
+        metrics = {
+            "port": port,
+            "address": address.strip("[]"),
+            "programs": ["dockerd"],
+            "setting": "docker_host_daemon.metrics_addr",
+        }
+        problems += host_problems.port_problems("docker_host", host, [metrics], seen["listening"])
+    return problems
+
+
+def _ours(seen: Mapping[str, Any], options: Mapping[str, Any], extra: Mapping[str, Any]) -> tuple[list[str], set[str]]:
+    """Return the keys that the role wrote before, and those that the user's options set."""
+    return list((seen["written"] or {}).get("keys") or []), host_problems.option_keys(options, extra)
+
+
 def docker_daemon_action(
     wanted: Mapping[str, Any],
     started: Mapping[str, Any] | None,
     loaded: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Say what the running engine needs to follow the wanted content.
+    """Return what the running engine needs to follow the wanted content.
 
     started is what the engine read when it started, loaded what it read last.
     """
@@ -86,7 +128,7 @@ def docker_daemon_action(
     restart = sorted(
         key for key in {*wanted, *started} if key not in RELOADABLE and wanted.get(key) != started.get(key)
     )
-    # A reload leaves a key that vanished at its old value, so that needs a restart.
+    # A reload keeps the old value of a removed key, so removal needs a restart.
     restart += sorted(key for key in loaded if key in RELOADABLE and key not in wanted)
     reload = sorted(key for key in wanted if key in RELOADABLE and wanted[key] != loaded.get(key))
     action = "restart" if restart else "reload" if reload else "none"
@@ -102,57 +144,57 @@ def docker_daemon_problems(
     """Name every contradiction in the options; taken are networks the host already uses."""
     problems: list[str] = []
 
-    def say(what: str, found: str, need: str, advice: str) -> None:
+    def add(what: str, found: str, need: str, advice: str) -> None:
         problems.append(f"docker_host: {what}: found {found}, need {need}. {advice}")
 
     typed = docker_daemon(options)
     for key in sorted(extra or {}):
         if _key(key) != key:
-            say(
+            add(
                 f"key '{key}' of docker_host_daemon_extra",
                 "an underscore",
                 "the engine's own spelling",
                 f"Write '{_key(key)}'.",
             )
         if _key(key) in typed:
-            say(
+            add(
                 f"key '{key}' of docker_host_daemon_extra",
                 "the same key among the typed options",
                 "one place for it",
                 f"Set docker_host_daemon.{key.replace('-', '_')} only.",
             )
     if "hosts" in (extra or {}):
-        say(
+        add(
             "key 'hosts' of docker_host_daemon_extra",
             "listeners in daemon.json",
             "none, for the unit already passes --host and the engine refuses both",
             "Set them through a unit of your own.",
         )
     if options.get("live_restore") and (extra or {}).get("swarm-default-advertise-addr"):
-        say(
+        add(
             "live_restore of docker_host_daemon",
             "true beside a swarm address",
             "false in a swarm",
             "Set docker_host_daemon.live_restore to false.",
         )
     if options.get("ip6tables") and not options.get("experimental") and source == "distribution":
-        say(
+        add(
             "ip6tables of docker_host_daemon",
             "true while experimental is false",
             "both true, for an engine older than 27 does not start otherwise",
             "Set docker_host_daemon.experimental to true.",
         )
     if options.get("fixed_cidr_v6") and not options.get("ipv6"):
-        say(
+        add(
             "fixed_cidr_v6 of docker_host_daemon",
             "a network while ipv6 is false",
             "ipv6 true",
             "Set docker_host_daemon.ipv6 to true.",
         )
     if options.get("log_options") and options.get("log_driver") == "none":
-        say("log_options of docker_host_daemon", "options for log driver none", "no options", "Remove them.")
+        add("log_options of docker_host_daemon", "options for log driver none", "no options", "Remove them.")
     if options.get("log_driver") in SIZED_DRIVERS and not options.get("log_max_size"):
-        say(
+        add(
             "log_max_size of docker_host_daemon",
             "nothing",
             "a size, or one container can fill the disk",
@@ -160,7 +202,7 @@ def docker_daemon_problems(
         )
     data_root = str(options.get("data_root") or "/var/lib/docker")
     if not data_root.startswith("/") or data_root == "/":
-        say("data_root of docker_host_daemon", repr(data_root), "an absolute folder of its own", "Set it so.")
+        add("data_root of docker_host_daemon", repr(data_root), "an absolute folder of its own", "Set it so.")
     problems.extend(_pool_problems(options, taken))
     return problems
 
@@ -208,6 +250,8 @@ class FilterModule:
         """Return the filters by name."""
         return {
             "docker_daemon": docker_daemon,
+            "docker_daemon_merged": docker_daemon_merged,
+            "docker_host_problems": docker_host_problems,
             "docker_daemon_action": docker_daemon_action,
             "docker_daemon_problems": docker_daemon_problems,
         }

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The Evenkeel authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Rules that let traffic in: from typed options to lines of nft, and what is wrong with them."""
+"""Rules that accept traffic: lines of nft from typed options, and problems with them."""
 
 from __future__ import annotations
 
@@ -13,16 +13,18 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
+from ansible_collections.evenkeel.platform.plugins.module_utils import _docker_host_problems as host_problems
+
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._:/-]{0,63}")
 WITH_PORTS = ("tcp", "udp", "sctp")
-# By their IANA numbers: the names stand in /etc/protocols, which a slim host does not have.
+# By IANA number: names are resolved by /etc/protocols, which a slim host lacks.
 WITHOUT_PORTS = {"vrrp": 112, "esp": 50, "gre": 47}
 Ranges = list[tuple[int, int]]
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class RuleError(ValueError):
-    """A rule that cannot be realised; the text is what was found, and what is needed."""
+    """An invalid rule; the text says what was found and what is needed."""
 
 
 def _range(text: Any) -> tuple[int, int]:
@@ -99,7 +101,7 @@ def docker_firewall_rules(rules: Iterable[Mapping[str, Any]]) -> list[str]:
 
 
 def docker_firewall_problems(rules: Iterable[Mapping[str, Any]], option: str) -> list[str]:
-    """Name every rule that cannot be realised or does not mean what it seems to."""
+    """Name every rule that is invalid or contradicts another."""
     problems: list[str] = []
     parsed: list[tuple[str, str, Ranges, list[Network]]] = []
     for number, rule in enumerate(rules):
@@ -138,7 +140,7 @@ def docker_firewall_problems(rules: Iterable[Mapping[str, Any]], option: str) ->
 def docker_firewall_connection(
     connection: str, ssh_port: int, ssh_from: Iterable[str], rules: Iterable[Mapping[str, Any]]
 ) -> list[str]:
-    """Say whether the connection we work through would be cut; it is the text of SSH_CONNECTION."""
+    """Refuse rules that would cut the SSH connection of this run; connection is the text of SSH_CONNECTION."""
     words = connection.split()
     if len(words) != 4:
         return []
@@ -162,7 +164,7 @@ def docker_firewall_connection(
 
 
 def docker_firewall_trusted(gateways: Iterable[str], trusted: Iterable[str]) -> list[str]:
-    """Name each trusted pattern that would trust the way to the outside."""
+    """Name each trusted pattern that matches an interface with the default route."""
     return [
         f"docker_host: interface {gateway}: found it trusted as '{pattern}' while it holds the default route, "
         "need only the engine's bridges trusted. Set docker_host_firewall_trusted_interfaces."
@@ -170,6 +172,11 @@ def docker_firewall_trusted(gateways: Iterable[str], trusted: Iterable[str]) -> 
         for pattern in trusted
         if fnmatch.fnmatchcase(gateway, pattern)
     ]
+
+
+def docker_firewall_others(active: Iterable[str], host: str) -> list[str]:
+    """Name each other firewall of the host that is switched on."""
+    return host_problems.firewall_problems(host, active)
 
 
 class FilterModule:
@@ -182,4 +189,5 @@ class FilterModule:
             "docker_firewall_problems": docker_firewall_problems,
             "docker_firewall_connection": docker_firewall_connection,
             "docker_firewall_trusted": docker_firewall_trusted,
+            "docker_firewall_others": docker_firewall_others,
         }

@@ -19,7 +19,7 @@ HOST = re.compile(r"(?P<name>[a-z][a-z0-9-]*)=(?P<address>[0-9a-fA-F.:]+)/(?P<gr
 
 @dataclass(frozen=True)
 class Host:
-    """One host as it was written, with what is wrong about it."""
+    """One host of the description, with its problems."""
 
     word: str
     name: str = ""
@@ -44,7 +44,7 @@ def read_host(word: str) -> Host:
 
 
 def problems_of(name: str, hosts: list[Host]) -> list[str]:
-    """Return one sentence for each thing that keeps the environment from being written."""
+    """Return one sentence for each problem of the description."""
     said = []
     if not NAME.fullmatch(name):
         found = name or "none"

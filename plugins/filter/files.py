@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Filters on files and folders that a role keeps on a host."""
+"""Filters for files and folders of a role on a host."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SUM = re.compile(r"(?P<sum>[0-9a-f]{64})  (?P<path>/.*)")
 
 
 def differing_files(files: list[dict[str, Any]], listing: list[str], mode: str) -> list[dict[str, Any]]:
-    """Return those of the files that a host does not have as they have to be: of root, with that content and mode."""
+    """Return the files that differ on the host in owner (root), content or mode."""
     stats = {match["path"]: match for line in listing if (match := STAT.fullmatch(line))}
     sums = {match["path"]: match["sum"] for line in listing if (match := SUM.fullmatch(line))}
 
@@ -32,7 +32,7 @@ def differing_files(files: list[dict[str, Any]], listing: list[str], mode: str) 
 
 
 def differing_folders(folders: list[dict[str, str]], listing: list[str]) -> list[dict[str, str]]:
-    """Return those of the folders that a host does not have as they have to be: of root, with that mode."""
+    """Return the folders that differ on the host in owner (root) or mode."""
     stats = {match["path"]: match for line in listing if (match := STAT.fullmatch(line))}
 
     def same(folder: dict[str, str]) -> bool:
@@ -47,7 +47,7 @@ def differing_folders(folders: list[dict[str, str]], listing: list[str]) -> list
 
 
 class FilterModule:
-    """Filters on files and folders that a role keeps on a host."""
+    """Filters for files and folders of a role on a host."""
 
     def filters(self) -> dict[str, Any]:
         """Return the filters by name."""

@@ -27,7 +27,7 @@ def known_options(spec: Mapping[str, Any]) -> list[str]:
 
 
 def role_of(options: Iterable[str]) -> str:
-    """Return the words that all option names begin with, joined again: the role's name."""
+    """Return the common prefix of all option names, which is the role's name."""
     split = [name.split("_")[:-1] for name in options]
     words = []
     for column in zip(*split, strict=False):
@@ -38,7 +38,7 @@ def role_of(options: Iterable[str]) -> str:
 
 
 def unknown_options(names: Iterable[str], spec: Mapping[str, Any], role: str = "") -> list[str]:
-    """Return one sentence for each variable name that no entry point of the specs knows."""
+    """Return one sentence for each variable that no entry point of the specs declares."""
     if isinstance(names, (str, bytes)) or not isinstance(names, Iterable):
         raise AnsibleFilterError(f"unknown_options: found {type(names).__name__}, need a list of variable names.")
     if not isinstance(spec, Mapping):

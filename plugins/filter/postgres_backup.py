@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 CONFIG_DIR = "/etc/evenkeel/backup"
-# What the server's own user may read; all else in the folder is root's.
+# Files for the server's user; all others in the folder belong to root.
 SERVER_DIR = f"{CONFIG_DIR}/server"
 STATE_DIR = "/var/lib/evenkeel/backup"
 NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
@@ -37,7 +37,7 @@ TYPES = ("full", "diff", "incr")
 
 
 def _repositories(instance: dict[str, Any], drill: bool) -> list[dict[str, Any]]:
-    """The repositories that a host can use: another host's folders are not among them."""
+    """Return the repositories that a host can use, without folders of other hosts."""
     found = instance.get("repositories") or []
     return [entry for entry in found if not (drill and entry.get("kind", "local") == "local")]
 
@@ -45,7 +45,7 @@ def _repositories(instance: dict[str, Any], drill: bool) -> list[dict[str, Any]]
 def postgres_backup_config(
     instance: dict[str, Any], metrics_dir: str, image: str = "", drill: bool = False
 ) -> dict[str, Any]:
-    """Return the configuration of an instance; it names files and holds no secret."""
+    """Return the configuration of an instance; it names files and contains no secret."""
     name, engine = instance["name"], instance["engine"]
     config: dict[str, Any] = {"schema": 1, "instance": name, "engine": engine}
     where = _given(instance.get("where"), ("kind", "container", "image", "user", "bin_dir", "docker"))
@@ -63,7 +63,7 @@ def postgres_backup_config(
     config |= _given(instance, PASSED)
     config |= {"buckets": [_bucket(name, entry, drill) for entry in instance["buckets"]]} if _buckets(instance) else {}
     if drill:
-        # These act on the live host.
+        # These hooks run on the live host.
         config.pop("hooks", None)
     config["repositories"] = [_repository(name, entry) for entry in _repositories(instance, drill)]
     config["metrics_file"] = f"{metrics_dir}/evenkeel_backup_{name}.prom"
@@ -71,12 +71,12 @@ def postgres_backup_config(
 
 
 def _buckets(instance: dict[str, Any]) -> list[dict[str, Any]]:
-    """The buckets that an instance backs up."""
+    """Return the buckets that an instance backs up."""
     return instance.get("buckets") or []
 
 
 def _bucket(name: str, entry: dict[str, Any], drill: bool) -> dict[str, Any]:
-    """One of them; a host that drills reads copies alone, so it gets no credentials."""
+    """Return one bucket; without credentials for drills, which read only copies."""
     config = _given(entry, ("name", "location", "region"))
     if not drill:
         config["credentials_file"] = f"{CONFIG_DIR}/{name}-bucket-{entry['name']}.s3"
@@ -86,7 +86,7 @@ def _bucket(name: str, entry: dict[str, Any], drill: bool) -> dict[str, Any]:
 
 
 def _credentials(path: str, entry: dict[str, Any]) -> dict[str, str]:
-    """A store's user and secret as the file they stand in."""
+    """Return the content of a file with a store's user and secret."""
     text = (
         f"AWS_ACCESS_KEY_ID={entry.get('access_key_id', '')}\n"
         f"AWS_SECRET_ACCESS_KEY={entry.get('secret_access_key', '')}\n"
@@ -109,9 +109,9 @@ def _repository(name: str, entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def postgres_backup_secrets(instances: list[dict[str, Any]], drill: bool = False) -> list[dict[str, str]]:
-    """Return each secret of the instances as the file it stands in.
+    """Return the files with the secrets of the instances.
 
-    A host that drills gets the copy of the key that is kept elsewhere, so that each drill proves that copy.
+    A host with drills gets the external copy of the key, so that each drill verifies that copy.
     """
     files = []
     for instance in instances:
@@ -131,7 +131,7 @@ def postgres_backup_secrets(instances: list[dict[str, Any]], drill: bool = False
 
 
 def postgres_backup_certificates(instances: list[dict[str, Any]], drill: bool = False) -> list[dict[str, str]]:
-    """Return each certificate authority of a store as the file it stands in."""
+    """Return the files with the certificate authorities of the stores."""
     return [
         {"path": f"{SERVER_DIR}/{instance['name']}-{part}{entry['name']}.crt", "content": entry["ca"].strip() + "\n"}
         for instance in instances
@@ -142,30 +142,30 @@ def postgres_backup_certificates(instances: list[dict[str, Any]], drill: bool = 
 
 
 def postgres_backup_units(instances: list[dict[str, Any]], drills: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return a service and its timer for each thing that happens by itself."""
+    """Return a service and a timer for each scheduled job."""
     units = []
     for instance in instances:
         name = instance["name"]
         for schedule in instance.get("schedules") or [*SCHEDULES[instance["engine"]], VERIFY]:
             kind = schedule.get("type") or ""
-            words = [schedule["verb"], name, *([f"--type={kind}"] if kind else [])]
-            words += ["--read-data"] if schedule.get("read_data") else []
-            units.append(_unit(name, kind or schedule["verb"], words, schedule["calendar"]))
+            arguments = [schedule["verb"], name, *([f"--type={kind}"] if kind else [])]
+            arguments += ["--read-data"] if schedule.get("read_data") else []
+            units.append(_unit(name, kind or schedule["verb"], arguments, schedule["calendar"]))
         if instance["engine"] != "files":
             units.append(_unit(name, "metrics", ["metrics", name], "*-*-* *:*:00", jitter=False))
     for drill in drills:
         name, wished = drill["name"], drill.get("drill") or {}
-        words = ["drill", name, f"--key-file={CONFIG_DIR}/{name}.key"]
-        words += [f"--repository={wished['repository']}"] if wished.get("repository") else []
-        units.append(_unit(name, "drill", words, wished.get("calendar") or DRILL_CALENDAR))
+        arguments = ["drill", name, f"--key-file={CONFIG_DIR}/{name}.key"]
+        arguments += [f"--repository={wished['repository']}"] if wished.get("repository") else []
+        units.append(_unit(name, "drill", arguments, wished.get("calendar") or DRILL_CALENDAR))
     return units
 
 
-def _unit(name: str, job: str, words: list[str], calendar: str, jitter: bool = True) -> dict[str, Any]:
+def _unit(name: str, job: str, arguments: list[str], calendar: str, jitter: bool = True) -> dict[str, Any]:
     return {
         "name": f"evenkeel-backup-{name}-{job}",
         "instance": name,
-        "words": words,
+        "arguments": arguments,
         "calendar": calendar,
         "jitter": jitter,
         "description": f"{job} of backup instance {name}",
@@ -173,7 +173,7 @@ def _unit(name: str, job: str, words: list[str], calendar: str, jitter: bool = T
 
 
 def postgres_backup_packages(instances: list[dict[str, Any]], drills: list[dict[str, Any]]) -> list[str]:
-    """Return the packages that the programs come from; those within an image are the image's own."""
+    """Return the packages of the programs; images contain their own."""
     packages = set()
     for instance, drill in [*((one, False) for one in instances), *((one, True) for one in drills)]:
         where = instance.get("where") or {}
@@ -193,7 +193,7 @@ def postgres_backup_packages(instances: list[dict[str, Any]], drills: list[dict[
 
 
 def postgres_backup_problems(instances: list[dict[str, Any]], drills: list[dict[str, Any]]) -> list[str]:
-    """Return one sentence for each instance that cannot work, contradicts itself or another one."""
+    """Return one sentence for each instance that is invalid or contradicts itself or another one."""
     problems = []
     for option, entries in (("postgres_backup_instances", instances), ("postgres_backup_drills", drills)):
         names = [entry["name"] for entry in entries]
@@ -291,7 +291,7 @@ def _bucket_problems(instance: dict[str, Any], engine: str, drill: bool) -> Iter
     names = [entry["name"] for entry in buckets]
     for name in sorted({name for name in names if names.count(name) > 1}):
         yield "buckets", f"{name} {names.count(name)} times", "a name of its own for each", "Rename one"
-    # A copy within what is copied would grow without end, and be lost with it.
+    # A repository inside a backed-up folder would grow without end, and be lost with it.
     places = {str(entry.get("location") or "").rstrip("/") for entry in _repositories(instance, False)}
     for entry in buckets:
         at, location = f"bucket {entry['name']}", str(entry.get("location") or "")

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Lookup of vault files that lie open."""
+"""Lookup of unencrypted vault files."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def unsealed(sources: Iterable[str], except_names: Iterable[str]) -> list[str]:
     for source in sources:
         path = Path(source).expanduser()
         folder = path if path.is_dir() else path.parent
-        # A list of hosts such as "edge1," is no path.
+        # A list of hosts such as "edge1," is not a path.
         if "," in source or not folder.is_dir() or folder.resolve().name in spared:
             continue
         for room in ("group_vars", "host_vars"):
@@ -77,7 +77,7 @@ def _is_open(vault: Path) -> bool:
 
 
 class LookupModule(LookupBase):
-    """Vault files that lie open."""
+    """Unencrypted vault files."""
 
     def run(self, terms: list[str], variables: Any = None, **kwargs: Any) -> list[str]:
         self.set_options(var_options=variables, direct=kwargs)

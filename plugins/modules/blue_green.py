@@ -7,17 +7,18 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: blue_green
-short_description: Decide on one edge which colour of an app gets its requests
+short_description: Move the requests of an app to a colour on one edge
 version_added: 0.1.0
 description:
   - Moves all new requests of an app to a colour, or a percentage of them to the other one, by one
     map entry that the proxy reads once for each request.
   - Each change of the entry raises the counter O(move). A run names itself by O(token) and O(run); an edge that
     has met a higher pair refuses it.
-  - Before a host stops, re-creates or removes a colour, every edge withdraws that colour. It then refuses moves to
-    the colour until M(evenkeel.platform.health_gate) has passed for it, and shows so at its status address.
+  - Before a host stops, re-creates or removes a colour, every edge withdraws that colour. The edge then refuses moves
+    to the colour until M(evenkeel.platform.health_gate) has passed for it, and shows the withdrawal at its status
+    address.
   - A move is made in every worker of the proxy, old ones included, and read back from each. The file that a restart
-    loads is made equal, and the app is asked through the public listener. When any of this fails the entry goes
+    loads is updated, and the app is probed through the public listener. If any of this fails, the entry is moved
     back, provided that the former side still has servers with a passed check.
   - Holds the edge-wide lock and the lock of the app from reading the entry until it is on the disk.
 extends_documentation_fragment:
@@ -30,8 +31,8 @@ options:
       - V(moved) makes O(colour) live.
       - V(raised) makes O(token) and O(run) known to this edge and changes nothing else.
       - V(withdrawn) withdraws an idle O(colour).
-      - V(restored) takes the withdrawal of an idle O(colour) back and makes it warm again. Its former release must
-        run and have passed its gate.
+      - V(restored) removes the withdrawal of an idle O(colour) and makes it warm again. Its former release must be
+        running and have passed its gate.
       - V(out) records that the edge O(edge) is down for good, V(in) that it is back.
     type: str
     choices: [moved, raised, withdrawn, restored, out, in]
@@ -49,23 +50,23 @@ options:
   colour:
     description:
       - The colour that O(state) is about.
-      - V(previous) is the colour that the last move left, as long as it is warm. It is warm no longer 30 seconds
-        before its containers may be stopped, once it was gone back to, and once it is withdrawn.
+      - V(previous) is the colour that the last move left, while it is warm. It counts as warm until 30 seconds before
+        its warm time ends, and no longer once it was rolled back to or withdrawn.
     type: str
     choices: [blue, green, previous]
   move:
-    description: The number of the move at which the caller has seen this edge. Another one is refused.
+    description: The number of the move at which the caller saw this edge. At another one the module fails.
     type: int
   new_move:
     description:
-      - The least number that the move gets, so that an edge that is behind ends at that of the others.
+      - The lowest number for the new move, so that an edge that is behind ends at the same move as the others.
     type: int
     default: 0
   assume_entry:
-    description: The entry at which the caller has seen this edge. Another one is refused. Left out, any is taken.
+    description: The entry that the caller saw on this edge. With another one the module fails. Left out, any will do.
     type: str
   assume_release:
-    description: With O(colour=previous), the release to go back to. When another one is warm the result is cold.
+    description: With O(colour=previous), the release to go back to. If another one is warm, RV(cold) is true.
     type: str
     default: ""
   weight:
@@ -76,19 +77,19 @@ options:
     default: 0
   release:
     description:
-      - Identity of the release on O(colour), as it will stand in the entry.
-      - When it is left out, the one that the present entry names for that colour.
+      - Identity of the release on O(colour), as it is written to the entry.
+      - Left out, the one that the current entry names for that colour.
     type: str
     default: ""
   other_release:
-    description: Identity of the release on the other colour; when it is left out, the one the present entry names.
+    description: Identity of the release on the other colour. Left out, the one that the current entry names.
     type: str
     default: ""
   min_servers:
     description:
-      - How many servers of each service of the colour that gains requests must have passed a check, as
-        one number or as a dict of service and number. Services the dict does not name need one.
-      - At least one is always needed. Only a single service of a dict may need V(0), one that the release lacks.
+      - How many servers of each service of the colour that gains requests must have passed a check, as one number or
+        as a dict of service and number. Services that the dict does not name need one.
+      - At least one is always needed. Only in a dict, V(0) is accepted for a service that the release does not have.
     type: raw
     default: 1
   warm_seconds:
@@ -108,17 +109,17 @@ options:
         type: int
         required: true
   check_wait_seconds:
-    description: How long to wait for that many servers; after a reload the first checks take a moment.
+    description: How long to wait for O(min_servers). After a reload the first checks take a moment.
     type: float
     default: 5.0
   backward:
     description:
-      - The move goes back to a release that served before. A record that cannot be written, as on a full disk,
-        does not stop it; it becomes a warning and RV(unrecorded).
+      - The move goes back to a release that served before. A record that cannot be written, for example because the
+        disk is full, does not stop it; it is a warning, and RV(unrecorded) is true.
     type: bool
     default: false
   peers:
-    description: For O(colour=previous), the other edges, which are asked for their highest pair and move.
+    description: For O(colour=previous), the other edges, which are queried for their highest pair and move.
     type: list
     elements: dict
     default: []
@@ -143,7 +144,7 @@ options:
     type: str
     default: ""
   probe:
-    description: What to ask through the public listener after the move; without it nothing is asked.
+    description: The request to the public listener after the move. Left out, none is made.
     type: dict
     suboptions:
       url:
@@ -172,7 +173,7 @@ options:
         default: 200
       release:
         description:
-          - The release that the app must report of itself. Left out, that of the entry without its C(+<n>).
+          - The release that the app must report. Left out, that of the entry without its C(+<n>).
           - Not compared while O(weight) is not 0, as both sides answer then.
         type: str
         default: ""
@@ -185,7 +186,7 @@ options:
         type: float
         default: 2.0
   allow_down:
-    description: When HAProxy does not run, write the records only; it loads them when it starts.
+    description: If HAProxy is not running, write the records only. It loads them when it starts.
     type: bool
     default: false
 author:
@@ -233,7 +234,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 before:
-  description: The entry that was served, taken apart. C(text) is empty when nothing was live.
+  description: The entry that was served, parsed. C(text) is empty when nothing was live.
   returned: always
   type: dict
   sample: {"text": "blue:0:1.0:", "colour": "blue", "weight": 0, "release": "1.0", "other_release": ""}
@@ -263,7 +264,7 @@ withdrawn:
   type: dict
   sample: {"green": 12}
 warm:
-  description: The side that can be gone back to at once, with C(colour), C(release), C(until) and C(move).
+  description: The side that can be rolled back to at once, with C(colour), C(release), C(until) and C(move).
   returned: always
   type: dict
   sample: {"colour": "blue", "release": "1.0", "until": 1795000000, "move": 13}
@@ -273,7 +274,7 @@ out:
   type: dict
   sample: {}
 cold:
-  description: Whether V(previous) was asked for and nothing can be gone back to at once; nothing was moved then.
+  description: Whether O(colour=previous) found no side to go back to at once. Nothing was moved then.
   returned: always
   type: bool
   sample: false
@@ -283,7 +284,7 @@ moved_back:
   type: bool
   sample: false
 repaired:
-  description: Whether only a record was made equal to what is served already.
+  description: Whether only records were updated to what is served already.
   returned: always
   type: bool
   sample: false
@@ -293,7 +294,7 @@ running:
   type: bool
   sample: true
 unrecorded:
-  description: Whether a record could not be written; the edge then depends on its memory until the next run.
+  description: Whether a record could not be written. Until the next run the state is in HAProxy's memory only.
   returned: always
   type: bool
   sample: false
@@ -303,7 +304,7 @@ probe:
   type: dict
   sample: {"ok": true, "tries": 1, "seconds": 0.004, "answer": "200"}
 actions:
-  description: What was done, or would be in check mode, in sentences.
+  description: What was done, or would be in check mode, one sentence each.
   returned: always
   type: list
   elements: str

@@ -29,17 +29,17 @@ EXAMPLES = r"""
 
 RETURN = r"""
 entry:
-  description: The entry that is served, taken apart; that of the file when the proxy does not run.
+  description: The entry that is served, parsed; that of the file when the proxy is not running.
   returned: always
   type: dict
   sample: {"text": "blue:0:1.0:", "colour": "blue", "weight": 0, "release": "1.0", "other_release": ""}
 move:
-  description: The number of the move by which the entry came.
+  description: The number of the move that wrote the entry.
   returned: always
   type: int
   sample: 12
 moved_at:
-  description: When the entry was moved last, by the record.
+  description: When the entry was moved last, according to the record.
   returned: always
   type: str
   sample: "2026-11-21T10:00:00.000Z"
@@ -54,7 +54,7 @@ withdrawn:
   type: dict
   sample: {"green": 12}
 warm:
-  description: The side that can be gone back to at once, with C(colour), C(release), C(until) and C(move).
+  description: The side that can be rolled back to at once, with C(colour), C(release), C(until) and C(move).
   returned: always
   type: dict
   sample: {}
@@ -92,7 +92,7 @@ sessions:
   type: dict
   sample: {"blue": 0, "green": 0}
 record:
-  description: What the edge knows of the app, in the present shape; empty where it knows none.
+  description: The edge's record of the app, in the current schema; empty without one.
   returned: always
   type: dict
   sample: {schema: 2, app: shop, hosts: [shop.example.com], services: {}, routes: {blue: [], green: []}}

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: compose_release
-short_description: Run a compose stack as releases that never change
+short_description: Run a Compose stack as immutable releases
 version_added: 0.1.0
 author: The Evenkeel authors (@evenkeel)
 description:
-  - Writes each version of a stack to a folder that never changes again, with its images pinned to digests, starts it,
-    and lets the pointer C(current) name it once it was seen to run.
-  - It calls C(docker compose) itself, so that one call checks under a lock, acts, and goes back where the act failed;
-    between two modules another run could come.
+  - Writes each version of a stack to a folder that is never changed again, with its images pinned to digests, starts
+    it, and points the symlink C(current) at it once its services are healthy.
+  - It calls C(docker compose) itself, so that one call checks under a lock, acts, and restores the former release if
+    the act fails. Between two modules another run could act.
 extends_documentation_fragment:
   - evenkeel.platform.guard
 attributes:
@@ -23,37 +23,37 @@ attributes:
     description: Can run in check_mode and return changed status prediction without modifying target.
     details:
       - On a host without Docker the definition cannot be normalised, and every stack counts as new.
-      - Images that V(pulled) would bring are looked up in their registry by the engine.
-      - O(guard) asks nobody in check mode, since a dry run takes no lease and withdraws nothing.
+      - Images that V(pulled) would pull are looked up in their registry by the engine.
+      - O(guard) is not checked in check mode, since a dry run takes no lease and withdraws nothing.
   diff_mode:
     support: full
-    description: Returns the compose file before and after. Secrets never stand in it.
+    description: Returns the Compose file before and after. It never contains secrets.
   idempotent:
     support: full
     description: When run twice in a row with the same arguments, the second invocation indicates no change.
 options:
   name:
-    description: Name of the stack, which is the name of its compose project. Only V(pulled) goes without.
+    description: Name of the stack, which is the name of its Compose project. Only V(pulled) needs none.
     type: str
   state:
     description:
       - V(present) checks the definition, pins its images, writes secrets and release, starts the containers and waits
-        until they are healthy, lets the pointer name the release, sets up the boot and removes old releases. Where
-        the start fails, the release before is started again, and the module fails with what was seen.
+        until they are healthy, points C(current) at the release, sets up the start at boot and removes old releases.
+        If the start fails, the former release is started again, and the module fails with RV(evidence).
       - V(staged) does the same but starts nothing.
-      - V(running) starts what does not run of the current release, and never makes a container anew.
-      - V(former) brings back the release that stood before the current one; with O(guard), the one that stood before
-        the first release of O(guard.move) on this host, which is the current one if there was none of that move.
-        Where no release stood before, the containers are removed.
-      - V(reduced) removes the containers of O(services) and leaves the others, as a singleton that moves to another
-        host stops here before it starts there.
-      - V(steady) fails where a container of the stack does not run well, or was started again by the engine in the
-        last O(within_seconds).
+      - V(running) starts the stopped containers of the current release, and never re-creates one.
+      - V(former) restores the release before the current one; with O(guard), the one before the first release of
+        O(guard.move) on this host, which is the current one if that move brought none. If there was no release
+        before, the containers are removed.
+      - V(reduced) removes the containers of O(services) and leaves the others. A singleton that moves to another host
+        stops here before it starts there.
+      - V(steady) fails if a container of the stack is not running or not healthy, or was restarted by the engine in
+        the last O(within_seconds).
       - V(stopped) stops the containers and keeps them from starting at boot.
       - V(absent) removes the containers, the releases and the secrets, and those volumes that O(volumes) names.
-      - V(pulled) brings O(images) here and starts nothing. A digest that is here is not asked for anywhere.
+      - V(pulled) pulls O(images) and starts nothing. For a digest that this host has, no registry is contacted.
     type: str
-    choices: [present, staged, running, former, steady, stopped, absent, pulled]
+    choices: [present, staged, running, former, reduced, steady, stopped, absent, pulled]
     default: present
   definition:
     description: The stack, as in a compose file. A dollar sign is written twice. For V(present) and V(staged).
@@ -61,16 +61,16 @@ options:
   images:
     description:
       - For V(present) and V(staged), images by service that are pinned already, as V(registry/name@sha256:...).
-      - For V(pulled), the images to bring here, by any key.
+      - For V(pulled), the images to pull, by any key.
     type: dict
     default: {}
   pull:
-    description: When to ask the registry for an image that is no digest.
+    description: When to contact the registry for an image that is not a digest.
     type: str
     choices: [missing, always, never]
     default: missing
   registries:
-    description: For V(pulled), registries that want a login or have a certificate of their own.
+    description: For V(pulled), registries that need a login or have a certificate of a private authority.
     type: list
     elements: dict
     default: []
@@ -80,7 +80,7 @@ options:
         type: str
         required: true
       user:
-        description: The user. Without one nobody is logged in.
+        description: The user. Without one there is no login.
         type: str
       password:
         description: The password or token.
@@ -140,7 +140,7 @@ options:
         type: str
         required: true
   allow:
-    description: Dangerous changes to make all the same, as the refusal names them.
+    description: Dangerous changes to make nevertheless, as named in the refusal.
     type: list
     elements: str
     default: []
@@ -157,12 +157,37 @@ options:
     type: list
     elements: str
     default: []
+  services:
+    description: For V(reduced), the services whose containers are removed.
+    type: list
+    elements: str
+    default: []
+  record:
+    description:
+      - What the release of the app is, with C(identity), C(release), C(hash) and C(content). With O(guard) it is stored
+        on this host, so that the records can be rebuilt if the record host is lost.
+    type: dict
+  retire:
+    description:
+      - With O(guard), the order to stop a colour that the move left. C(evenkeel-retire) stops it once every edge shows
+        it withdrawn at O(guard.move).
+    type: dict
+    suboptions:
+      colour:
+        description: The colour to stop.
+        type: str
+        choices: [blue, green]
+        required: true
+      stack:
+        description: The stack of that colour.
+        type: str
+        required: true
   wait_timeout_seconds:
-    description: How long the services may take to be healthy.
+    description: How long the services may take to become healthy.
     type: int
     default: 120
   within_seconds:
-    description: How far back V(steady) looks for containers that were started again.
+    description: How far back V(steady) looks for restarted containers.
     type: int
     default: 120
   base_dir:
@@ -170,7 +195,7 @@ options:
     type: path
     default: /opt/evenkeel/stacks
   config_dir:
-    description: Folder of the command line's C(config.json), which holds the logins.
+    description: Folder of Docker's C(config.json), which holds the logins.
     type: path
     default: ~/.docker
   certificates_dir:

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: connection_drain
-short_description: Wait until a colour of an app serves nothing
+short_description: Wait until a colour of an app serves no requests
 version_added: 0.1.0
 description:
-  - Counts the current sessions of every backend of a colour over all workers of the proxy, old ones
-    included, until there is none or the time is over.
+  - Counts the current sessions of every backend of a colour over all workers of the proxy, old ones included, until
+    there is none or O(timeout_seconds) is over.
   - Also counts the requests that HAProxy had accepted when the wait began and whose body it still awaits before it
-    chooses a backend, whatever app they are for. They may have read the entry before the move, and then go to the
+    chooses a backend, whatever app they are for. They may have read the entry before the move, and then reach the
     colour that was left.
-  - An idle keepalive connection of a client belongs to no backend and does not count.
+  - An idle keep-alive connection of a client belongs to no backend and is not counted.
 extends_documentation_fragment:
   - evenkeel.platform.attributes.info
   - evenkeel.platform.state
@@ -27,15 +27,15 @@ options:
     choices: [blue, green]
     required: true
   timeout_seconds:
-    description: How long to wait. V(0) looks once.
+    description: Seconds to wait. V(0) counts once.
     type: float
     default: 30.0
   interval_seconds:
-    description: Time between two looks.
+    description: Seconds between two counts.
     type: float
     default: 0.25
   fail_on_timeout:
-    description: Fail when sessions are left at the end.
+    description: Whether to fail if sessions are left at the end.
     type: bool
     default: false
 author:
@@ -54,17 +54,17 @@ EXAMPLES = r"""
 
 RETURN = r"""
 drained:
-  description: Whether the colour serves nothing.
+  description: Whether the colour serves no requests.
   returned: always
   type: bool
   sample: true
 sessions:
-  description: The sessions that are left.
+  description: The number of sessions that are left.
   returned: always
   type: int
   sample: 0
 undecided:
-  description: The requests among them that have no backend yet.
+  description: How many of them have no backend yet.
   returned: always
   type: int
   sample: 0

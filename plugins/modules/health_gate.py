@@ -7,16 +7,15 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: health_gate
-short_description: Wait for several targets to answer well a number of times in a row
+short_description: Wait until targets answer correctly several times in a row
 version_added: 0.1.0
 description:
-  - Asks all targets at once. Each needs O(successes) right answers in a row; one wrong answer starts
-    its row again.
-  - A target that has answered and then refuses connections has ended. The gate fails at once then.
-  - With O(colour) it runs on an edge, and once every target has passed it takes back the withdrawal of that colour,
-    so that M(evenkeel.platform.blue_green) may move to it. That is refused when the edge has met a higher pair than
-    O(token) and O(run), or is at another move than O(move).
-  - In check mode nothing is asked, as what would be asked was not started.
+  - Probes all targets in parallel. Each needs O(successes) correct answers in a row. A wrong one restarts its count.
+  - A target that has answered and then refuses connections has ended. The gate then fails at once.
+  - With O(colour) it runs on an edge, and once every target has passed it removes the withdrawal of that colour, so
+    that M(evenkeel.platform.blue_green) may move to it. It fails if the edge has met a higher pair than O(token) and
+    O(run), or is at another move than O(move).
+  - In check mode nothing is probed, since nothing was started.
 extends_documentation_fragment:
   - evenkeel.platform.attributes
   - evenkeel.platform.haproxy
@@ -50,7 +49,7 @@ options:
     type: float
     default: 30.0
   targets:
-    description: What to ask.
+    description: What to probe.
     type: list
     elements: dict
     required: true
@@ -60,54 +59,54 @@ options:
         type: str
         required: true
       url:
-        description: Where to ask.
+        description: URL to request.
         type: str
         required: true
       host:
-        description: Host header and SNI; that of the address when left out.
+        description: Host header and SNI. Left out, the host of the URL.
         type: str
         default: ""
       connect_to:
-        description: Address, with or without port, to connect to instead.
+        description: Address to connect to instead, with or without a port.
         type: str
         default: ""
       proto:
         description:
-          - What the request says of the client in C(X-Forwarded-Proto), as the edge does. C(X-Forwarded-Host) and
-            C(X-Forwarded-Port) go with it. Empty sends none of them.
+          - Value of C(X-Forwarded-Proto), which the edge sets as well. C(X-Forwarded-Host) and C(X-Forwarded-Port) are
+            sent with it. Empty sends none of them.
         type: str
         choices: ["", http, https]
         default: ""
       protocol:
         description:
-          - What the target speaks. V(h2) is HTTP/2 without TLS. V(grpc) asks the standard gRPC health service, and an
-            answer other than SERVING counts as status 503.
+          - Protocol of the target. V(h2) is HTTP/2 without TLS. V(grpc) calls the standard gRPC health service, where
+            an answer other than SERVING counts as status 503.
         type: str
         choices: [http1, h2, grpc]
         default: http1
       status:
-        description: Status to expect; O(status) when left out.
+        description: Status to expect. Left out, O(status).
         type: int
       body:
-        description: Text that the body must hold; O(body) when left out.
+        description: Text that the body must contain. Left out, O(body).
         type: str
       release_key:
-        description: Key of the JSON answer that holds the release; O(release_key) when left out. Empty compares none.
+        description: Key of the JSON answer with the release. Left out, O(release_key). Empty compares none.
         type: str
   successes:
-    description: Right answers in a row that each target needs.
+    description: Correct answers in a row that each target needs.
     type: int
     default: 3
   interval_seconds:
-    description: Time between two answers of a target.
+    description: Seconds between two probes of a target.
     type: float
     default: 0.5
   timeout_seconds:
-    description: How long all of it may take.
+    description: Seconds that all of it may take.
     type: float
     default: 60.0
   request_timeout_seconds:
-    description: How long one answer may take.
+    description: Seconds that one answer may take.
     type: float
     default: 5.0
   status:
@@ -115,15 +114,15 @@ options:
     type: int
     default: 200
   body:
-    description: Text that the body must hold.
+    description: Text that the body must contain.
     type: str
     default: ""
   release:
-    description: The release that the app must report of itself. Empty compares none.
+    description: The release that the app must report. Empty compares none.
     type: str
     default: ""
   release_key:
-    description: Key of the JSON answer that holds the release.
+    description: Key of the JSON answer with the release.
     type: str
     default: release
   ca_file:
@@ -161,12 +160,12 @@ EXAMPLES = r"""
 
 RETURN = r"""
 passed:
-  description: Whether every target passed. False in check mode, as nothing was asked.
+  description: Whether every target passed. False in check mode, where nothing is probed.
   returned: always
   type: bool
   sample: true
 cleared:
-  description: Whether a withdrawal of O(colour) was taken back.
+  description: Whether a withdrawal of O(colour) was removed.
   returned: always
   type: bool
   sample: false
@@ -177,7 +176,7 @@ failed_targets:
   elements: str
   sample: []
 transcript:
-  description: For each target its last answers, 20 at most.
+  description: The last answers of each target, 20 at most.
   returned: always
   type: dict
   sample: {"api app1_1": [{"at_seconds": 0.1, "ok": true, "problem": "", "answer": "200"}]}

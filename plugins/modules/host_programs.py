@@ -11,8 +11,8 @@ short_description: Install programs of Evenkeel on a host, with the library they
 version_added: 0.1.0
 author: The Evenkeel authors (@evenkeel)
 description:
-  - Writes the programs, and below C(lib) the module utilities that this module carries, so that what a timer of the
-    host decides and what a module decides is one implementation.
+  - Writes the programs, and below C(lib) the module utilities that are sent with this module, so that a timer on the
+    host and a module decide by the same code.
   - A program begins with C(sys.path.insert(0, "/usr/local/lib/evenkeel/lib")).
 extends_documentation_fragment:
   - evenkeel.platform.attributes
@@ -31,7 +31,7 @@ options:
         type: str
         required: true
       content:
-        description: Its text. Not needed to remove it.
+        description: Its text. Not needed with O(state=absent).
         type: str
       mode:
         description: Its permissions, in octal digits.

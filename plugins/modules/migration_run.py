@@ -12,8 +12,8 @@ version_added: 0.1.0
 author: The Evenkeel authors (@evenkeel)
 description:
   - Starts the service C(migration) of a stack that M(evenkeel.platform.compose_release) has staged, in a transient
-    unit of systemd, so that a controller that dies leaves it to end.
-  - V(started) returns at once. V(finished) looks once and is repeated with C(until).
+    unit of systemd, so that it ends by itself if the controller dies.
+  - V(started) returns at once. V(finished) checks once and is repeated with C(until).
 extends_documentation_fragment:
   - evenkeel.platform.guard
 attributes:
@@ -32,31 +32,31 @@ options:
     type: str
     required: true
   token:
-    description: The token of the run, which stands in the unit's name.
+    description: The token of the run, part of the unit's name.
     type: int
     required: true
   step:
-    description: The number of the migration within the release, which stands in the unit's name.
+    description: The number of the migration within the release, part of the unit's name.
     type: int
     default: 0
   state:
     description:
-      - V(started) starts the unit. Where it is there already, or where the same migration of the same release still
-        runs in the unit of an earlier run, it attaches to that one. Another migration that runs is refused.
-      - V(finished) says whether it ended, and how.
-      - V(removed) lets systemd forget a unit that ended.
+      - V(started) starts the unit. If the unit exists already, or if the same migration of the same release still runs
+        in the unit of an earlier run, it attaches to that one. If another migration is running, it fails.
+      - V(finished) returns whether it ended, and how.
+      - V(removed) removes a unit that ended from systemd.
     type: str
     choices: [started, finished, removed]
     default: started
   unit:
-    description: For V(finished) and V(removed), RV(unit) of V(started), in case it attached to another one.
+    description: For V(finished) and V(removed), the RV(unit) of V(started), which may be that of an earlier run.
     type: str
   timeout_seconds:
     description: How long the migration may take.
     type: int
     default: 600
   stack:
-    description: The staged stack, C(<app>-migration) when left out.
+    description: The staged stack. Left out, C(<app>-migration).
     type: str
   lines:
     description: How many of its last lines to return.
@@ -95,7 +95,7 @@ unit:
   type: str
   sample: evenkeel-shop-migrate-42-0.service
 attached:
-  description: Whether V(started) found it there already.
+  description: Whether V(started) found it already there.
   returned: always
   type: bool
   sample: false
@@ -105,12 +105,12 @@ finished:
   type: bool
   sample: true
 rc:
-  description: Its exit code once it ended, 124 after its time was over; none while it runs.
+  description: Its exit code once it ended, 124 after O(timeout_seconds); none while it runs.
   returned: always
   type: int
   sample: 0
 lines:
-  description: What it printed last, without secrets.
+  description: Its last lines of output, without secrets.
   returned: always
   type: list
   elements: str

@@ -7,19 +7,19 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: registry_login
-short_description: Log the engine's command line in to an image registry
+short_description: Log in to an image registry
 version_added: 0.1.0
 author: The Evenkeel authors (@evenkeel)
 description:
-  - Asks the registry whether it takes the login, every time, so that a refused one is named before anything moves.
-  - Has the engine trust the certificate of the registry's authority first.
-  - Needs nothing on the host but Docker's command line. The password reaches it through standard input.
+  - Checks the login at the registry on every call, so that a refused one is reported before anything is changed.
+  - Installs the certificate of the registry's authority for the engine first.
+  - Needs only Docker's command line on the host, which gets the password by standard input.
 attributes:
   check_mode:
     support: full
     description: Can run in check_mode and return changed status prediction without modifying target.
     details:
-      - The registry is not asked in check mode.
+      - The registry is not contacted in check mode.
   diff_mode:
     support: none
     description: Returns details on what has changed, without content.
@@ -32,16 +32,16 @@ options:
     type: str
     required: true
   user:
-    description: The user. Without one nobody is logged in.
+    description: The user. Without one there is no login.
     type: str
   password:
     description: The password or token.
     type: str
   ca:
-    description: Certificate of the registry's authority, in PEM, where the host does not trust it yet.
+    description: Certificate of the registry's authority in PEM, if the host does not trust it.
     type: str
   config_dir:
-    description: Folder of the command line's C(config.json).
+    description: Folder of Docker's C(config.json).
     type: path
     default: ~/.docker
   certificates_dir:

@@ -7,18 +7,18 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: release_archive
-short_description: Put the records of an app away on one host
+short_description: Archive the records of an app on one host
 version_added: 0.1.0
 description:
-  - Moves what a host holds of an app to C(.removed/<app>-<run>) below O(state_dir), or deletes it.
-  - Where the records are kept, the highest pair of token and run that the host has met stays in its place, so that a
-    run that slept through the uninstall changes nothing when it wakes up.
+  - Moves the records of an app to C(.removed/<app>-<run>) below O(state_dir), or deletes them.
+  - If the records are archived, C(pair.json) stays in place, so that an older run that was paused during the uninstall
+    is refused when it continues.
 extends_documentation_fragment:
   - evenkeel.platform.attributes
   - evenkeel.platform.state
 options:
   token:
-    description: The token of the run; one lower than what the host has met is refused.
+    description: The token of the run. A lower one than the highest that the host has met is refused.
     type: int
     required: true
   run:
@@ -26,7 +26,7 @@ options:
     type: str
     required: true
   keep:
-    description: Whether the records are kept in C(.removed).
+    description: Whether the records are archived in C(.removed) instead of deleted.
     type: bool
     default: true
 author:
@@ -34,7 +34,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Put the records of the app away
+- name: Archive the records of the app
   evenkeel.platform.release_archive:
     app: shop
     token: 43
@@ -43,7 +43,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 archive:
-  description: The folder that holds the records now, empty where there were none or they were deleted.
+  description: The folder of the archived records, empty if there were none or they were deleted.
   returned: always
   type: str
   sample: /var/lib/evenkeel/.removed/shop-20261130T101500Z-00af3e

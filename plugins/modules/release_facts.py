@@ -10,15 +10,15 @@ module: release_facts
 short_description: Read in one call what a host knows of an app
 version_added: 0.1.0
 description:
-  - Reads what a plan of a release is made from, with one call on each host.
-  - An edge tells what it serves, an app host what runs on it, the record host what was released.
+  - Reads what the plan of a release is computed from, with one call on each host.
+  - An edge returns what it serves, an app host what runs on it, the record host what was released.
 extends_documentation_fragment:
   - evenkeel.platform.attributes
   - evenkeel.platform.state
   - evenkeel.platform.haproxy
 options:
   parts:
-    description: What this host is to the app. V(releases) reads the releases that an app host keeps as well.
+    description: What this host is for the app. V(releases) also reads the releases that an app host stores.
     type: list
     elements: str
     choices: [edge, host, records, releases]
@@ -49,20 +49,20 @@ pair:
   type: dict
   sample: {"token": 42, "run": "20261130T101500Z-00af3e"}
 edge:
-  description: What M(evenkeel.platform.blue_green_info) returns, empty on a host that is no edge.
+  description: What M(evenkeel.platform.blue_green_info) returns, empty without the part V(edge).
   returned: always
   type: dict
   sample: {}
 host:
   description:
-    - What runs of the app on an app host, empty on any other.
-    - C(engine) is whether Docker answers, C(stacks) the containers of each stack with their states, C(firewall) the
-      rules that let the edges in, C(orders) the colours that wait to be stopped, C(releases) what it keeps.
+    - What runs of the app on an app host, empty without the part V(host).
+    - C(engine) is whether Docker answers, C(stacks) the number of containers of each stack by state, C(firewall) the
+      rules that allow the edges, C(orders) the colours with an order to stop, C(releases) the stored releases.
   returned: always
   type: dict
   sample: {"engine": true, "stacks": {"blue": {"running": 2, "other": 0}}, "firewall": [], "orders": ["green"]}
 records:
-  description: What M(evenkeel.platform.release_info) returns, empty on a host that is not the record host.
+  description: What M(evenkeel.platform.release_info) returns, empty without the part V(records).
   returned: always
   type: dict
   sample: {}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: release_info
-short_description: Tell who released what, when and why, and what is under way
+short_description: Read who released what, when and why, and what is under way
 version_added: 0.1.0
 description: Reads the records of an app on the record host. Nothing is written, repaired or locked.
 extends_documentation_fragment:
@@ -33,7 +33,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 releases:
-  description: The kept releases, newest first.
+  description: The stored releases, newest first.
   returned: always
   type: list
   elements: dict
@@ -67,12 +67,12 @@ unfinished:
   type: dict
   sample: {"identity": "1.1", "boundary": "fetched", "run": "run-1"}
 warm:
-  description: The side that is warm still, or an empty dict.
+  description: The side that the last release left warm, or an empty dict. Only an edge knows whether it is warm still.
   returned: always
   type: dict
   sample: {"identity": "1.0", "colour": "blue", "until": "2026-11-21T10:10:00.000Z"}
 live_rows:
-  description: The last two rows that left a release live, newest first.
+  description: The last two rows that made a release live, newest first.
   returned: always
   type: list
   elements: dict

@@ -7,33 +7,34 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: release_journal
-short_description: Open a release under the app's lease, note each boundary it reaches, and seal it
+short_description: Open a run under the app's lease, record each boundary it reaches, and seal it
 version_added: 0.1.0
 description:
   - Keeps C(journal.jsonl), C(ledger.jsonl) and C(releases/) of an app on the record host.
   - The identity of a release is its name for the first content under that name, and
     C(<release>+<n>) for every further content.
-  - On opening it says whether there is anything to do, and when an earlier run of the same content
-    did not end, after which boundary to go on and why. What the edges serve decides.
+  - When a run is opened, it returns whether there is anything to do and, if an earlier run of the same content was
+    interrupted, after which boundary to resume and why. What the edges serve decides.
 extends_documentation_fragment:
   - evenkeel.platform.attributes
   - evenkeel.platform.state
 options:
   state:
     description:
-      - V(planned) answers what V(opened) would, needs no token and writes nothing.
+      - V(planned) returns what V(opened) would, takes no lease and writes nothing.
       - V(opened) takes the lease, stores the rendered release, closes an unfinished run of another release as
-        abandoned and notes the boundary C(leased). The lease is free again where nothing is to be done.
-      - V(appended) notes O(boundary), and O(homes) where they are given, and renews the lease.
+        abandoned and records the boundary C(leased). If there is nothing to do, it frees the lease again.
+      - V(appended) records O(boundary), and O(homes) if given, and renews the lease.
       - V(sealed) closes the run with a row in the ledger and removes old releases.
-      - V(rebuilt) writes what a lost record host held, from O(releases) of the other hosts and O(live).
+      - V(rebuilt) writes the records of a lost record host from O(releases) of the other hosts and O(live). Records
+        that exist are not changed.
     type: str
     choices: [planned, opened, appended, sealed, rebuilt]
     required: true
   token:
     description:
-      - The token of the run; one lower than that of the lease is refused.
-      - Required with O(state=appended) and O(state=sealed); V(opened) and V(rebuilt) return one.
+      - The token of the run. A lower one than that of the lease is refused.
+      - Required with O(state=appended) and O(state=sealed). V(opened) and V(rebuilt) return one.
     type: int
   run:
     description: Identifies the run. Required with O(state=opened) and O(state=rebuilt).
@@ -57,32 +58,31 @@ options:
   content:
     description:
       - The whole rendered release. C(release) is its name, C(migration) its migrations.
-      - It must hold no secret value, but a keyed hash of each.
+      - It must not contain the value of a secret.
       - Required with O(state=planned) and O(state=opened).
     type: dict
   secrets:
     description:
       - Secret values by name. Only a hash of each, keyed by C(hash.key) of the record host, becomes part of the
         content, so that a changed secret is a new release.
-      - With O(kind=rollback) they are only compared with those of the kept O(content).
+      - With O(kind=rollback) they are only compared with those of the stored O(content).
     type: dict
     default: {}
   live:
-    description: The entry that the edges serve, as RV(evenkeel.platform.blue_green_info#module:entry).
+    description: The entry that the edges serve, C(text) of RV(evenkeel.platform.blue_green_info#module:entry).
     type: str
     default: ""
   boundary:
     description:
       - The boundaries that were reached, in their order. Required with O(state=appended).
-      - With O(state=sealed) they are noted first.
+      - With O(state=sealed) they are recorded first.
     type: list
     elements: str
     choices: [leased, recorded, fetched, migrating, migrated, started, gated, intended, moved, confirmed,
               handed_over, drained, warm, sealed]
   lease_seconds:
     description:
-      - How long the lease of the run lasts from now on. A stage that may last longer than the default is announced
-        by a longer one.
+      - How long the lease of the run lasts from now on. Before a stage that may take longer, it is set longer.
     type: int
     default: 60
   wait_seconds:
@@ -90,19 +90,19 @@ options:
     type: float
     default: 0.0
   token_floor:
-    description: With O(state=opened), the highest token that any host has met; the new one is higher.
+    description: With O(state=opened), the highest token that any host has met. The new one is higher.
     type: int
     default: 0
   preempt:
-    description: With O(state=opened), take the lease at once whoever holds it.
+    description: With O(state=opened), whether to take the lease at once from any run that holds it.
     type: bool
     default: false
   dead_run:
-    description: With O(state=opened), the run whose process is known to be gone; its lease is taken at once.
+    description: With O(state=opened), a run whose process is known to have ended. Its lease is taken at once.
     type: str
     default: ""
   controller:
-    description: With O(state=opened), what identifies the process that runs this, for the next run to see it gone.
+    description: With O(state=opened), identifies the controller's process, so that the next run can see that it ended.
     type: dict
     default: {}
   by_hand:
@@ -114,7 +114,7 @@ options:
     type: str
     default: ""
   releases:
-    description: With O(state=rebuilt), the kept releases of the other hosts, with C(identity), C(hash) and C(content).
+    description: With O(state=rebuilt), the releases stored on other hosts, with C(identity), C(hash) and C(content).
     type: list
     elements: dict
     default: []
@@ -124,7 +124,7 @@ options:
     default: false
   detail:
     description:
-      - What belongs to the boundary.
+      - Data stored with the boundary.
       - For C(warm) C(until), the time until which the old side is warm, in ISO 8601.
     type: dict
     default: {}
@@ -135,45 +135,44 @@ options:
   result:
     description:
       - How the run ended. Required with O(state=sealed).
-      - V(refused) holds the release. V(failed) does not, as a host, a registry or a disk failed and not the release.
+      - V(refused) holds the release. V(failed) does not, since a host, a registry or a disk failed and not the release.
     type: str
     choices: [live, refused, failed, rolled_back, abandoned]
   evidence:
-    description: What proves the result; it goes to the ledger and must hold no secret.
+    description: What proves the result. It is stored in the ledger and must not contain secrets.
     type: dict
     default: {}
   hold:
     description:
-      - With O(state=sealed), identities that are held from now on beside the usual ones.
-      - A refused or rolled back release is held always, and so is the one that a rollback replaced.
+      - With O(state=sealed), identities that are held from now on in addition to the usual ones.
+      - A refused or rolled back release is always held, and so is the one that a rollback replaced.
       - A contract migration that failed holds nothing.
     type: list
     elements: str
     default: []
   keep:
     description:
-      - How many releases to keep. The live one, the one before, a warm one and held ones are never
-        removed.
+      - How many releases to keep. The live one, the one before, a warm one and held ones are never removed.
     type: int
     default: 5
   retry:
-    description: Name or identity of a release to go on with though it is held or needs a person.
+    description: Name or identity of a release to deploy although it is held or its migration ended in an unknown state.
     type: str
     default: ""
   homes:
     description:
-      - The host of each singleton by its name. With V(planned) and V(opened) it is compared with what is recorded, and
-        a singleton whose recorded host is not among O(hosts) is refused.
-      - With V(appended) and V(sealed) it is what is recorded from now on.
+      - The host of each singleton by its name. With V(planned) and V(opened) it is compared with the recorded one, and
+        a singleton that would leave a host outside O(hosts) is refused.
+      - With V(appended), V(sealed) and V(rebuilt) it is recorded.
     type: dict
     default: {}
   hosts:
-    description: The hosts of this run that a singleton may leave, since they are asked whether it stopped.
+    description: The hosts of this run, on which it is verified that a singleton that leaves them has stopped.
     type: list
     elements: str
     default: []
   singleton_moved:
-    description: A singleton and its recorded host, as C(bot@app1), typed by who has seen that it is stopped there.
+    description: A singleton and its recorded host, as C(bot@app1), typed by a person who has stopped it there.
     type: str
     default: ""
   held_ok:
@@ -196,10 +195,10 @@ EXAMPLES = r"""
     owner: alice@ci
     reason: Release 1.1
     content: "{{ rendered }}"
-    live: "{{ edge.entry }}"
+    live: "{{ edge.entry.text }}"
   register: release
 
-- name: Note that the images are on every host
+- name: Record that the images are on every host
   evenkeel.platform.release_journal:
     app: shop
     state: appended
@@ -212,7 +211,7 @@ EXAMPLES = r"""
     state: sealed
     token: "{{ release.token }}"
     result: live
-    live: "{{ edge.entry }}"
+    live: "{{ edge.entry.text }}"
 """
 
 RETURN = r"""
@@ -237,7 +236,7 @@ run:
   type: str
   sample: 20261130T101500Z-00af3e
 settled:
-  description: Whether the edges serve the release already, so that only what follows traffic is to be done.
+  description: Whether the edges serve the release already, so that only the stages after the switch remain.
   returned: always
   type: bool
   sample: false
@@ -257,12 +256,12 @@ migrated:
   type: bool
   sample: false
 held_reason:
-  description: The sentence that says why it is held, or an empty string.
+  description: Why it is held, in one sentence, or an empty string.
   returned: always
   type: str
   sample: ""
 resume:
-  description: After which boundary to go on; an empty boundary means from the start.
+  description: After which boundary to resume. An empty boundary means from the start.
   returned: always
   type: dict
   contains:
@@ -280,7 +279,7 @@ to:
   type: str
   sample: green
 boundary:
-  description: The boundary the run stands at, empty without an open run.
+  description: The last boundary of the run, empty without an open run.
   returned: always
   type: str
   sample: fetched
@@ -296,7 +295,7 @@ pruned:
   elements: str
   sample: []
 rehomed:
-  description: The recorded host of each singleton that O(homes) sends to another one.
+  description: The recorded host of each singleton that O(homes) moves to another one.
   returned: always
   type: dict
   sample: {bot: app1}
@@ -306,7 +305,7 @@ former:
   type: dict
   sample: {}
 other_secrets:
-  description: Names of the secrets whose values of O(secrets) are others than a release that is gone back to ran with.
+  description: Names of the secrets whose values differ from those that the release of a rollback ran with.
   returned: always
   type: list
   elements: str

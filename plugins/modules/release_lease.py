@@ -12,8 +12,8 @@ version_added: 0.1.0
 description:
   - One run at a time may change an app. It takes the lease on the record host and gets a token,
     which is higher than every token given before.
-  - The lease itself stops nobody who sleeps through its end and wakes up. The token does, as every
-    host refuses one that is lower than the highest it has met.
+  - A run that is paused past the end of its lease and then continues is stopped by its token, not by the lease. Every
+    host refuses a token that is lower than the highest it has met.
   - A lease expires O(lease_seconds) after it was renewed last. Within one boot of the record host the
     monotonic clock decides that, so a stepped wall clock does no harm.
 extends_documentation_fragment:
@@ -23,14 +23,14 @@ options:
   state:
     description:
       - V(taken) takes the lease, or renews it when O(run) holds it already.
-      - V(renewed) prolongs the lease of O(token), V(freed) ends it. Both refuse a stale token.
-      - V(broken) ends the lease of whoever holds it, raises the token so that its holder changes nothing more, and
-        needs a O(reason).
+      - V(renewed) extends the lease of O(token), V(freed) ends it. Both refuse a stale token.
+      - V(broken) ends the lease of the run that holds it and raises the token, so that this run changes nothing more. A
+        lease that is free or expired is left as it is.
     type: str
     choices: [taken, renewed, freed, broken]
     default: taken
   owner:
-    description: Who runs this, for people. Required with O(state=taken) and O(state=broken).
+    description: Who runs this. Required with O(state=taken) and O(state=broken).
     type: str
   run:
     description: Identifies the run. Required with O(state=taken).
@@ -39,7 +39,7 @@ options:
     description: The token that was given with the lease. Required with V(renewed) and V(freed).
     type: int
   token_floor:
-    description: The highest token that any edge or app host has met; the new token is higher.
+    description: The highest token that any host has met. The new token is higher.
     type: int
     default: 0
   lease_seconds:
@@ -51,19 +51,19 @@ options:
     type: float
     default: 0.0
   reason:
-    description: Why; kept with the lease. Required with O(state=broken).
+    description: Why, stored with the lease. Required with O(state=broken).
     type: str
     default: ""
   preempt:
-    description: With O(state=taken), take the lease at once whoever holds it.
+    description: With O(state=taken), whether to take the lease at once from any run that holds it.
     type: bool
     default: false
   dead_run:
-    description: With O(state=taken), the run whose process is known to be gone; its lease is taken at once.
+    description: With O(state=taken), a run whose process is known to have ended. Its lease is taken at once.
     type: str
     default: ""
   controller:
-    description: With O(state=taken), what identifies the process that runs this, for the next run to see it gone.
+    description: With O(state=taken), identifies the controller's process, so that the next run can see that it ended.
     type: dict
     default: {}
 author:
@@ -163,7 +163,7 @@ lease:
       type: dict
       sample: {}
 held:
-  description: Whether somebody holds the lease now.
+  description: Whether a run holds the lease now.
   returned: always
   type: bool
   sample: true

@@ -11,10 +11,10 @@ short_description: Set the scheduled jobs of an app on a host
 version_added: 0.1.0
 author: The Evenkeel authors (@evenkeel)
 description:
-  - Writes a timer and a service for each job, enables the timers, and removes those of jobs that are no more, in one
+  - Writes a timer and a service for each job, enables the timers, and removes those of other jobs of the app, in one
     call. A job runs a container of the stack's current release.
-  - Units are named C(evenkeel-job-<app>.<job>), so that those of two apps never share a name.
-  - A job that runs while its timer is removed is left to end.
+  - Units are named C(evenkeel-job-<app>.<job>), so that units of two apps never share a name.
+  - A job that is running when its timer is removed is not stopped.
 extends_documentation_fragment:
   - evenkeel.platform.attributes
   - evenkeel.platform.guard
@@ -24,21 +24,21 @@ options:
     type: str
     required: true
   jobs:
-    description: All jobs of the app on this host. None removes every one.
+    description: All jobs of the app on this host. An empty list removes all.
     type: list
     elements: dict
     required: true
     suboptions:
       name:
-        description: The job, which is a service of the stack.
+        description: Name of the job, which is a service of the stack.
         type: str
         required: true
       schedule:
-        description: When it runs, as in C(OnCalendar=) of systemd.
+        description: When it runs, in the format of systemd's C(OnCalendar=).
         type: str
         required: true
   stack:
-    description: The stack that holds the jobs' services, C(<app>-background) when left out.
+    description: The stack with the jobs' services. Left out, C(<app>-background).
     type: str
   base_dir:
     description: Folder of all stacks.

@@ -2,21 +2,22 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The rules of the house that no linter knows. Each takes a tree and yields one sentence for each violation."""
+"""House rules beyond the linters. Each function takes a tree and yields one sentence for each violation."""
 
 from __future__ import annotations
 
 import re
 import sys
 from collections.abc import Callable, Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.evenkeel.platform.tests.contract.tree import Task, Tree, strings
+from ansible_collections.evenkeel.platform.tests.contract.tree import BLOCKS, SECTIONS, Task, Tree, strings
 
 Rule = Callable[[Tree], Iterator[str]]
 
-# A name that carries a secret. A release key names a field of an app's answer, a lease token is a counter.
+# Names of secrets. A release key names a field of an app's answer, and a lease token is a counter.
 SECRET = re.compile(
     r"(?<![\w.-])(?!\w*(?:public|release|host|lease|fence)_(?:key|token)\b)\w+_(?:password|passphrase|secret|token|key)\b"
 )
@@ -48,6 +49,40 @@ REGISTRIES = [
         ("galaxy.ans", "ible.com"),
     )
 ]
+# Verbs that a task name may begin with.
+VERBS = frozenset(
+    re.findall(
+        r"\w+",
+        """
+    Add Allocate Allow Archive Assert Back Build Check Close Collect Compare Compile Compute Configure Confirm Connect
+    Converge Copy Correct Create Declare Delete Deploy Destroy Disable Download Drain Enable Ensure Export Extract Fail
+    Fetch Find Flush Format Gate Gather Generate Get Grant Group Hold Import Include Inspect Install Kill Label Limit
+    Link List Load Lock Log Mark Measure Merge Migrate Mount Move Open Pack Parse Pause Pin Plan Prepare Print Prune
+    Publish Pull Purge Push Query Raise Read Record Reduce Refuse Register Release Reload Remove Rename Render Report
+    Request Reset Resolve Restart Restore Resume Retry Roll Rotate Run Save Scale Scan Schedule Select Send Serve Set
+    Show Silence Skip Start Stop Store Switch Sync Tag Test Uninstall Unpack Update Upgrade Upload Validate Verify Wait
+    Warm Withdraw Write
+        """,
+    )
+)
+PRONOUNS = frozenset({"it", "them", "that", "this", "these", "those", "there", "here", "one", "ones"})
+# Paths whose task names do not follow the rule yet.
+NAMES_EXEMPT = (
+    "roles/app_deploy/*",
+    "roles/edge/*",
+    "roles/compose_stack/*",
+    "roles/monitoring/*",
+    "molecule/app_deploy/*",
+    "molecule/edge/*",
+    "molecule/compose_stack/*",
+    "molecule/monitoring*",
+    "playbooks/deploy.yml",
+    "playbooks/rollback.yml",
+    "playbooks/contract.yml",
+    "playbooks/status.yml",
+    "playbooks/uninstall.yml",
+    "lab/watch.yml",
+)
 LICENCE = ("# Copyright (c) ", "# GNU General Public License v3.0+", "# SPDX-License-Identifier: GPL-3.0-or-later")
 
 
@@ -56,13 +91,13 @@ def _role_of(path: str) -> str:
 
 
 def _expressions(data: Any) -> str:
-    """All template expressions within the data, their quoted text left out."""
+    """Return all template expressions in the data, without quoted text."""
     found = (match for text in strings(data) for match in EXPRESSION.findall(text))
     return QUOTED.sub("''", " ".join(found))
 
 
 def _secrets_in(tree: Tree, task: Task) -> set[str]:
-    """The secret names that an action's arguments carry, those of its template included."""
+    """Return the secret names in an action's arguments and its template."""
     args = task.args
     if task.module == "assert" and isinstance(args, dict):
         args = {key: value for key, value in args.items() if key != "that"}
@@ -209,6 +244,30 @@ def main_is_stages(tree: Tree) -> Iterator[str]:
             yield f"{task.where}: {task.action or 'entry'} in main.yml, need import_tasks of a stage"
 
 
+def task_name(tree: Tree) -> Iterator[str]:
+    """The name of a task or play begins with a verb, after its stages, and does not end in a pronoun."""
+    for path in tree.matching("roles/*/tasks/*.yml", "playbooks/*.yml", "lab/*.yml", "molecule/*.yml", "site.yml"):
+        if path.endswith("/mutants.yml") or any(fnmatch(path, pattern) for pattern in NAMES_EXEMPT):
+            continue
+        for entry in _named_entries(tree.load(path)):
+            words = str(entry["name"]).rpartition(" | ")[2].split() or [""]
+            where = Task(path, entry).where
+            if words[0] not in VERBS:
+                yield f"{where}: task name {entry['name']!r} begins with {words[0]!r}, need a verb"
+            if words[-1].strip(".,").lower() in PRONOUNS:
+                yield f"{where}: task name {entry['name']!r} ends in {words[-1]!r}, need the object's name"
+
+
+def _named_entries(data: Any) -> Iterator[dict[str, Any]]:
+    """Return every play, block and task with a name."""
+    for entry in data if isinstance(data, list) else []:
+        if isinstance(entry, dict):
+            if entry.get("name"):
+                yield entry
+            for key in (*SECTIONS, *BLOCKS):
+                yield from _named_entries(entry.get(key))
+
+
 def template_header(tree: Tree) -> Iterator[str]:
     """A file's template begins with ansible_managed and holds no time, but for JSON and what people read."""
     for path in tree.matching("roles/*/templates/*"):
@@ -266,7 +325,7 @@ def exception_without_reason(tree: Tree) -> Iterator[str]:
     """An exception to a linter stands in the line it is for; its reason stands there or in a comment just above."""
     mark = re.compile(r"#\s*(?:noqa|type:\s*ignore|pylint:\s*disable|yamllint disable)(?P<rest>.*)")
     for path in tree.matching("*.py", "*.yml", "*.yaml", "*.j2", "*.sh"):
-        apart = 2  # lines since the last comment, those with exceptions themselves not counted
+        apart = 2  # lines since the last comment, without those with exceptions
         for number, line in tree.lines(path):
             found = mark.search(line)
             if found and " - " not in found["rest"] and "#" not in found["rest"] and apart > 1:
@@ -308,6 +367,7 @@ RULES: tuple[Rule, ...] = (
     public_name_set,
     handler_kind,
     main_is_stages,
+    task_name,
     template_header,
     machine_path,
     registry_host,

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What specs promise, compared with what defaults and code hold. Each function yields one sentence a difference."""
+"""Compare specs with defaults and code. Each function yields one sentence for each difference."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ COMPARED = {"type": "str", "required": False, "default": None, "elements": None}
 
 
 def role_specs(tree: Tree, role: str) -> dict[str, Any]:
-    """The entry points of a role, as its argument specs give them."""
+    """Return the entry points of a role's argument specs."""
     path = f"roles/{role}/meta/argument_specs.yml"
     loaded = without_lines(tree.load(path)) if path in tree.paths else {}
     specs: dict[str, Any] = (loaded or {}).get("argument_specs") or {}
@@ -27,7 +27,7 @@ def role_specs(tree: Tree, role: str) -> dict[str, Any]:
 
 
 def options_of_role(tree: Tree, role: str) -> dict[str, Any]:
-    """The options of all entry points of a role together."""
+    """Return the options of all entry points of a role."""
     options: dict[str, Any] = {}
     for entry_point in role_specs(tree, role).values():
         for name, option in ((entry_point or {}).get("options") or {}).items():

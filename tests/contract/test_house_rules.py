@@ -138,6 +138,21 @@ PLANTED: list[tuple[house.Rule, dict[str, str], dict[str, str]]] = [
         {MAIN: STAGE + "- ansible.builtin.meta: flush_handlers\n"},
     ),
     (
+        house.task_name,
+        {TASKS: "- name: install | The packages\n  ansible.builtin.package: {name: x}\n"},
+        {TASKS: "- name: install | Install the packages\n  ansible.builtin.package: {name: x}\n"},
+    ),
+    (
+        house.task_name,
+        {"playbooks/x.yml": "- name: Run the web\n  hosts: all\n  tasks:\n    - name: Start it\n      meta: noop\n"},
+        {"playbooks/x.yml": "- name: Run the web\n  hosts: all\n  tasks:\n    - name: Start Nginx\n      meta: noop\n"},
+    ),
+    (
+        house.task_name,
+        {MAIN: "- name: Handle what is wrong\n  block:\n    - name: Report that\n      debug: {msg: x}\n"},
+        {MAIN: "- name: Refuse invalid options\n  block:\n    - name: Report the problem\n      debug: {msg: x}\n"},
+    ),
+    (
         house.template_header,
         {"roles/web/templates/x.conf.j2": "port 1\n"},
         {"roles/web/templates/x.conf.j2": "{{ ansible_managed | comment }}\nport 1\n"},

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The files of a checkout, and the tasks within them."""
+"""The files of a checkout, and their tasks."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ KEYWORDS = frozenset({
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads YAML as Ansible writes it, and remembers the line of each mapping."""
+    """Load Ansible's YAML, and record the line of each mapping."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         mapping: dict[Any, Any] = super().construct_mapping(node, deep=deep)
@@ -49,7 +49,7 @@ for _tag in ("!vault", "!unsafe", "!vault-encrypted"):
 
 @dataclass(frozen=True)
 class Task:
-    """One task with what it inherits from the blocks around it."""
+    """One task with the keywords inherited from its blocks."""
 
     path: str
     data: dict[str, Any]
@@ -96,7 +96,7 @@ class Task:
 
 @dataclass
 class Tree:
-    """A checkout, or the planted piece of one."""
+    """A checkout, or planted files."""
 
     root: Path
     paths: list[str] = field(repr=False)
@@ -104,7 +104,7 @@ class Tree:
 
     @classmethod
     def of_checkout(cls, root: Path) -> Tree:
-        """Every file that git tracks or would track."""
+        """Return all tracked files, and untracked ones that are not ignored."""
         listed = subprocess.run(
             ["git", "-C", str(root), "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
             check=True,
@@ -125,7 +125,7 @@ class Tree:
         return [path for path in self.paths if any(fnmatch(path, pattern) for pattern in patterns)]
 
     def text(self, path: str) -> str:
-        """The file's text; nothing for a file that is no text."""
+        """Return the file's text; empty for a binary file."""
         if path not in self._texts:
             try:
                 self._texts[path] = (self.root / path).read_text(encoding="utf-8")

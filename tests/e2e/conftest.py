@@ -15,7 +15,7 @@ LAST = ("test_uninstall", "test_contract")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The main job comes first: it is what brings the shop into the lab. What takes it away comes last."""
+    """Run the main job first, which deploys the shop, and its uninstallation last."""
 
     def place(item: pytest.Item) -> int:
         name = item.path.stem

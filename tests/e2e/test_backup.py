@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The shop's database: backed up by both engines, drilled on another host, brought back beside, in time, on a bare host."""
+"""The shop's database: backups by both engines, drills, restores side by side, to a point in time, and on a bare host."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ docker run --rm --pull never --network none --user 999:999 --tmpfs /tmp --tmpfs 
 
 
 def sql(query: str, database: str = "shop") -> str:
-    """What the live server says."""
+    """Query the live server."""
     (answer,) = rig.on_hosts("data1", f"{LIVE} -d {database} -c {shlex.quote(query)}").values()
     return answer
 
 
 def read(host: str, folder: str, query: str) -> str:
-    """What a restored data folder says."""
+    """Query a restored data folder."""
     script = " ".join(READ.format(folder=folder, query=query).split())
     (answer,) = rig.on_hosts(host, script, 120).values()
     return answer
 
 
 def drop_what_was_live() -> None:
-    """The database that a restore in place put aside; there is one."""
+    """Remove the former database of an in-place restore; there is exactly one."""
     kept = sql("select datname from pg_database where datname like 'shop\\_before\\_%'", "postgres")
     sql(f"drop database {kept}", "postgres")
 
@@ -57,7 +57,7 @@ def restore(folder: Path, *arguments: str, **options: object) -> rig.Play:
 
 @pytest.fixture(scope="module")
 def content() -> str:
-    """The orders as they stand, some of them made here: what every restore has to bring back."""
+    """Return the current orders, some of them new, which every restore must contain."""
     sql(
         "insert into orders (id, item, release, processed_at) select 'kept-' || n, 'tea', '1.0', now()"
         " from generate_series(1, 50) n where not exists (select from orders where id = 'kept-1')"
@@ -174,7 +174,7 @@ def test_point_that_cannot_be_reached_is_refused_with_the_range(backed_up: rig.P
     shop.assert_says(run, r"the target cannot be reached .* which is LSN \S+ to \S+")
 
 
-# What the loss of every host leaves: where the copies are, their key, and the image of the programs.
+# All that is left after the loss of every host: the repository, its key, and the image of the programs.
 DESCRIBED = (
     "{{ [shop_archive | combine({'where': {'kind': 'container', 'image': shop_postgres_image, 'user': '999:999'},"
     " 'server': {'user': 'shop', 'data_dir': '/var/lib/postgresql/data'}})] }}"
@@ -186,7 +186,7 @@ BARE_FILES = (
 
 @pytest.fixture
 def bare_host() -> Iterator[str]:
-    """A host without a trace of backups, and without one afterwards."""
+    """Provide a host without any backup files, and remove them afterwards."""
     clean = (
         f"rm -rf {BARE_FILES} /usr/local/lib/evenkeel/evenkeel-backup /etc/systemd/system/evenkeel-backup-*;"
         " systemctl daemon-reload"
@@ -214,7 +214,7 @@ def test_bare_host_brings_the_database_back_from_the_store_alone(
 
 
 REPLICA = "docker exec -i shop-replica-postgres-1 psql -XAtq -h /run/postgresql -U shop"
-# A dump of what the replica has replayed; the role it comes as was made on the primary.
+# A dump from the replica; its role was created on the primary.
 OF_THE_REPLICA = (
     "{{ [shop_backup | combine({'name': 'shop-replica', 'repositories': [lab_store | combine("
     "{'location': 's3:https://store.lab:7070/backups/shop-replica'})],"
@@ -224,7 +224,7 @@ OF_THE_REPLICA = (
 
 
 def on_replica(query: str) -> str:
-    """What the replica says."""
+    """Query the replica."""
     (answer,) = rig.on_hosts("app1", f"{REPLICA} -d shop -c {shlex.quote(query)}").values()
     return answer
 
@@ -266,7 +266,7 @@ def test_folder_of_another_service_comes_back(backed_up: rig.Play, folder: Path)
         rig.on_hosts("data1", f"rm -rf {place}; {client.format('del kept-word')}")
 
 
-# The store as the app reaches it, from the host that backs it up.
+# The store with the app's address, from the host that backs it up.
 UPLOADS = (
     ". /etc/evenkeel/backup/shop-uploads-bucket-uploads.s3; export RCLONE_CONFIG= RCLONE_CONFIG_APP_TYPE=s3"
     " RCLONE_CONFIG_APP_PROVIDER=Other RCLONE_CONFIG_APP_ENDPOINT=https://store.lab:7070"
@@ -299,7 +299,7 @@ def test_objects_of_the_store_come_back_in_their_bucket(backed_up: rig.Play, fol
     assert rig.on_hosts("data1", OBJECTS)["data1"] == before
 
 
-# Everything of the database and of its backups on the host, and the replica's copy.
+# Remove the database and its backups on the host, and the replica.
 LOSS = (
     "docker rm -f shop-data-postgres-1 && docker volume rm shop-data_postgres &&"
     " systemctl stop 'evenkeel-backup-*.timer' && rm -rf /srv/backup {files} /usr/local/lib/evenkeel/evenkeel-backup"
@@ -313,7 +313,7 @@ def test_data_lost_for_good_comes_back_row_for_row(backed_up: rig.Play, content:
     assert backed_up.code == 0
     rig.on_hosts("data1", LOSS.format(files=BARE_FILES))
     rig.on_hosts("app1", LOSS_OF_THE_REPLICA)
-    # The way a user goes: the platform again, which refuses to back the empty database up; the data; all of it again.
+    # Like a user: site.yml, which refuses to back up the empty database; the restore; site.yml again.
     run = rig.play("site.yml", "--limit", "data1", folder=folder)
     assert run.code != 0
     for instance in ("shop", "shop-wal"):

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Each wrong input is refused with its sentence, all that is wrong at once, and the hosts are as they were."""
+"""Every wrong input is refused with its sentence, all problems at once, and no host is changed."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ WRONG: dict[str, Any] = {
         },
     ],
 }
-NOT_THE_PASSWORD = "not-the-password"  # what a user mistyped
+NOT_THE_PASSWORD = "not-the-password"  # typing errors of a user
 
 
 def variables(**values: Any) -> list[str]:
@@ -123,5 +123,5 @@ def test_open_vault_beside_the_inventory_is_refused_and_nothing_changes(
     run = rig.play(playbook, "-i", "inventories/lab", "-i", str(tmp_path / "more"), folder=folder)
     assert run.code != 0
     shop.assert_says(run, r"inventory: vault \S+/more/group_vars/all/vault\.yml: found it open, need it encrypted\.")
-    assert run.tasks == ["Look at the vaults of the inventory"]
+    assert run.tasks == ["Refuse unencrypted vaults"]
     assert NOT_THE_PASSWORD not in run.output

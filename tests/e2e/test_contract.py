@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What an expanding migration left behind is removed once the older side is gone, and the way back is shut then.
+"""A contracting migration runs once the older side is retired, and then rollback is refused.
 
-The older side is retired by its host's own timer program, to which its time is said to be over. The tests go in order,
-and after all others: what is removed from the schema here is what the older release needs.
+The older side is retired by its host's timer program, with its time set to the past. The tests run in order and after
+all others, because they remove parts of the schema that the older release needs.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ RETIRE = "systemctl start evenkeel-retire.service && systemctl show --property=R
 
 @pytest.fixture(scope="module")
 def older(folder: Path) -> str:
-    """The colour of the older release, still warm beside the newer one."""
+    """Return the colour of the older release, which is still warm."""
     shop.put_live(shop.OLD, folder)
     shop.put_live(shop.NEW, folder)
     return "green" if rig.live_entry().startswith("blue") else "blue"

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The main job as a user types it, in order: site, deploy, refusals, rollback, with traffic beside all that moves."""
+"""The main job as a user runs it, in order: site, deploy, refusals, rollback, under load."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from ansible_collections.evenkeel.platform.benchmarks import rig
 from ansible_collections.evenkeel.platform.tests import shop
 
-# The units of the jobs, whether their timers run, and the release whose containers they start.
+# Units of the jobs, state of their timers, and the release of their containers.
 JOBS = (
     "cd /etc/systemd/system; cat evenkeel-job-shop-*; systemctl is-active evenkeel-job-shop-*.timer;"
     " readlink /opt/evenkeel/stacks/shop-background/current; true"
@@ -23,7 +23,7 @@ JOBS = (
 
 @dataclass
 class Moved:
-    """A verb under load: its run, what the load saw, and a second run that came in its way."""
+    """A verb under load: its run, the load's outcome, and a concurrent second run."""
 
     run: rig.Play
     outcome: rig.Outcome
@@ -44,7 +44,7 @@ def test_site_makes_the_lab_serve_the_shop(site: rig.Play) -> None:
 
 @pytest.fixture(scope="module")
 def deployed(site: rig.Play, folder: Path) -> Moved:
-    """Release 1.1 over 1.0, and another deploy that starts while the first one runs."""
+    """Deploy 1.1 over 1.0, with another deploy started meanwhile."""
     assert site.code == 0
     shop.put_live(shop.OLD, folder)
     with shop.traffic(folder) as traffic:
@@ -147,7 +147,7 @@ def test_broken_release_is_refused_with_its_reason(release: str, reason: str, si
     assert run.code != 0
     shop.assert_says(run, r"release 1\.2-\S+ of app shop was refused")
     shop.assert_says(run, reason)
-    # A broken worker shows after the move: then traffic went back, and the new side had answered well meanwhile.
+    # A broken worker is found after the move, so the new side has served good answers until traffic moved back.
     extra = {release} if release == "1.2-badworker" else set()
     shop.assert_nothing_lost(traffic.outcome, live, *(extra & traffic.outcome.releases))
     assert rig.live_release() == live

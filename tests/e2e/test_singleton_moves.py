@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The bot sent to the other app host and back: never there twice, and never missing at the end. So is a job."""
+"""Move the bot and a job to the other app host and back: never running twice, and running at the end."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The shop taken off the lab and brought back: what was typed goes, volumes and records stay. The tests go in order."""
+"""Uninstall the shop and deploy it again; volumes and records are kept. The tests run in order."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LEFT = (
 
 @pytest.fixture(scope="module")
 def volumes() -> dict[str, str]:
-    """The volumes of the data host before anything is taken away."""
+    """Return the volumes of the data host before the uninstallation."""
     return rig.on_hosts("data1", "docker volume ls --quiet | sort")
 
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Real faults in the lab, each told to a real receiver, and told again when it is over."""
+"""Real faults in the lab: each alert reaches a real receiver, and so does its end."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def skipped() -> list[Any]:
 @pytest.fixture(scope="module", autouse=True)
 def watched(folder: Path) -> rig.Play:
     for words in WATCHED:
-        # The programs that watch are built first.
+        # Compiles the monitoring programs first.
         run = rig.play(*words, folder=folder, limit_seconds=1800)
         assert run.code == 0, run.tail()
     return run
@@ -62,7 +62,7 @@ def watched(folder: Path) -> rig.Play:
 
 @pytest.fixture(scope="module")
 def seconds(folder: Path) -> Iterator[dict[str, dict[str, float]]]:
-    """How long each delivery took; kept for the figure."""
+    """Record the time of each delivery, for the benchmark."""
     found: dict[str, dict[str, float]] = {}
     yield found
     (folder / "alert-seconds.json").write_text(json.dumps(found, indent=2), encoding="utf-8")
@@ -70,13 +70,13 @@ def seconds(folder: Path) -> Iterator[dict[str, dict[str, float]]]:
 
 @pytest.fixture(scope="module", autouse=True)
 def filling(watched: rig.Play) -> Iterator[float]:
-    """A file system that fills from the first test on, since its alert looks back over half an hour; when it began."""
+    """Start filling a file system with the first test, because its alert covers half an hour; return the start."""
     rig.on_hosts("app2", FILL)
     yield clock()
     rig.on_hosts("app2", FILLED)
 
 
-# A client that waits holds the transaction open, and nothing else: no row, no snapshot.
+# An idle client holds the transaction open, without a row lock or a snapshot.
 LEFT_OPEN = r"""
 systemd-run --unit=fault-open docker exec shop-data-postgres-1 psql --username=shop --dbname=shop \
     --command 'begin' --command '\! sleep 7200'
@@ -86,9 +86,9 @@ LEFT_OPEN_NO_MORE = "docker exec shop-data-postgres-1 pkill sleep; systemctl sto
 
 @pytest.fixture(scope="module", autouse=True)
 def left_open(driven: Callable[[str], dict[str, Told]]) -> Iterator[float]:
-    """A transaction that is open from the first test on, since its alert takes an hour; when it began.
+    """Open a transaction with the first test, because its alert takes an hour; return the start.
 
-    The batch that stops the database comes before it.
+    Runs after the batch that stops the database.
     """
     driven("stores")
     began = clock()
@@ -105,13 +105,13 @@ def test_second_run_changes_nothing(watched: rig.Play, folder: Path) -> None:
 
 def test_healthy_lab_is_quiet(watched: rig.Play) -> None:
     time.sleep(90)
-    # The cores are the machine's own, which the tests keep busy.
+    # The tests keep the machine's cores busy.
     assert firing() - {"HostBusy", "HostMemoryLow"} == {"Watchdog"}
 
 
 @pytest.fixture(scope="module")
 def driven(seconds: dict[str, dict[str, float]]) -> Callable[[str], dict[str, Told]]:
-    """Return a function that drives a batch once and gives what came of it."""
+    """Return a function that runs a batch once, and returns its results."""
     kept: dict[str, dict[str, Told]] = {}
 
     def outcome(batch: str) -> dict[str, Told]:
@@ -135,7 +135,7 @@ def test_fault_is_told_and_its_end_too(batch: str, alert: str, driven: Callable[
 
 @pytest.mark.parametrize("alert", skipped())
 def test_fault_that_is_not_planted(alert: str) -> None:
-    """Each with its reason, so that it is counted as skipped."""
+    """Skip each with its reason."""
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_fault_that_is_not_planted(alert: str) -> None:
 def test_bad_release_is_told_with_its_name(
     alerts: list[str], release: str, folder: Path, seconds: dict[str, dict[str, float]]
 ) -> None:
-    """The load begins after the deploy, so that a fifth of all answers are bad until the rollback outweighs them."""
+    """The load starts after the deploy, so that a fifth of all answers is bad until the rollback."""
     shop.put_live(shop.OLD, folder)
     faults = [Fault(alert, "", "", "", 480, 840) for alert in alerts]
     run = shop.deploy(release, folder, app_deploy_retry=release)
@@ -170,7 +170,7 @@ def test_bad_release_is_told_with_its_name(
 
 
 def test_maintenance_page_that_is_left_up_is_told(folder: Path, seconds: dict[str, dict[str, float]]) -> None:
-    """Although everything else of the app is hidden as long as the page is up."""
+    """All other alerts of the app are silenced while the page is up."""
     since = clock()
     up = rig.play(MAINTENANCE, folder=folder)
     assert up.code == 0, up.tail()
@@ -188,16 +188,16 @@ def test_maintenance_page_that_is_left_up_is_told(folder: Path, seconds: dict[st
 
 @pytest.mark.parametrize("part", ["prometheus", "alertmanager"])
 def test_dead_man_falls_silent_when_either_dies(part: str) -> None:
-    """The silence of Watchdog is what somebody outside notices."""
+    """The dead man's switch notices that Watchdog is missing."""
     assert rig.until(lambda: received("/deadman", clock() - 30), 120)
     last = silence_after(f"monitoring-{part}-1")
-    # Alertmanager forgets an alert four resends of Prometheus after it last heard of it.
+    # Alertmanager resolves an alert after four missing resends of Prometheus.
     assert last < 180, f"still called {last:.0f} s after the {part} died"
     assert rig.until(lambda: received("/deadman", clock() - 10), 180)
 
 
 def test_transaction_left_open_is_told(left_open: float, seconds: dict[str, dict[str, float]]) -> None:
-    """Runs late: an hour has nearly passed by then."""
+    """Runs late, after nearly an hour."""
     alert = "DatabaseTransactionOld"
     found = rig.until(lambda: told(alert, "firing", left_open), left_open + 3900 - clock(), 5)
     ended = clock()
@@ -209,10 +209,10 @@ def test_transaction_left_open_is_told(left_open: float, seconds: dict[str, dict
 
 
 def test_disk_that_fills_is_told(filling: float, seconds: dict[str, dict[str, float]]) -> None:
-    """Runs last: by now the file system has filled for as long as the rule looks back."""
+    """Runs last, after the time range of the rule."""
 
     def of_this_one(status: str, since: float) -> list[dict[str, Any]]:
-        # The machine's own disk may fill beside it.
+        # The machine's own disk may fill up, too.
         return [
             line
             for line in received("/team", since)

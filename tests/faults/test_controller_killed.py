@@ -4,7 +4,7 @@
 
 """The controller dies at each stage of a deploy, by SIGKILL from outside, with traffic running.
 
-No request is lost, and the next run converges with no hand lent: it waits for the dead run's lease to end and goes on.
+No request is lost, and the next run converges by itself: it waits until the dead run's lease ends, and continues.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import pytest
 from ansible_collections.evenkeel.platform.benchmarks import rig
 from ansible_collections.evenkeel.platform.tests import shop
 
-# The beginning of a task's name, and how long after it the kill comes: at once, or while the task works.
+# Start of a task's name, and the delay until the kill: none, or while the task runs.
 POINTS = [
     (r"lease \| Take", 0.0),
     (r"lease \| Take", 0.8),
@@ -58,8 +58,8 @@ def test_next_deploy_finishes_what_a_killed_one_left(stage: str, after: float, f
     target = shop.NEW if now == shop.OLD else shop.OLD
     options = {**OPTIONS, "app_deploy_retry": target}
     if "migrate" in stage:
-        # It happens once for a release, so this one has a content of its own. A migration goes on without its controller,
-        # so nobody may come in before its 120 s are over.
+        # A migration runs once for a release, so this release has new content. It continues without its controller, so
+        # the lease lasts until its 120 s are over.
         options.update(shop_report_schedule=f"*-*-* 03:00:{time.time() % 60:06.3f}", app_deploy_wait_seconds=180)
     with shop.traffic(folder) as traffic:
         run = rig.begin(*shop.deploy_arguments(target, **options), folder=folder)

@@ -4,7 +4,7 @@
 
 """Every panel of the monitored lab moved while faults came and went, and falls empty when its exporters stop.
 
-Runs after test_alerts.py, whose faults are what there is to see.
+Runs after test_alerts.py, which plants the faults.
 """
 
 from __future__ import annotations

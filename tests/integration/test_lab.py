@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The lab is what the rest of the tests take it for.
+"""Properties of the lab that other tests depend on.
 
 Skipped, with the reason, while the lab is down.
 """
@@ -53,7 +53,7 @@ pytestmark = pytest.mark.skipif(bool(DOWN), reason=f"the lab is down ({DOWN}); r
 
 
 def ssh(target: str, port: int, command: str, jump: str = "") -> subprocess.CompletedProcess[str]:
-    """Run a command on a machine by SSH, with nothing but the lab's own key and known hosts."""
+    """Run a command on a machine by SSH, with the lab's key and known hosts only."""
     options = [
         *("-F", "none", "-i", str(STATE / "id_ed25519"), "-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes"),
         *("-o", f"UserKnownHostsFile={STATE / 'known_hosts'}", "-o", "StrictHostKeyChecking=yes"),
@@ -65,7 +65,7 @@ def ssh(target: str, port: int, command: str, jump: str = "") -> subprocess.Comp
 
 @pytest.fixture(params=MACHINES)
 def machine(request: pytest.FixtureRequest) -> Host:
-    """Return one machine after the other, as root."""
+    """Return each machine in turn, as root."""
     return testinfra.get_host(f"docker://{NAME}-{request.param}")
 
 
@@ -106,7 +106,7 @@ def test_no_machine_has_a_way_out() -> None:
 
 
 def test_guard_sees_a_way_out_where_there_is_one() -> None:
-    """The control: the package cache alone may go out."""
+    """Control: only the package cache reaches the internet."""
     answer = run(DOCKER, "inspect", "--format", "{{json .NetworkSettings.Networks}}", "evenkeel-lab-packages")
     assert "bridge" in json.loads(answer.stdout)
     assert run(sys.executable, "lab/guard.py", "isolation", "evenkeel-lab-packages").returncode == 1

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""No property is judged by how long an example takes: the machine that runs the tests may be busy."""
+"""Disable Hypothesis' deadline, because the machine may be busy."""
 
 from hypothesis import HealthCheck, settings
 

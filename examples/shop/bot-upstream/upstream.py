@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Stands in for a service with long polling that allows one poller, and counts the times there were two.
+"""A fake service with long polling that allows one poller, and counts overlaps.
 
 GET /poll?bot=ID     held for POLL_SECONDS, then one update; 409 and an overlap when another one
                      is polling or has polled less than LEASE_SECONDS ago
@@ -24,7 +24,7 @@ signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 
 
 class Polls:
-    """Who polls, and whether it was alone. Plain data; the clock is handed in."""
+    """The current pollers and the overlaps. Plain data; time is an argument."""
 
     def __init__(self, lease_seconds: float) -> None:
         self.lease_seconds = lease_seconds
@@ -40,7 +40,7 @@ class Polls:
         return sorted({*self.open, *self.leases} - {bot})
 
     def begin(self, bot: str, now: float, wall: float = 0.0) -> bool:
-        """False when it overlaps: it is counted and does not become a holder."""
+        """Start a poll; return False for an overlap, which is counted and does not become the holder."""
         self.polls += 1
         if bot not in self.instances:
             self.instances.append(bot)
@@ -53,7 +53,7 @@ class Polls:
         return True
 
     def end(self, bot: str, now: float, answered: bool) -> None:
-        """A poll that was answered leaves a lease until the next one; a connection that broke leaves none."""
+        """End a poll: an answered one holds a lease until the next one; a broken connection does not."""
         self.open[bot] -= 1
         if not self.open[bot]:
             del self.open[bot]
@@ -102,7 +102,7 @@ class Upstream:
             return 409, {"error": "conflict: another instance polls"}
         answered = False
         try:
-            # The client sends nothing more, so an end of its stream is its leaving.
+            # The client sends no further data, so the end of its stream means that it left.
             async with asyncio.timeout(self.poll_seconds):
                 await reader.read(1)
             raise ConnectionResetError("the poller left")
@@ -143,7 +143,7 @@ class Upstream:
             )
             await writer.drain()
         except (OSError, ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            pass  # half a request, or the client left
+            pass  # incomplete request, or the client left
         finally:
             writer.close()
 

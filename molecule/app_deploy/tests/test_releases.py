@@ -23,7 +23,7 @@ ONLY_CONVERGE = {
     "stack | Have the stack started at boot": "it follows the start",
     "stack | Let the pointer name the release": "it follows the start",
     "install_programs | Start the retire timer": "there is no unit yet to be started",
-    "allow | Load the rules where the kernel holds others": "a command; the rules are not there yet",
+    "allow | Load the rules": "a command; the rules are not there yet",
 }
 ONLY_CHECK: dict[str, str] = {}
 

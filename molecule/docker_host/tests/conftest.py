@@ -65,7 +65,7 @@ def addresses(machine):
 
 @pytest.fixture
 def reaches(prober, addresses):
-    """Return a function: does the neighbour get an answer from a port of the host."""
+    """Return a function that tests whether the neighbour reaches a port of the host."""
 
     def reach(port, family="v4", address=""):
         address = address or addresses[family]
@@ -77,13 +77,13 @@ def reaches(prober, addresses):
 
 @pytest.fixture(scope="session")
 def run_role():
-    """Return a function that runs the role again with other options, and gives what Ansible printed."""
+    """Return a function that runs the role again with other options, and returns Ansible's output."""
 
     def run(options, playbook="again.yml", tags=""):
         argv = ["ansible-playbook", "--inventory", os.environ["MOLECULE_INVENTORY_FILE"], str(HERE.parent / playbook)]
         argv += ["--extra-vars", json.dumps(options)] + (["--tags", tags] if tags else [])
         answer = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-        # Long sentences are folded when they are printed.
+        # Ansible wraps long lines.
         answer.stdout = " ".join(answer.stdout.split())
         return answer
 

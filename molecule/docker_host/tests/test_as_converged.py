@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the role made of the host: files, engine, options."""
+"""The state of the host after the role: files, engine, options."""
 
 from __future__ import annotations
 
@@ -55,9 +55,17 @@ def test_option_is_in_effect(host, key, value):
     assert json.loads(host.check_output("docker info --format json"))[key] == value
 
 
-def test_planted_options_are_gone(host):
+def test_keys_of_others_are_kept(host):
     daemon = json.loads(host.file("/etc/docker/daemon.json").content_string)
-    assert "planted" not in json.dumps(daemon)
+    assert daemon["runtimes"] == {"planted": {"path": "/usr/sbin/runc"}}
+    assert daemon["insecure-registries"] == ["registry.example.org:5000"]
+    info = json.loads(host.check_output("docker info --format json"))
+    assert "planted" in info["Runtimes"]
+
+
+def test_options_replace_what_was_planted(host):
+    daemon = json.loads(host.file("/etc/docker/daemon.json").content_string)
+    assert daemon["log-driver"] == "local"
     assert daemon["log-opts"] == {"max-file": "5", "max-size": "10m"}
     assert daemon["no-new-privileges"] is True
 

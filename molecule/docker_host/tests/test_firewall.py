@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the neighbour reaches, and that nothing which happens to a host changes it."""
+"""Ports that the neighbour reaches, before and after restarts, flushes and a boot."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_only_declared_ports_answer(reaches):
 
 
 def test_ports_answer_once_the_firewall_is_gone(host, reaches):
-    # The control: without our table the same packets get through.
+    # Control: without the table, the same packets pass.
     host.check_output("/usr/local/lib/evenkeel/firewall unload")
     try:
         assert all(reaches(8081, family) for family in FAMILIES)
@@ -134,7 +134,7 @@ def test_broken_rules_leave_the_kernel_as_it_is(host, reaches):
 
 @pytest.fixture
 def boot(until):
-    """Return a function that boots the host: tables of the kernel gone, systemd from the start."""
+    """Return a function that boots the host: empty nftables, a new systemd."""
     name = "evenkeel-mol-docker-host-docker-host"
 
     def run():
@@ -151,5 +151,5 @@ def test_boot_changes_nothing(host, boot, webs, until, request):
     boot()
     assert host.check_output("systemctl is-active evenkeel-firewall docker").split() == ["active", "active"]
     assert until(lambda: len(host.check_output("docker ps --quiet").split()) == len(webs))
-    # Asked for only now: a boot may give the host another address.
+    # Requested only now, because the address may change at boot.
     assert_ports(request.getfixturevalue("reaches"))

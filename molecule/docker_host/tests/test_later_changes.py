@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What later runs with other options do to a running engine."""
+"""Later runs with other options, on a running engine."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_change_the_engine_can_learn_restarts_nothing(host, run_role):
 
 
 def test_change_the_engine_gives_up_is_made_by_a_restart(host, run_role):
-    # Engine 26 answers a reload with an error in its log while this key is there.
+    # With this key, engine 26 refuses a reload, with an error in its log.
     pid, containers, _ = state(host)
     options = {"docker_host_daemon_extra": {"userland-proxy": True}}
     assert run_role(options, tags=STAGES).returncode == 0
@@ -98,3 +98,49 @@ def test_every_problem_is_named_at_once(host, run_role):
     ):
         assert sentence in answer.stdout
     assert state(host) == before
+
+
+@pytest.fixture
+def others(host):
+    """Create conflicting settings of other programs and administrators."""
+    daemon = host.file("/etc/docker/daemon.json").content_string
+    sources = "/etc/apt/sources.list.d/docker.list"
+    url = "http://repository.example.org/linux/debian"
+    host.check_output(f"""
+        set -e
+        echo 'deb [signed-by=/old.gpg] {url} trixie stable' >{sources}
+        echo 'deb {url} trixie test' >>{sources}
+        mkdir -p /etc/ufw && echo ENABLED=yes >/etc/ufw/ufw.conf && touch /usr/sbin/ufw
+        systemd-run --quiet --unit listener busybox nc -ll -p 9323 -e /bin/true
+    """)
+    host.check_output("echo %s >/etc/docker/daemon.json", json.dumps({**json.loads(daemon), "userns-remap": "default"}))
+    yield
+    host.check_output(f"systemctl stop listener; rm -r {sources} /etc/ufw /usr/sbin/ufw")
+    host.check_output("echo %s >/etc/docker/daemon.json", daemon)
+
+
+def test_what_others_set_up_is_refused_by_name(host, run_role, others):
+    before = state(host)
+    answer = run_role({"docker_host_daemon": {"metrics_addr": "127.0.0.1:9323"}}, tags="docker_host_preflight")
+    assert answer.returncode != 0
+    for sentence in (
+        "need key /old.gpg as in /etc/apt/sources.list.d/docker.list",
+        "docker_host: key 'userns-remap' of docker-host: found",
+        "docker_host: firewall of docker-host: found ufw switched on",
+        "docker_host: tcp port 9323 of docker-host: found it in use by busybox",
+    ):
+        assert sentence in answer.stdout
+    assert state(host) == before
+
+
+def test_key_that_somebody_adds_later_is_kept(host, run_role):
+    path = "/etc/docker/daemon.json"
+    assert run_role({}, tags=STAGES).returncode == 0
+    daemon = json.loads(host.file(path).content_string)
+    host.check_output(f"echo %s >{path}", json.dumps({**daemon, "max-download-attempts": 7}))
+    pid, containers, _ = state(host)
+    answer = run_role({}, tags=STAGES)
+    assert answer.returncode == 0, answer.stdout
+    assert json.loads(host.file(path).content_string)["max-download-attempts"] == 7
+    assert state(host)[1] == containers
+    assert state(host)[0] == pid

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is left when the role is taken away; runs last, for it ends the engine."""
+"""Remaining files after the uninstallation. Runs last, because it stops the engine."""
 
 from __future__ import annotations
 
+import json
+
 testinfra_hosts = ["ansible://docker_hosts"]
 PLACES = [
-    "/etc/docker",
     "/etc/evenkeel",
     "/usr/local/lib/evenkeel",
     "/var/lib/evenkeel",
@@ -38,6 +39,9 @@ def test_nothing_is_left_but_the_data(host, webs, reaches, run_role):
     answer = run_role({}, playbook="uninstall.yml")
     assert answer.returncode == 0, answer.stdout
     assert [place for place in PLACES if host.file(place).exists] == []
+    daemon = json.loads(host.file("/etc/docker/daemon.json").content_string)
+    assert {"insecure-registries", "runtimes"} <= set(daemon)
+    assert "log-driver" not in daemon
     assert host.run("getent group docker").rc == 2
     assert host.run("pgrep -x containerd-shim").rc == 1
     assert host.check_output("nft list ruleset | grep -ci -e docker -e evenkeel || true") == "0"
@@ -50,5 +54,5 @@ def test_nothing_is_left_but_the_data(host, webs, reaches, run_role):
 def test_second_uninstall_with_the_host_s_name_deletes_the_data(host, run_role):
     answer = run_role({"docker_host_uninstall_purge": "docker-host"}, playbook="uninstall.yml")
     assert answer.returncode == 0, answer.stdout
-    # The folder itself is a mount of the lab's machine.
+    # The folder itself is a mount.
     assert host.run("find /var/lib/docker -mindepth 1 | grep .").rc == 1

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""That each option arrives where it takes effect."""
+"""Every option takes effect."""
 
 from __future__ import annotations
 
@@ -96,6 +96,18 @@ def run(options, tags):
     answer = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     answer.stdout = " ".join(answer.stdout.split())
     return answer
+
+
+def test_source_with_another_key_is_refused(host):
+    path = "/etc/apt/sources.list.d/docker.list"
+    suite = host.check_output(". /etc/os-release; echo $VERSION_CODENAME")
+    host.check_output(f"echo 'deb [signed-by=/old.gpg] http://mirror/linux/debian {suite} test' >{path}")
+    try:
+        answer = run({}, "docker_host_preflight")
+    finally:
+        host.check_output(f"rm {path}")
+    assert answer.returncode != 0
+    assert f"found key /old.gpg in {path}" in answer.stdout
 
 
 def test_key_with_another_fingerprint_is_refused(host):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the machines with Docker laid in may be relied on for."""
+"""Properties of machines with Docker installed."""
 
 from __future__ import annotations
 

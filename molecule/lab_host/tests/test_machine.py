@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What every scenario may rely on."""
+"""Properties of all machines."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the roles leave on the hosts, and whether what was backed up comes back."""
+"""Files of the roles on the hosts, and restores of the backups."""
 
 from __future__ import annotations
 

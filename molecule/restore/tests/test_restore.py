@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What comes back, on a server of Debian 12: beside what is live, over it, to a point in time, and on a bare host."""
+"""Restores on Debian 12: side by side, in place, to a point in time, and on a bare host."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ WORK = "/var/backups/evenkeel"
 
 
 def read(host, major, folder, query):
-    """What a restored data folder says, asked with no network; Debian keeps a server's settings outside of it."""
+    """Query a restored data folder without network; Debian stores a server's settings elsewhere."""
     host.check_output(
         f"install -d -o postgres /run/read && : >/run/read/empty && echo 'local all all trust' >/run/read/hba"
         f" && runuser -u postgres -- /usr/lib/postgresql/{major}/bin/pg_ctl -s -w -D {folder}/data -l /run/read/log"
@@ -68,7 +68,7 @@ def test_a_point_in_time_has_the_row_before_and_not_the_row_after(db, sql, play,
     sql("insert into orders (what) values ('before')")
     at = db.check_output("sleep 1; date --utc '+%Y-%m-%d %H:%M:%S.%6N+00'; sleep 1")
     sql("insert into orders (what) values ('after')")
-    # The segment with both rows goes to the archive.
+    # Archive the segment with both rows.
     sql("select pg_switch_wal(), pg_sleep(3)", database="postgres")
     code, said = play(
         "restore.yml",
@@ -99,7 +99,7 @@ def test_files_come_back_with_their_content(db, play):
     db.check_output("rm -rf /srv/restored")
 
 
-# -- on a host that knows of nothing -----------------------------------------------
+# -- on a bare host ----------------------------------------------------------------
 
 
 def test_dry_run_changes_nothing_and_says_the_plan(db, bare, play, sql):
@@ -140,7 +140,7 @@ def test_bare_host_tries_the_dump_to_the_last_step(bare, play):
     assert not bare.socket("tcp://5432").is_listening
 
 
-# -- a server that was made anew ---------------------------------------------------
+# -- a new server ------------------------------------------------------------------
 
 
 def test_server_made_anew_is_backed_up_only_when_that_is_said(db, run, sql, play, major):
@@ -154,12 +154,12 @@ def test_server_made_anew_is_backed_up_only_when_that_is_said(db, run, sql, play
     assert code != 0
     for instance in ("shop", "shop-wal"):
         assert f"set postgres_backup_new_servers to [{instance}]" in said
-    # Its timer's run is refused as well.
+    # Runs by its timer are refused, too.
     code, document = run(db, "backup shop")
     assert code == 1
     assert faults(document) == {"other_server"}
     assert run(db, "status shop")[1]["status"]["newest_good"] == backups
-    # What is wanted comes back over the empty database, and the archive is told.
+    # Restore over the empty database, and continue the archive.
     code, said = play("restore.yml", restore_instance="shop", restore_mode="in_place", restore_confirm="shop")
     assert code == 0, said
     assert sql("select count(*) from orders") == "5000"
@@ -169,11 +169,11 @@ def test_server_made_anew_is_backed_up_only_when_that_is_said(db, run, sql, play
     assert (code, document["backup"]["type"]) == (0, "full"), document
 
 
-# -- with nothing but the store and the key ------------------------------------------
+# -- with only the store and the key -------------------------------------------------
 
 
 def test_guide_brings_the_dump_back_by_hand(db, bare, ops, run, major):
-    # restic's own newest is that of the empty database, taken before the restore over it.
+    # restic's newest snapshot is the safety backup of the empty database.
     assert run(db, "backup shop")[0] == 0
     guide = (Path(os.environ["MOLECULE_PROJECT_DIRECTORY"]) / "docs/guides/restore.md").read_text(encoding="utf-8")
     (commands,) = re.findall(r"^```sh\n(.*?)^```", guide, re.MULTILINE | re.DOTALL)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The two hosts, the program on them, and further runs of the roles."""
+"""Hosts, calls of evenkeel-backup, and further runs of the roles."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import testinfra
 
-# The scenario whose tests these are; the file itself is a link.
+# The scenario of these tests; this file is a symlink in each.
 HERE = Path(__file__).parent
 PROGRAM = "/usr/local/lib/evenkeel/evenkeel-backup"
 
@@ -23,13 +23,13 @@ def db():
 
 @pytest.fixture(scope="session")
 def ops():
-    """Return the host that drills."""
+    """Return the host of the drills."""
     return testinfra.get_host("ansible://ops", ansible_inventory=os.environ["MOLECULE_INVENTORY_FILE"])
 
 
 @pytest.fixture(scope="session")
 def bare():
-    """Return the host that knows of nothing."""
+    """Return the bare host."""
     return testinfra.get_host("ansible://bare", ansible_inventory=os.environ["MOLECULE_INVENTORY_FILE"])
 
 
@@ -41,7 +41,7 @@ def major(db):
 
 @pytest.fixture(scope="session")
 def run():
-    """Return a function that calls the program on a host; code and document."""
+    """Return a function that calls the program on a host, and returns exit code and document."""
 
     def call(host, words, given=""):
         before = f"printf '%s' '{given}' | " if given else ""
@@ -55,7 +55,7 @@ def run():
 
 @pytest.fixture(scope="session")
 def sql(db):
-    """Return a function that asks the live server."""
+    """Return a function that queries the live server."""
 
     def ask(query, database="shop"):
         return db.check_output(f'runuser -u postgres -- psql -XAtq -d {database} -c "{query}"')
@@ -65,7 +65,7 @@ def sql(db):
 
 @pytest.fixture(scope="session")
 def play(ansible):
-    """Return a function that runs a playbook of this scenario with options; code and what Ansible printed, unfolded."""
+    """Return a function that runs a playbook of this scenario, and returns exit code and unwrapped output."""
 
     def run_it(playbook, *words, **options):
         inventory = os.environ["MOLECULE_INVENTORY_FILE"]

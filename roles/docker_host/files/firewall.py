@@ -1,17 +1,17 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Put the table `inet evenkeel` into the kernel, in one transaction.
+"""Load the nftables table `inet evenkeel` in one transaction.
 
-load           replace our table by what the files say, and nothing else
+load           replace the table with the content of the files
   --after FILE   run FILE first, in the same transaction
   --flush        flush everything first, in the same transaction
-  --if-changed   only where the kernel holds something else
-check          test the rules, and say what load --if-changed would
-unload         take our table away
-forget-engine  take away bridges and rules that a stopped engine left behind
+  --if-changed   only if the table in the kernel differs
+check          test the rules, and print what load --if-changed would print
+unload         remove the table
+forget-engine  remove bridges and rules of a stopped engine
 
 load and check print `loaded` or `unchanged`. Rules of the engine that a flush
-took are put back; rules of others are not touched.
+removed are restored; rules of others are not changed.
 """
 
 from __future__ import annotations
@@ -33,47 +33,47 @@ INTERFACES = Path("/sys/class/net")
 FAMILIES = ("iptables", "ip6tables")
 BRIDGE = re.compile(r"docker0|docker_gwbridge|br-[0-9a-f]{12}")
 CHAIN = re.compile(r":DOCKER\S*\s|-A DOCKER\S*\s|.*\s-[jg] DOCKER\S*(\s|$)")
-# A container that reaches itself through its own published port.
+# Lets a container reach itself through its published port.
 HAIRPIN = re.compile(r"-A POSTROUTING -s (\S+) -d \1 .*-j MASQUERADE$")
 
 
 class LoadError(Exception):
-    """The kernel or a tool refused; the text is the tool's own."""
+    """A command failed; the text is its own error."""
 
 
 def run(argv: list[str], text: str | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(argv, input=text, capture_output=True, text=True, check=False)
 
 
-def must(argv: list[str], text: str | None = None) -> str:
+def run_checked(argv: list[str], text: str | None = None) -> str:
     answer = run(argv, text)
     if answer.returncode:
         raise LoadError(answer.stderr.strip() or f"{argv[0]} failed")
     return answer.stdout
 
 
-def wanted() -> str:
-    """Return what all files hold, in the order they are loaded."""
+def rules_text() -> str:
+    """Return the content of all files, in the order in which they are loaded."""
     return "\n".join(path.read_text(encoding="utf-8") for path in [RULES, *sorted(FRAGMENTS.glob("*.nft"))])
 
 
-def mark(text: str) -> str:
+def checksum(text: str) -> str:
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
 
 def transaction(text: str, after: str = "", flush: bool = False) -> str:
-    """Return the commands that replace our table; its comment tells what it was made from."""
+    """Return the commands that replace our table; its comment holds the checksum of the rules."""
     head = "flush ruleset\n" if flush else ""
     if after:
         head += f'include "{after}"\n'
     head += "table inet evenkeel\ndelete table inet evenkeel\n"
-    return head + f'table inet evenkeel {{ comment "{mark(text)}" \n}}\n{text}'
+    return head + f'table inet evenkeel {{ comment "{checksum(text)}" \n}}\n{text}'
 
 
 def loaded() -> str:
-    """Return the mark of what the kernel holds, empty if it holds nothing of ours.
+    """Return the checksum of the table in the kernel, empty without a table.
 
-    As text: in JSON, nft tells no comment of a table before 1.0.7.
+    Parses text, because the JSON of nft before 1.0.7 has no comment of a table.
     """
     answer = run([NFT, "--terse", "list", "table", "inet", "evenkeel"])
     found = re.search(r'^table inet evenkeel \{\s+comment "([^"]*)"', answer.stdout, re.MULTILINE)
@@ -81,15 +81,15 @@ def loaded() -> str:
 
 
 def interfaces(line: str) -> set[str]:
-    """Name the interfaces a line of iptables-save speaks of."""
+    """Return the interfaces in a line of iptables-save."""
     words = line.split()
     return {words[number + 1] for number, word in enumerate(words[:-1]) if word in ("-i", "-o")}
 
 
 def engine_lines(lines: list[str]) -> list[str]:
-    """Keep what is the engine's of what iptables-save says."""
-    # A bridge may have a name of its own; the engine's chains tell it. Those of
-    # the administrator name other interfaces.
+    """Return the engine's lines of the output of iptables-save."""
+    # A bridge may have any name, which the engine's chains contain. DOCKER-USER is
+    # the administrator's chain and names other interfaces.
     bridges = set()
     for line in lines:
         if line.startswith("-A DOCKER") and not line.startswith("-A DOCKER-USER"):
@@ -104,7 +104,7 @@ def engine_lines(lines: list[str]) -> list[str]:
 
 
 def saved(family: str) -> list[str]:
-    """Return what iptables-save says, without comments; nothing where the tool is missing."""
+    """Return the output of iptables-save without comments; nothing without the program."""
     try:
         lines = run([family + "-save"]).stdout.splitlines()
     except OSError:
@@ -113,28 +113,28 @@ def saved(family: str) -> list[str]:
 
 
 def load(after: str, flush: bool) -> None:
-    """Replace our table, and put back what a flush took from the engine."""
-    text = wanted()
+    """Replace the table, and restore the rules of the engine that a flush removed."""
+    text = rules_text()
     before = {family: saved(family) for family in FAMILIES} if after or flush else {}
-    must([NFT, "-f", "-"], transaction(text, after, flush))
+    run_checked([NFT, "-f", "-"], transaction(text, after, flush))
     for family, lines in before.items():
         ours = set(engine_lines(lines))
         if ours and not engine_lines(saved(family)):
             kept = [line for line in lines if line in ours or line[0] == "*" or line == "COMMIT"]
-            must([family + "-restore", "--noflush"], "\n".join(kept) + "\n")
+            run_checked([family + "-restore", "--noflush"], "\n".join(kept) + "\n")
 
 
 def forget_rules(family: str) -> int:
-    """Return how many lines of the engine were taken away."""
+    """Remove the engine's rules, and return how many lines that were."""
     lines = saved(family)
     ours = set(engine_lines(lines))
     if ours:
-        must([family + "-restore"], "\n".join(line for line in lines if line not in ours) + "\n")
+        run_checked([family + "-restore"], "\n".join(line for line in lines if line not in ours) + "\n")
     return len(ours)
 
 
 def forget_empty_tables() -> list[str]:
-    """Take away tables that iptables made for the engine and nobody uses."""
+    """Remove empty tables that iptables created for the engine."""
     removed = []
     answer = run([NFT, "--json", "list", "ruleset"])
     items = json.loads(answer.stdout)["nftables"] if answer.returncode == 0 else []
@@ -155,7 +155,7 @@ def forget_empty_tables() -> list[str]:
 
 
 def forget_engine() -> list[str]:
-    """Return what was taken away."""
+    """Remove rules and bridges of the engine, and return what was removed."""
     removed = []
     for family in FAMILIES:
         count = forget_rules(family)
@@ -165,21 +165,21 @@ def forget_engine() -> list[str]:
         removed += forget_empty_tables()
     for interface in sorted(INTERFACES.iterdir()):
         if BRIDGE.fullmatch(interface.name) and (interface / "bridge").is_dir():
-            must(["ip", "link", "delete", interface.name])
+            run_checked(["ip", "link", "delete", interface.name])
             removed.append(f"interface {interface.name}")
     return removed
 
 
-def obey(options: argparse.Namespace) -> list[str]:
-    """Do what was asked; return the lines to print."""
+def execute(options: argparse.Namespace) -> list[str]:
+    """Run the command, and return the lines to print."""
     if options.command == "unload":
-        must([NFT, "-f", "-"], "table inet evenkeel\ndelete table inet evenkeel\n")
+        run_checked([NFT, "-f", "-"], "table inet evenkeel\ndelete table inet evenkeel\n")
         return []
     if options.command == "forget-engine":
         return forget_engine()
-    unchanged = loaded() == mark(wanted())
+    unchanged = loaded() == checksum(rules_text())
     if options.command == "check":
-        must([NFT, "-c", "-f", "-"], transaction(wanted()))
+        run_checked([NFT, "-c", "-f", "-"], transaction(rules_text()))
     elif not (options.if_changed and unchanged):
         load(options.after, options.flush)
         return ["loaded"]
@@ -187,7 +187,7 @@ def obey(options: argparse.Namespace) -> list[str]:
 
 
 def main() -> int:
-    """Read the command line and obey it under the lock."""
+    """Parse the command line, and run the command under the lock."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
     load_command = commands.add_parser("load")
@@ -198,12 +198,12 @@ def main() -> int:
         commands.add_parser(name)
     options = parser.parse_args()
     LOCK.parent.mkdir(parents=True, exist_ok=True)
-    # Held from reading the files to loading them: the last loader has read all
-    # that was written before it.
+    # Held from reading the files to loading them, so that the last load includes
+    # all earlier changes.
     with LOCK.open("w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         try:
-            lines = obey(options)
+            lines = execute(options)
         except (LoadError, OSError) as error:
             print(f"evenkeel firewall: {error}", file=sys.stderr)
             return 1

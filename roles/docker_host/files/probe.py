@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Say in JSON what preflight has to know of a host. Reads only.
+"""Report in JSON what preflight has to know of a host. Reads only.
 
 Arguments: the engine's data folder, the folder with what the engine has read,
 the unit's drop-in, daemon.json, the folder with the role's records, and then
-paths of which it tells those that are there.
+paths, of which it reports those that exist.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import grp
 import json
 import os
 import pwd
+import re
 import socket
 import stat
 import struct
@@ -64,7 +65,7 @@ def missing_controllers() -> list[str]:
 
 
 def overlay() -> bool:
-    """Say whether the kernel has overlay, or a module of it."""
+    """Return whether the kernel has overlay, or a module for it."""
     if ["overlay"] in [row[-1:] for row in rows("/proc/filesystems")]:
         return True
     return bool(output(["modinfo", "-F", "filename", "overlay"]).strip())
@@ -93,7 +94,7 @@ def named(entry: Callable[[int], tuple[Any, ...]], number: int) -> str:
 
 
 def folders(paths: list[Path]) -> list[str]:
-    """Tell mode, owner, group and path of each of them that is a folder."""
+    """Return mode, owner, group and path of each path that is a folder."""
     found = []
     for path in paths:
         try:
@@ -111,7 +112,7 @@ def snaps() -> list[str]:
 
 
 def unit(name: str) -> dict[str, Any]:
-    """Tell of a unit's main process, and whether its program was replaced since it started."""
+    """Return a unit's main process, and whether its program was replaced since it started."""
     found = output(["systemctl", "show", name, "-p", "MainPID", "-p", "ActiveState"])
     state = dict(line.split("=", 1) for line in found.splitlines() if "=" in line)
     pid = int(state.get("MainPID") or 0)
@@ -139,9 +140,60 @@ def networks() -> list[str]:
     return sorted(found)
 
 
+def apt_sources() -> dict[str, str]:
+    """Return the files in which apt finds its repositories, by path."""
+    folder = Path("/etc/apt/sources.list.d")
+    paths = [Path("/etc/apt/sources.list"), *folder.glob("*.list"), *folder.glob("*.sources")]
+    return {str(path): text for path in paths if (text := read(path)) is not None}
+
+
+def firewalls() -> list[str]:
+    """Name the firewalls that are switched on, beside the role's own."""
+    # The unit of ufw is active on a host where ufw itself is off.
+    ufw = re.search(r"(?mi)^\s*ENABLED\s*=\s*[\"']?yes", read("/etc/ufw/ufw.conf") or "")
+    found = ["ufw"] if ufw and Path("/usr/sbin/ufw").exists() else []
+    return found + (["firewalld"] if unit("firewalld.service")["active"] else [])
+
+
+def address(text: str) -> str:
+    """Return the address that the kernel prints as words of the machine's byte order."""
+    packed = b"".join(struct.pack("=L", int(text[start : start + 8], 16)) for start in range(0, len(text), 8))
+    return socket.inet_ntop(socket.AF_INET if len(packed) == 4 else socket.AF_INET6, packed)
+
+
+def owners() -> dict[str, int]:
+    """Return the process that holds each socket, by inode."""
+    found = {}
+    for link in Path("/proc").glob("[0-9]*/fd/*"):
+        try:
+            target = str(link.readlink())
+        except OSError:
+            continue
+        if target.startswith("socket:["):
+            found[target[8:-1]] = int(link.parts[2])
+    return found
+
+
+def listening() -> list[dict[str, Any]]:
+    """Return each port on which a program listens, with the program's name."""
+    processes = owners()
+    found = []
+    for protocol, state in (("tcp", "0A"), ("udp", "07")):
+        for row in rows(f"/proc/net/{protocol}")[1:] + rows(f"/proc/net/{protocol}6")[1:]:
+            if row[3] != state:
+                continue
+            where, port = row[1].split(":")
+            pid = processes.get(row[9], 0)
+            program = (read(f"/proc/{pid}/comm") or "").strip() if pid else ""
+            found.append(
+                {"protocol": protocol, "address": address(where), "port": int(port, 16), "pid": pid, "program": program}
+            )
+    return found
+
+
 def main() -> None:
     """Print what was found."""
-    data_root, kept, dropin, daemon, records, *asked = map(Path, sys.argv[1:])
+    data_root, started, dropin, daemon, records, *wanted = map(Path, sys.argv[1:])
     installed, held = packages()
     print(
         json.dumps(
@@ -151,8 +203,8 @@ def main() -> None:
                 "free_bytes": free_bytes(data_root),
                 "packages": installed,
                 "held": held,
-                "there": [str(path) for path in asked if os.path.lexists(path)],
-                "folders": folders(asked),
+                "present": [str(path) for path in wanted if os.path.lexists(path)],
+                "folders": folders(wanted),
                 "group": any(row[0].startswith("docker:") for row in rows("/etc/group") if row),
                 "before": parsed(records / "before.json"),
                 "installed": parsed(records / "installed.json"),
@@ -162,11 +214,16 @@ def main() -> None:
                 "systemd": Path("/run/systemd/system").is_dir(),
                 "engine": unit("docker.service"),
                 "containerd": unit("containerd.service"),
-                "started": parsed(kept / "started.json"),
-                "loaded": parsed(kept / "loaded.json"),
-                "unit_started": read(kept / "unit.conf"),
+                "started": parsed(started / "started.json"),
+                "loaded": parsed(started / "loaded.json"),
+                "unit_started": read(started / "unit.conf"),
                 "unit": read(dropin),
                 "daemon": parsed(daemon),
+                "daemon_text": read(daemon),
+                "written": parsed(records / "daemon.json"),
+                "apt_sources": apt_sources(),
+                "firewalls": firewalls(),
+                "listening": listening(),
             }
         )
     )

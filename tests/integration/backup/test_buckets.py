@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The Evenkeel authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A bucket of an object store: followed, proven, and put back object by object with what each says of itself."""
+"""A bucket of an object store: mirrored, verified, and restored with all objects and their metadata."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BUCKET = "uploads"
 
 
 class Client:
-    """What the app does with its bucket."""
+    """The app's access to its bucket."""
 
     def __init__(self, store: Store) -> None:
         options = {
@@ -44,7 +44,7 @@ class Client:
         self("rcat", f"--header-upload=Content-Type: {kind}", f"app:{BUCKET}/{name}", given=content)
 
     def content(self) -> dict[str, tuple[bytes, str]]:
-        """Each object by its name, with its content type."""
+        """Return the content type of each object by name."""
         listed = json.loads(self("lsjson", "--recursive", "--files-only", f"app:{BUCKET}"))
         return {one["Path"]: (self("cat", f"app:{BUCKET}/{one['Path']}"), one["MimeType"]) for one in listed}
 
@@ -125,13 +125,13 @@ def test_a_bucket_comes_back_with_what_its_objects_say_of_themselves(uploads: In
     app.put("2026/1", b"overwritten by a defect")
     app.put("planted", b"by a defect")
     (uploads.folder / "hooks.log").unlink(missing_ok=True)
-    # It has shrunk to next to nothing, which makes no good backup and must not stand in the way.
+    # The bucket is nearly empty, so its safety backup is not good, which must not prevent the restore.
     done = uploads.good("restore", "--mode", "in_place", "--confirm", "pictures", "--backup", good)
     assert app.content() == wanted
     assert wanted["2026/0"][1] == "image/x-own"
     assert f"{len(wanted)} objects byte for byte" in done["restored"]["compared"]
     assert (uploads.folder / "hooks.log").read_text().split() == ["stop_app", "start_app"]
-    # What was live meanwhile is a backup, too.
+    # The replaced content is in a backup, too.
     uploads.good("restore", "--backup", done["restored"]["before"], "--into", str(uploads.folder / "before"))
     assert [path.name for path in (uploads.folder / "before").rglob("planted")] == ["planted"]
 
@@ -208,7 +208,7 @@ def test_no_room_for_a_mirror_is_told_before_it_is_begun(uploads: Instance, app:
 
 
 def test_the_secret_is_in_no_list_of_processes(uploads: Instance, store: Store) -> None:
-    """What rclone was called with, by a program of its name that only writes that down."""
+    """Record rclone's arguments by a program of that name."""
     fake, seen = uploads.folder / "fake", uploads.folder / "seen"
     fake.mkdir()
     (fake / "rclone").write_text(f"#!/bin/sh\nprintf '%s\\n' \"$@\" >>'{seen}'\nexit 1\n")

@@ -1,9 +1,9 @@
 # Copyright (c) 2026, The Evenkeel authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A server in a container: the same runs through the engine's command line, which a stand-in here runs on this host.
+"""A server in a container: the same runs through docker's command line, which a fake runs on this host.
 
-The stand-in refuses what it does not know, so that an option that changes is seen; a real engine is the scenario's.
+The fake refuses unknown options, so that a change is noticed; the scenario uses a real engine.
 """
 
 from __future__ import annotations

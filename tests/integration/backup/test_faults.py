@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The Evenkeel authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The fault table: each is planted from outside, and each is named before the last good copy is gone."""
+"""The fault table: each fault is planted from outside, and reported before the last good copy is removed."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_a_missing_extension_is_named_by_the_drill(shop: Instance, cluster: Clus
 
 @pytest.fixture
 def spoiled(shop: Instance) -> t.Iterator[Path]:
-    """The repository, put back afterwards."""
+    """Provide the repository, and restore it afterwards."""
     with kept(shop.folder / "repo" / "shop") as repository:
         yield repository
 

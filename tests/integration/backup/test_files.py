@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The Evenkeel authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Folders by restic between two hooks: what a service writes, and what a drill finds of it."""
+"""Folders with restic between two hooks, and drills of them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The Evenkeel authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Dumps of a real server into a real repository: proven, restored, and each fault named."""
+"""Dumps of a real server to a real repository: verified, restored, and each fault reported."""
 
 from __future__ import annotations
 
@@ -124,8 +124,8 @@ def hooked(shop: Instance, **hooks: list[list[str]]) -> Path:
     log = shop.folder / "hooks.log"
     log.unlink(missing_ok=True)
     names = ("before_backup", "after_backup", "stop_app", "start_app")
-    told = {name: [["sh", "-c", f"echo {name} >> {log}"]] for name in names}
-    shop.options["hooks"] = {**told, **hooks}
+    logging = {name: [["sh", "-c", f"echo {name} >> {log}"]] for name in names}
+    shop.options["hooks"] = {**logging, **hooks}
     shop.write()
     return log
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The Evenkeel authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Base backups and WAL of a real server by pgBackRest: recovered to the row, and each fault named."""
+"""Base backups and WAL of a real server with pgBackRest: exact recovery, and each fault reported."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_a_base_backup_is_recovered_to_exactly_the_canary(wal: Instance, cluster
 
 
 def recovered(cluster: Cluster, wal: Instance, *words: str) -> tuple[Cluster, Path]:
-    """Restore to a folder, start what came of it, and hand it over."""
+    """Restore to a folder, start the server, and return it."""
     into = wal.folder / "beside"
     shutil.rmtree(into, ignore_errors=True)
     document = wal.good("restore", "--mode", "pitr", "--into", str(into), *words)
@@ -137,7 +137,7 @@ def test_differential_backups_keep_what_they_need(wal: Instance, cluster: Cluste
     wal.write()
     wal.good("retain")
     backups = wal.good("status")["status"]["backups"]
-    # The newest needs the full one below it, and the full one was restored; the one between nobody needs.
+    # The newest depends on the full one, and the full one was restored; nothing depends on the one between.
     assert [entry["level"] for entry in backups] == [5, 2]
     drilled = wal.good("drill")
     assert drilled["drill"]["backup"] == backups[-1]["id"]
@@ -155,7 +155,7 @@ def test_what_a_broken_run_left_in_the_store_goes(wal: Instance) -> None:
         subprocess.run([*tool, "--type=full", "--no-expire-auto", f"--annotation={annotation}", "backup"], check=True)
     wal.good("retain")
     broken, foreign = labels()[-2:]
-    # The newest is what the next one builds on.
+    # The next backup depends on the newest.
     assert len(labels()) == len(before) + 2
     wal.good("backup", "--type", "full")
     left = labels()
@@ -210,7 +210,7 @@ def test_pages_that_are_corrupt_in_the_live_server_are_named(wal: Instance, clus
 
 
 def newest(wal: Instance) -> dict[str, t.Any]:
-    """The copy of the newest backup."""
+    """Return the copy of the newest backup."""
     manifest = wal.folder / "state" / "wal" / "backups" / f"{newest_id(wal)}.json"
     return json.loads(manifest.read_text())["copies"][0]
 
@@ -221,7 +221,7 @@ def newest_id(wal: Instance) -> str:
 
 @pytest.fixture
 def spoiled(wal: Instance) -> t.Iterator[Path]:
-    """The repository, put back afterwards."""
+    """Provide the repository, and restore it afterwards."""
     with kept(wal.folder / "repo" / "wal") as repository:
         yield repository
 
@@ -366,7 +366,7 @@ def test_a_server_made_anew_archives_behind_the_old_one_only_when_that_is_said()
             document = instance.good("backup", "--type", "incr")
             assert (document["backup"]["type"], document["backup"]["level"]) == ("full", 2)
             instance.good("verify", "--read-data")
-            # The old server's backups stay, and can be restored as before.
+            # The old server's backups are kept, and can be restored.
             first = json.loads(min((folder / "state" / "anew" / "backups").glob("*.json")).read_text())["id"]
             assert instance.good("drill", "--backup", first)["drill"]["level"] == 5
             assert instance.good("drill")["drill"]["level"] == 5

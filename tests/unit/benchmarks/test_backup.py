@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A way to a store ends where it should, a plain tool is judged by its codes, and sizes are as they were set."""
+"""The relay to a store stops at its limit, plain tools are judged by exit codes, and sizes follow the settings."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_a_relay_passes_bytes_until_it_is_cut(echo: int) -> None:
     ],
 )
 def test_a_plain_tool_is_judged_by_its_codes(backup, check, detected: bool, says: str) -> None:
-    found = backup_peers.told(backup, check)
+    found = backup_peers.outcome_of(backup, check)
     assert (found["detected"], found["says"]) == (detected, says)
 
 
@@ -72,8 +72,8 @@ def test_a_tool_that_does_not_end_is_ended_with_all_it_started(monkeypatch: pyte
 def test_a_fault_that_a_tool_cannot_meet_is_not_counted() -> None:
     peer = "restic"
     faults = {
-        "met": {"peers": {peer: backup_peers.told(None, (1, "x"))}},
-        "missed": {"peers": {peer: backup_peers.told(None, (0, ""))}},
+        "met": {"peers": {peer: backup_peers.outcome_of(None, (1, "x"))}},
+        "missed": {"peers": {peer: backup_peers.outcome_of(None, (0, ""))}},
         "not met": {"peers": {peer: backup_peers.none("stores no WAL")}},
     }
     assert backup_faults.summary(peer, faults) == {"faults": 2, "detected": 1, "not_detected": ["missed"]}

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The load generator counts each way to fail as its own kind, tries nothing twice, and loads the lab only."""
+"""The load generator counts each kind of failure, never retries, and accepts only the lab as target."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]
 
 
 class Server:
-    """A small shop on loopback; `answer` says what becomes of a request, by its number from 1."""
+    """A small shop on loopback; `answer` decides the answer to a request by its number from 1."""
 
     def __init__(self, answer: Callable[[int, str], bytes | None]) -> None:
         self.answer = answer

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The oracle tells a lost order, a doubled one and one whose answer was lost apart."""
+"""The oracle distinguishes lost orders, duplicates and orders with lost answers."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Each published figure is whole, says truly whether it met its bar, and docs/figures.md is made from it."""
+"""Each published result is complete and states correctly whether it met its bar, and docs/figures.md is current."""
 
 from __future__ import annotations
 

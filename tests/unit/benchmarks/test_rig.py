@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a playbook printed is read as it was meant, and a process is ended with its whole group."""
+"""Output of playbooks is parsed correctly, and a process is stopped with its group."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Every playbook parses, every inventory loads, and the two that run on the controller do what they say."""
+"""Every playbook parses, every inventory loads, and the playbooks for the controller work."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[3]
 PLAYBOOKS = ["site.yml", *sorted(f"playbooks/{path.name}" for path in (ROOT / "playbooks").glob("*.yml"))]
 ENVIRONMENTS = sorted(path.parent.name for path in (ROOT / "inventories").glob("*/hosts.yml"))
 PASSWORD = "evenkeel-example"  # as inventories/README.md says
-# A rollback is not among them: users wait for it, and it changes nothing that a vault is needed for.
+# Except rollback, which has to be fast and uses no secrets.
 CHANGING = ["rebuild_records", "maintenance", "uninstall"]
 CHECKED = ["site", "deploy", "contract"]
 HOSTS = "edge1=192.0.2.11/edge,app1=192.0.2.21/app,data1=192.0.2.31/data+ops"

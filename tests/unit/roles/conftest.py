@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The Evenkeel authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Running tasks of a role on this machine, for what they make of its options."""
+"""Run tasks of a role on this machine, to test their use of options."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Play = Callable[[Path, list[dict[str, Any]], dict[str, Any], dict[str, Any]], No
 
 @pytest.fixture(scope="session")
 def play() -> Play:
-    """Return a function that runs plays on an inventory with further variables; its files go to a folder."""
+    """Return a function that runs plays on an inventory with further variables; files are written to a folder."""
 
     def run(folder: Path, plays: list[dict[str, Any]], inventory: dict[str, Any], variables: dict[str, Any]) -> None:
         (folder / "play.json").write_text(json.dumps(plays))

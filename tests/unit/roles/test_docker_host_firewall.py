@@ -81,8 +81,8 @@ def test_rules_of_the_distribution_come_first_in_the_same_transaction(firewall):
 
 
 def test_mark_follows_the_rules(firewall):
-    assert firewall.mark("a") != firewall.mark("b")
-    assert firewall.mark("a") in firewall.transaction("a")
+    assert firewall.checksum("a") != firewall.checksum("b")
+    assert firewall.checksum("a") in firewall.transaction("a")
 
 
 def test_files_are_read_in_the_order_of_their_names(firewall, tmp_path, monkeypatch):
@@ -91,4 +91,4 @@ def test_files_are_read_in_the_order_of_their_names(firewall, tmp_path, monkeypa
         (tmp_path / name).write_text(content, encoding="utf-8")
     monkeypatch.setattr(firewall, "RULES", tmp_path / "rules")
     monkeypatch.setattr(firewall, "FRAGMENTS", tmp_path / "d")
-    assert firewall.wanted() == "base\nfirst\nsecond"
+    assert firewall.rules_text() == "base\nfirst\nsecond"

@@ -168,7 +168,7 @@ def test_what_needs_no_hosts_runs_beside_the_scenarios_and_the_lab_alone() -> No
 
 @pytest.fixture
 def no_engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A run that asks no engine, cleans nothing and leaves the tests their signals."""
+    """Disable queries to the engine, cleaning and signal handlers."""
     monkeypatch.setattr(runner, "docker", lambda *_words: [])
     monkeypatch.setattr(runner, "clean", lambda *_words: None)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}

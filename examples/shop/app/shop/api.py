@@ -12,7 +12,7 @@ import signal
 import sys
 import time
 
-# As first process of a container, without a handler, SIGTERM would be ignored while the imports below run.
+# The first process of a container ignores SIGTERM without a handler, even during the imports below.
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 
 import asyncpg  # noqa: E402
@@ -40,7 +40,7 @@ jobs_unsent = registry.counter(
 
 
 class Life:
-    """Whether the service was told to stop, and what it is still busy with."""
+    """Whether the service is stopping, and its requests in progress."""
 
     def __init__(self) -> None:
         self.stopping = asyncio.Event()
@@ -48,7 +48,7 @@ class Life:
         self.api_requests = 0
 
     async def pause(self, seconds: float) -> bool:
-        """Sleep; true when told to stop meanwhile."""
+        """Sleep; return whether the service is stopping."""
         try:
             await asyncio.wait_for(self.stopping.wait(), seconds)
             return True
@@ -66,7 +66,7 @@ app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
 
 
 class Frame:
-    """Around every request: release and trace headers, base work, faults, metrics, one log line."""
+    """Middleware: release and trace headers, base work, faults, metrics, one log line."""
 
     def __init__(self, inner) -> None:
         self.inner = inner
@@ -115,7 +115,7 @@ class Frame:
             seconds = time.perf_counter() - started
             path = getattr(scope.get("route"), "path", None) or "unmatched"
             method = scope.get("method", "WEBSOCKET")
-            # Nothing else is a bounded set: a method is any word the client likes.
+            # Only known methods are labels, because a client can send any text as method.
             method = method if method in ("GET", "HEAD", "POST", "WEBSOCKET") else "OTHER"
             requests.add(method, path, str(status))
             latency.observe(seconds, path)
@@ -224,7 +224,7 @@ async def post_order(request: Request) -> JSONResponse:
         async with asyncio.timeout(2):
             await redis_client.lpush(stores.QUEUE, job)
     except (redis.exceptions.RedisError, settings.SettingsError, TimeoutError, OSError) as exc:
-        # The order is stored and therefore acknowledged. The worker looks for such rows in the table.
+        # The order is stored, so it is acknowledged. The worker finds such rows in the table.
         jobs_unsent.add()
         log.warning("job not sent: %s", type(exc).__name__, extra={"seq": seq})
     return JSONResponse({"id": row[0], "release": build.RELEASE}, 201)
@@ -239,7 +239,7 @@ async def count_orders() -> JSONResponse:
 
 @app.get("/api/orders/ids")
 async def list_ids() -> StreamingResponse:
-    """Every row's id, one a line, in the order of arrival: a replayed POST shows twice."""
+    """List the ids of all rows in order of arrival, one a line; a replayed POST appears twice."""
 
     async def page(after: int) -> list:
         async with database.connection() as connection:
@@ -266,7 +266,7 @@ async def slow(seconds: float = 1.0) -> JSONResponse:
 
 @app.get("/api/events")
 async def events() -> StreamingResponse:
-    """Server-sent events: a tick a second until the client leaves or the service stops."""
+    """Send server-sent events: one tick per second until the client disconnects or the service stops."""
 
     async def stream():
         yield "retry: 1000\n\n"
@@ -284,7 +284,7 @@ async def events() -> StreamingResponse:
 
 @app.websocket("/api/ws")
 async def web_socket(socket: WebSocket) -> None:
-    """Echoes every text and says a tick a second; closes with 1001 when the service stops."""
+    """Echo every text and send one tick per second; close with 1001 when the service stops."""
     await socket.accept()
 
     async def echo() -> None:
@@ -305,7 +305,7 @@ async def web_socket(socket: WebSocket) -> None:
             task.result()
         await socket.close(1001, "stopping")
     except (WebSocketDisconnect, RuntimeError):
-        pass  # the client left; a tick that was under way then finds the socket closed
+        pass  # the client left during a tick
     finally:
         for task in tasks:
             task.cancel()
@@ -313,7 +313,7 @@ async def web_socket(socket: WebSocket) -> None:
 
 
 class Server(uvicorn.Server):
-    """uvicorn, but SIGTERM first makes it unready and polite for a while.
+    """uvicorn with a graceful period: SIGTERM first makes it unready and answer "Connection: close".
 
     uvicorn itself would close the listener at once and raise the signal again at the end."""
 
@@ -359,7 +359,7 @@ def main() -> None:
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        # Longer than any proxy keeps an idle connection, so that it is never we who close one under a request.
+        # Longer than any proxy keeps idle connections, so that the app never closes one during a request.
         timeout_keep_alive=settings.whole("KEEPALIVE_SECONDS", 75, 1, 3600),
         timeout_graceful_shutdown=settings.whole("STOP_DEADLINE_SECONDS", 10, 0, 3600),
     )

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Long-polls an upstream that allows one poller only, as chat services do."""
+"""Long-poll an upstream that allows only one poller, like chat services."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import urllib.parse
 
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 
-# The imports take seconds, and a stop must be obeyed meanwhile.
+# The imports take seconds, and SIGTERM must work meanwhile.
 from shop import build, health, logs, metrics, settings, trace  # noqa: E402
 
 
@@ -25,7 +25,7 @@ class UpstreamError(Exception):
 
 
 async def get(url: str, timeout: float) -> tuple[int, bytes]:
-    """One GET on a connection of its own; cancelling it closes the connection."""
+    """Send one GET on a new connection; cancelling closes the connection."""
     parts = urllib.parse.urlsplit(url)
     writer = None
     try:
@@ -107,7 +107,7 @@ class Bot:
             except UpstreamError as exc:
                 self.log.warning("poll failed: %s", exc)
                 await asyncio.wait((told,), timeout=1)
-        with contextlib.suppress(UpstreamError):  # the lease then ends by itself
+        with contextlib.suppress(UpstreamError):  # the lease then expires
             await get(f"{self.upstream}/release?bot={urllib.parse.quote(self.name)}", 2)
         self.log.info("stopped", extra={"polls": self.polls})
         server.close()

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What the image was built as. Read from the image, never from the environment:
-a deployer that starts the wrong image must not be able to talk it into another name."""
+"""Release and faults of the image. Read from the image, never from the environment, so
+that a wrongly started image cannot report another release."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def read(name: str, root: pathlib.Path = ROOT) -> str:
 
 
 def version(release: str) -> tuple[int, ...]:
-    """The number a release is ordered by: 1.2-oom is (1, 2)."""
+    """Return the version of a release for sorting: 1.2-oom is (1, 2)."""
     match = re.match(r"\d+(\.\d+)*", release)
     if not match:
         raise ValueError(f"shop: release {release!r} does not start with a number such as 1.0")

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The defects of the broken releases. Each is baked into an image by the build argument FAULT."""
+"""The defects of the broken releases, selected by the build argument FAULT."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ log = logging.getLogger("shop.faults")
 
 
 def work(fault: str = build.FAULT) -> float:
-    """Seconds of work every /api request costs."""
+    """Return the seconds of work for every /api request."""
     return BASE_WORK * 5 if fault == "slow" else BASE_WORK
 
 
@@ -30,13 +30,13 @@ def fails(count: int, fault: str = build.FAULT) -> bool:
 
 
 async def run() -> None:
-    """The defects of the API that come by themselves, some time after its start."""
+    """Start the defects that occur some time after the API's start."""
     if build.FAULT == "crash20":
         await asyncio.sleep(20)
         log.critical("fault crash20: exit 3")
         os._exit(3)
     if build.FAULT == "oom":
-        # Sooner than any gate has counted its successes: a release that lives longer is for a bake to see.
+        # Earlier than the end of any gate; later defects are found only by observation.
         log.critical("fault oom: allocating")
         hoard = []
         while len(hoard) * _STEP < MOST_WITHOUT_LIMIT:

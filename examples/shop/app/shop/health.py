@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The small HTTP side of services that are no web servers: /healthz, /readyz, /metrics."""
+"""A small HTTP server for services without one: /healthz, /readyz, /metrics."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ async def serve(
             )
             await writer.drain()
         except (OSError, ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            pass  # half a request, or none: nothing to answer
+            pass  # incomplete or no request
         finally:
             writer.close()
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""One JSON object a line on standard output, with the trace it belongs to."""
+"""Log one JSON object per line on standard output, with its trace."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Counters, gauges and histograms in Prometheus' text format: the few lines of it that are needed."""
+"""A minimal implementation of Prometheus' text format: counters, gauges and histograms."""
 
 from __future__ import annotations
 

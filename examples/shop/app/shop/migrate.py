@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """python3 -m shop.migrate expand|contract|status
 
-Runs the plain SQL files of this release and the ones before it that were not run yet,
-each in a transaction of its own, all under one advisory lock. expand only adds, so the
-release before works on; contract takes away what no release in use needs any more."""
+Runs the pending SQL files of this release and earlier ones, each in its own
+transaction, all under one advisory lock. expand only adds, so the former release
+keeps working; contract removes what no release in use needs any more."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def load(folder: pathlib.Path) -> list[Migration]:
 
 
 def pending(migrations: list[Migration], phase: str, release: str, applied: dict[str, str]) -> list[Migration]:
-    """What is to be run, in order. Applied maps names to checksums."""
+    """Return the pending files in order; applied maps names to checksums."""
     mine = [m for m in migrations if m.version <= build.version(release)]
     for migration in mine:
         if migration.name in applied and applied[migration.name] != migration.sha256:
@@ -95,8 +95,8 @@ async def connect(patience: float = 60):
 
 
 async def apply(connection, migration: Migration) -> None:
-    """One file, one transaction. It does not wait long for a table's lock: whatever queues
-    behind a waiting ALTER TABLE waits too. It lets go and tries again instead."""
+    """Apply one file in one transaction. The lock timeout is short, because other queries
+    queue behind a waiting ALTER TABLE; on a timeout, retry."""
     import asyncpg
 
     for attempt in range(1, LOCK_TRIES + 1):

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What a release reads and writes in the table of orders.
+"""Columns that each release reads and writes in the table of orders.
 
 1.0 writes channel, 1.1 writes note instead. Between expand and contract the table
 has both, each with a default, so both releases work side by side on it."""
@@ -28,14 +28,14 @@ def insert(version: tuple[int, ...]) -> str:
 
 
 def probe(version: tuple[int, ...]) -> str:
-    """Fails, without reading a row, where the schema is not the one this release needs."""
+    """Fail, without reading a row, if the schema does not fit this release."""
     return f"SELECT {', '.join(columns(version))}, processed_at FROM orders LIMIT 0"  # noqa: S608 - the names are constants
 
 
 def _text(name: str, value: object, default: str | None = None) -> str:
     if value is None and default is not None:
         return default
-    # PostgreSQL stores neither NUL nor half a surrogate pair, and nothing is stored other than as received.
+    # PostgreSQL cannot store NUL or unpaired surrogates, and input is never changed.
     if not isinstance(value, str) or re.search("[\x00\ud800-\udfff]", value):
         raise BadOrder(f"shop: {name} of the order is wrong: need a text without NUL and lone surrogates.")
     if len(value) > MOST_CHARACTERS:
@@ -46,7 +46,7 @@ def _text(name: str, value: object, default: str | None = None) -> str:
 
 
 def values(version: tuple[int, ...], release: str, body: object, header_id: str | None) -> tuple[str, str, str, str]:
-    """The row for an order, its id exactly as received."""
+    """Return the row for an order, with its id exactly as received."""
     if not isinstance(body, dict):
         raise BadOrder("shop: body of the order is wrong: need a JSON object.")
     body_id = body.get("id")

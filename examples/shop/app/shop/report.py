@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Writes one day's summary row, over the one that is there. Takes the day as argument; today in UTC without one."""
+"""Write or replace one day's summary row. Takes the day as argument; default is today in UTC."""
 
 from __future__ import annotations
 

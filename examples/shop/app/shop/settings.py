@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What the environment says. Secrets come from files and are read again for every new
-connection, so a rotated password needs no restart."""
+"""Settings from the environment. Secrets are read from files for every new connection, so
+a rotated password needs no restart."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class SettingsError(Exception):
 
 
 def secret(name: str, env: Mapping[str, str] = os.environ, folder: str = "/run/secrets") -> str | None:
-    """The secret NAME: the file NAME_FILE says, else the file of that name in the
-    secrets folder, else the variable itself, else none."""
+    """Return the secret NAME: from the file NAME_FILE, the file of that name in the secrets
+    folder, or the variable itself."""
     said = env.get(name + "_FILE", "")
     path = pathlib.Path(said or f"{folder}/{name.lower()}")
     try:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Sends finished spans to a collector as OTLP over HTTP, in JSON, by the environment that OpenTelemetry's SDKs read.
+"""Send finished spans to a collector as OTLP over HTTP, in JSON, configured by OpenTelemetry's environment variables.
 
-Nobody waits for it: what the collector does not take within a second is dropped, and so is what is too much.
+Requests never wait: spans are dropped if the collector takes more than a second, or if there are too many.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def _send() -> None:
 
 
 def ended(span: trace.Span, name: str, kind: int, began: float, seconds: float, failed: bool = False, **values) -> None:
-    """Note a span: when it began in seconds since the epoch, and how long it took."""
+    """Queue a finished span, with start in seconds since the epoch and duration."""
     if not _endpoint or span.flags[-1] not in "13579bdf":
         return
     if not _started.is_set():

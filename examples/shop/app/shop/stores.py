@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""PostgreSQL and Redis: connected on first use, with patience, so that start order does not matter."""
+"""PostgreSQL and Redis: connect on first use, with retries, so that the start order does not matter."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ QUEUE = "shop:jobs"
 
 
 class Unavailable(Exception):
-    """A store could not be reached; nothing was sent to it."""
+    """A store is unreachable; nothing was sent."""
 
 
 def database_arguments() -> dict:
@@ -56,7 +56,7 @@ class Database:
 
     @contextlib.asynccontextmanager
     async def connection(self, patience: float = 5.0) -> AsyncIterator[asyncpg.Connection]:
-        """A connection of the pool. Only connecting is tried again, a statement never is."""
+        """Provide a connection of the pool. Connecting is retried, statements never are."""
         if self._pool is None:
             self._pool = asyncpg.create_pool(**self._arguments)
             await self._pool
@@ -93,7 +93,7 @@ class _Password(redis.credentials.CredentialProvider):
 
 
 def redis_client(**more) -> redis.asyncio.Redis:
-    # With no password at all there must be no provider, else the client sends an empty AUTH.
+    # Without a password, a provider would make the client send an empty AUTH.
     provider = _Password() if settings.secret("REDIS_PASSWORD") else None
     return redis.asyncio.Redis(
         host=settings.word("REDIS_HOST", "localhost"),

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""W3C trace context: take it, make it, hand it on."""
+"""W3C trace context: parse, create, propagate."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import NamedTuple
 from shop import settings
 
 _PATTERN = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
-# The share of traces that are kept, of those that begin here.
+# Share of sampled traces among those that start here.
 KEPT = settings.number("OTEL_TRACES_SAMPLER_ARG", 1.0, 0.0, 1.0)
 
 
@@ -39,7 +39,7 @@ def parse(header: str) -> Span | None:
 
 
 def continued(header: str = "") -> Span:
-    """A span of our own, in the caller's trace if the caller named one; else one trace in so many is to be kept."""
+    """Return a new span in the caller's trace, or in a new trace, of which a share is sampled."""
     parent = parse(header)
     own = secrets.token_hex(8)
     if parent:

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Takes jobs from Redis, one at a time, and marks their orders processed.
+"""Take jobs from Redis, one at a time, and mark their orders as processed.
 
-A job moves from the queue to a list of this worker's own and leaves that one when it is
-done, so a worker that dies loses nothing: another one puts the dead one's jobs back.
-Marking is idempotent, so a job that is done twice does no harm."""
+A job moves from the queue to a list of this worker, and leaves it when it is done, so a
+dead worker loses nothing: another one puts its jobs back. Marking is idempotent, so
+jobs may run twice."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import time
 
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 
-# The imports take seconds, and a stop must be obeyed meanwhile.
+# The imports take seconds, and SIGTERM must work meanwhile.
 import asyncpg  # noqa: E402
 import redis.exceptions  # noqa: E402
 
@@ -59,14 +59,14 @@ class Worker:
         )
 
     def age(self) -> float:
-        """Seconds since Redis last answered, or since the start."""
+        """Return the seconds since Redis last answered, or since the start."""
         return time.monotonic() - (self.began if self.last_round is None else self.last_round)
 
     def ready(self) -> bool:
         return self.last_round is not None and self.age() < 15
 
     async def sweep(self) -> None:
-        """Say we are alive, and put back what nobody works on any more."""
+        """Refresh the heartbeat, and put back jobs of dead workers."""
         await self.redis.set(ALIVE, build.RELEASE, ex=ALIVE_SECONDS)
         async for key in self.redis.scan_iter("shop:processing:*"):
             if key != OWN and not await self.redis.exists("shop:worker:" + key.removeprefix("shop:processing:")):
@@ -142,7 +142,7 @@ class Worker:
                 await self.put_back(OWN, "stopping")
                 await self.redis.delete(ALIVE)
         except (*TROUBLE, TimeoutError):
-            pass  # the next worker finds the list
+            pass  # another worker takes over the list
         server.close()
         await self.database.close()
         await self.redis.aclose()

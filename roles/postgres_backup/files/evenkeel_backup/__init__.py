@@ -1,4 +1,4 @@
 # Copyright (c) 2026, The Evenkeel authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Backups that prove they restore: what the program evenkeel-backup is made of."""
+"""The modules of evenkeel-backup, which takes, verifies and restores backups."""

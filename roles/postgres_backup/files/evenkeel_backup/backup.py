@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The Evenkeel authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The verb backup: hooks, the engine, the first steps of proof on every copy, retention."""
+"""The verb backup: run hooks and engine, verify every copy up to level L2, apply retention."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from evenkeel_backup.state import level_of, now
 def run(
     job: Job, outcome: Outcome, kind: str = "", reason: str = "schedule", keep: bool = False, removing: bool = True
 ) -> Manifest | None:
-    """Take one backup and climb to L2 with every copy of it."""
+    """Take one backup and verify every copy up to level L2."""
     engine = engine_of(job)
-    job.sweep()
+    job.remove_leftovers()
     at = now()
     if not job.state.backups():
-        # A host that begins anew goes on counting where the stores are.
+        # A new host continues the sequence numbers of the repositories.
         for repository in job.config.repositories:
             with contextlib.suppress(BackupFailure):
                 for entry in engine.catalogue(repository, None):
@@ -37,7 +37,7 @@ def run(
     newest = max((parse(entry["started_at"]) for entry in before), default=None)
     clock = manifest.clock_problem(newest, at, job.config.instance)
     if clock:
-        # A wrong clock is no reason to have no backup: it is taken, and said.
+        # A wrong clock does not prevent the backup, but is reported.
         outcome.fail(UNPROVEN, clock)
     job.state.note("clock", clock is None, at, fault=clock.fault if clock else "")
     sequence = job.state.next_sequence()
@@ -77,7 +77,7 @@ def run(
 
 
 def _take(job: Job, engine: Engine, made: Manifest, kind: str, outcome: Outcome) -> bool:
-    """The hooks around the engine; the second one runs whatever happened."""
+    """Run the engine between its hooks; the second hook always runs."""
     stage = "hooks"
     try:
         try:
@@ -111,7 +111,7 @@ def _take(job: Job, engine: Engine, made: Manifest, kind: str, outcome: Outcome)
 
 
 def prove(job: Job, engine: Engine, made: Manifest, outcome: Outcome, read_data: bool = False) -> None:
-    """L0 to L2 of every copy."""
+    """Verify every copy, levels L0 to L2."""
     ladders = {}
     noted = job.state.escrow()
     for copy in made["copies"]:
@@ -152,6 +152,6 @@ def prove(job: Job, engine: Engine, made: Manifest, outcome: Outcome, read_data:
 
 
 def note(job: Job, ladder: Ladder) -> None:
-    """How each step went, for the metrics."""
+    """Record the result of each step for the metrics."""
     for step in ladder.steps:
         job.state.note(step["step"], step["ok"], now(), fault=step["faults"][0] if step["faults"] else "")

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The Evenkeel authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Restoring beside what is live: a database under another name, or a data folder of its own."""
+"""Side-by-side restore: a database under another name, or a separate data folder."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from evenkeel_backup.target import Point
 
 @dataclass(frozen=True)
 class Beside:
-    """What was brought back, where it is, and what it was compared with."""
+    """What was restored, where it is, and the result of the comparison."""
 
     backup: str
     at: str
@@ -43,7 +43,7 @@ class Beside:
 def logical_beside(
     job: Job, made: Manifest, repository: Repository, database: str, name: str, key: bytes | None
 ) -> Beside:
-    """One database of a backup as a new one on the live server; gone again where anything fails."""
+    """Restore one database under a new name on the live server; remove it on a failure."""
     began = time.monotonic()
     entry = next(one for one in made["databases"] if one["name"] == database)
     with job.server() as server, place(job, f"part-{made['sequence']:06d}") as folder:
@@ -55,8 +55,8 @@ def logical_beside(
         data = Path(facts["data_dir"])
         if job.config.where["kind"] == "host" and data.exists():
             problems.append(target.space_problem(entry["bytes"], disk.free_bytes(data), str(data)))
-        # A server that was made anew gets the roles back. On the one of the backup, a role is gone because somebody
-        # took it away.
+        # A new server gets the roles back. On the server of the backup, a missing role was removed on
+        # purpose.
         absent = sorted(set(made["roles"]) - set(server.ask(ROLES)))
         anew = facts["system"] != made["server"]["system"]
         if entry["owner"] in absent and not anew:
@@ -100,7 +100,7 @@ def logical_beside(
                 "the archive was not restored",
                 name,
                 "pg_restore ending with code 0",
-                "Mend what the message names",
+                "Fix the problem in the message",
                 "truncated_dump",
             )
             for statement in property_statements(entry, name):
@@ -125,7 +125,7 @@ def logical_beside(
 
 
 def _create_roles(server: Server, made: Manifest, root: Path, names: list[str]) -> None:
-    """Roles that the server lacks, with their passwords and settings."""
+    """Create missing roles with their passwords and settings."""
     text = grants_of_the_first((root / "roles.sql").read_text(encoding="utf-8"), made["server"].get("bootstrap", ""))
     command.need(
         server.tool(
@@ -150,7 +150,7 @@ def physical_beside(
     key: bytes | None,
     exact: bool,
 ) -> Beside:
-    """A data folder of its own, recovered with no network, checked, and stopped in order."""
+    """Restore a separate data folder, recover it without network, check it and stop the server."""
     began = time.monotonic()
     existed = folder.exists()
     job.where.own(folder)
@@ -182,9 +182,9 @@ def physical_beside(
 
 
 def _announce_timeline(job: Job, data: Path) -> None:
-    """Have the server archive the new timeline's history once it serves.
+    """Mark the history of the new timeline for archiving.
 
-    It was made while nothing was archived; without it no later recovery could follow the timeline.
+    It was created while archiving was off; without it, no later recovery can follow the timeline.
     """
     for history in (data / "pg_wal").glob("*.history"):
         ready = data / "pg_wal" / "archive_status" / f"{history.name}.ready"
@@ -199,7 +199,7 @@ def _opened(found: dict[str, int]) -> str:
 def files_beside(
     job: Job, engine: Folders, made: Manifest, repository: Repository, folder: Path, key: bytes | None
 ) -> Beside:
-    """All files of a backup below a folder, under the paths that they had."""
+    """Restore all files of a backup below a folder, with their former paths."""
     began = time.monotonic()
     problem = target.space_problem(made["bytes"], disk.free_bytes(folder), str(folder))
     if problem:

@@ -1,10 +1,10 @@
 # Copyright (c) 2026, The Evenkeel authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A bucket of an object store by rclone: mirrored to a folder before a backup, and put back from one.
+"""Mirror a bucket to a folder with rclone before a backup, and back to the bucket on a restore.
 
-Objects are told apart by size and the time the store wrote them, and where those differ by hash. Content type and own
-metadata travel as extended attributes, which restic keeps.
+Objects are compared by size and time of the last write, and by hash where these differ. Content type and user
+metadata are stored as extended attributes, which restic backs up.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from evenkeel_backup.progress import Progress
 from evenkeel_backup.restic import read_credentials
 
 REMOTE = "bucket:"
-# A store that does not answer is told within minutes: by itself rclone tries one for a quarter of an hour.
+# Report an unreachable store within minutes; by default rclone retries for a quarter of an hour.
 PATIENCE = ("--retries=1", "--low-level-retries=2", "--contimeout=20s")
-# Without them each object would be asked for by itself, and one that was replaced within its old metadata be missed.
+# Without these, rclone sends a request per object and misses one that was replaced with the same metadata.
 SAME = ("--use-server-modtime", "--metadata")
 
 
 class ObjectStore:
-    """One bucket, with the credentials that reach it."""
+    """One bucket with its credentials."""
 
     def __init__(self, bucket: Bucket, seconds: float) -> None:
         self.bucket, self.seconds = bucket, seconds
@@ -60,16 +60,16 @@ class ObjectStore:
             "SECRET_ACCESS_KEY": found.get("AWS_SECRET_ACCESS_KEY", ""),
             "SESSION_TOKEN": found.get("AWS_SESSION_TOKEN", ""),
         }
-        # An empty name of its file keeps rclone from reading and writing one.
+        # An empty name keeps rclone from reading and writing a configuration file.
         return {"RCLONE_CONFIG": "", **{f"RCLONE_CONFIG_BUCKET_{name}": value for name, value in options.items()}}
 
-    def run(self, *words: str, watch: Callable[[], None] | None = None) -> command.Done:
-        """One call of rclone, whose failure is one of the store."""
+    def run(self, *arguments: str, watch: Callable[[], None] | None = None) -> command.Done:
+        """Run rclone; its failures are failures of the store."""
         ca = [f"--ca-cert={self.bucket.ca_file}"] if self.bucket.ca_file else []
-        done = command.run(["rclone", *PATIENCE, *ca, *words], env=self._env(), seconds=self.seconds, watch=watch)
+        done = command.run(["rclone", *PATIENCE, *ca, *arguments], env=self._env(), seconds=self.seconds, watch=watch)
         return command.need(
             done,
-            f"the bucket could not be handled (rclone {words[0]})",
+            f"the bucket could not be handled (rclone {arguments[0]})",
             self.bucket.location,
             "every object of it",
             "Look at the store, its bucket and the credentials",
@@ -78,11 +78,11 @@ class ObjectStore:
         )
 
     def size(self) -> int:
-        """Bytes of all objects; a bucket that is not there or closed to us is a failure."""
+        """Return the size of all objects; a missing or inaccessible bucket is a failure."""
         return int(json.loads(self.run("size", "--json", self.place).out)["bytes"])
 
     def pull(self, folder: Path) -> None:
-        """Make a folder hold exactly the objects of the bucket."""
+        """Mirror the bucket to a folder."""
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         size = self.size()
         problem = target.space_problem(max(0, size - disk.size_below(folder)), disk.free_bytes(folder), str(folder))
@@ -93,7 +93,7 @@ class ObjectStore:
         progress.show(disk.size_below(folder), last=True)
 
     def push(self, folder: Path) -> str:
-        """Make the bucket hold exactly the files of a folder, and read every byte of it back."""
+        """Mirror a folder to the bucket, and read back every byte."""
         if not folder.is_dir():
             raise BackupFailure(
                 "target_unknown", "the backup has no such bucket", self.bucket.name, "none", "its objects",
@@ -105,12 +105,12 @@ class ObjectStore:
 
 
 def mirror_of(work_dir: Path, name: str) -> Path:
-    """The folder that follows a bucket; it stays, so that only what changed is fetched."""
+    """Return the folder that mirrors a bucket; it is kept, so that only changes are downloaded."""
     return work_dir / "buckets" / name
 
 
 def chosen(buckets: tuple[Bucket, ...], typed: str) -> Bucket:
-    """The bucket whose name was typed, to be replaced."""
+    """Return the bucket whose name was typed as confirmation."""
     for bucket in buckets:
         if bucket.name == typed:
             return bucket

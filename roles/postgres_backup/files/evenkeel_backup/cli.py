@@ -25,16 +25,16 @@ from evenkeel_backup.outcome import FAILED, LOCKED, USAGE, Outcome
 from evenkeel_backup.progress import say
 from evenkeel_backup.state import now
 
-# Verbs that take no lock and note nothing of themselves.
+# Verbs that take no lock and record no result.
 READING = frozenset({"status", "metrics"})
-# Verbs whose result is kept as a report.
+# Verbs whose result is stored as a report.
 REPORTED = frozenset({"backup", "verify", "drill", "restore", "escrow-check"})
 KEPT_REPORTS = 200
-ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def parser() -> argparse.ArgumentParser:
-    """Every verb with its options."""
+    """Return the parser of all verbs and options."""
     top = argparse.ArgumentParser(prog="evenkeel-backup", description=__doc__)
     top.add_argument("--config-dir", type=Path, default=Path("/etc/evenkeel/backup"))
     verbs = top.add_subparsers(dest="verb", required=True, metavar="verb")
@@ -47,20 +47,20 @@ def parser() -> argparse.ArgumentParser:
 
     one = verb("prepare", "folders, repositories, stanza; compare the server's settings")
     one.add_argument("--check", action="store_true")
-    one.add_argument("--new-server", action="store_true", help="the archive goes on with this server's other data")
+    one.add_argument("--new-server", action="store_true", help="continue the archive with the data of this new server")
     one = verb("backup", "take a backup and prove it to L2")
     one.add_argument("--type", choices=("full", "diff", "incr"), default="")
     one.add_argument("--reason", default="schedule")
     one.add_argument("--keep", action="store_true", help="retention never removes it")
-    one = verb("verify", "L0 to L2 of what a repository holds")
+    one = verb("verify", "verify the backups of a repository, L0 to L2")
     one.add_argument("--backup", default="latest")
     one.add_argument("--repository", default="")
     one.add_argument("--read-data", action="store_true")
     one = verb("drill", "L0 to L5 in isolation")
     one.add_argument("--backup", default="latest")
     one.add_argument("--repository", default="")
-    one.add_argument("--key-file", default="", help="the key's copy kept elsewhere; - is standard input")
-    one = verb("restore", "bring a backup back")
+    one.add_argument("--key-file", default="", help="external copy of the key; - reads standard input")
+    one = verb("restore", "restore a backup")
     one.add_argument("--mode", choices=restore.MODES, default="side_by_side")
     for name in (
         "repository",
@@ -77,17 +77,17 @@ def parser() -> argparse.ArgumentParser:
         one.add_argument(f"--{name}", default="")
     one.add_argument("--backup", default="latest")
     one.add_argument("--plan", action="store_true")
-    one = verb("retain", "remove what no tier keeps")
+    one = verb("retain", "remove backups that no tier keeps")
     one.add_argument("--plan", action="store_true")
-    verb("status", "what there is and how far it is proven")
-    one = verb("escrow-check", "open every repository with the key's copy kept elsewhere")
+    verb("status", "list backups and their level of proof")
+    one = verb("escrow-check", "open every repository with the external copy of the key")
     one.add_argument("--key-file", required=True)
     verb("metrics", "measure the archive and write the textfile")
     return top
 
 
 def key_of(path: str) -> bytes | None:
-    """The key's copy: from a file, or from standard input, where no list of processes shows it."""
+    """Read the copy of the key from a file, or from standard input, which the process list does not show."""
     if not path:
         return None
     data = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
@@ -95,8 +95,8 @@ def key_of(path: str) -> bytes | None:
 
 
 def interrupt(number: int, _frame: FrameType | None) -> None:
-    """Unwind once: secrets go, the app comes back. What asks again while that is under way is not heard."""
-    for one in ENDING:
+    """Interrupt the run once, so that it removes secrets and starts the app; ignore further signals meanwhile."""
+    for one in STOP_SIGNALS:
         signal.signal(one, signal.SIG_IGN)
     raise Interrupted(f"{signal.Signals(number).name}")
 
@@ -116,7 +116,7 @@ def act(job: Job, outcome: Outcome, options: argparse.Namespace) -> None:
     elif verb == "verify":
         proof.verify(job, outcome, options.backup, options.repository, options.read_data)
     elif verb == "drill":
-        job.sweep()
+        job.remove_leftovers()
         proof.drill(job, outcome, options.backup, options.repository, key_of(options.key_file))
     elif verb == "restore":
         point = restore.point_of(options.target_time, options.target_lsn, options.target_name, options.target_xid)
@@ -124,7 +124,7 @@ def act(job: Job, outcome: Outcome, options: argparse.Namespace) -> None:
         restore.run(
             job,
             outcome,
-            restore.Wish(
+            restore.Request(
                 options.mode,
                 options.backup,
                 options.repository,
@@ -147,7 +147,7 @@ def act(job: Job, outcome: Outcome, options: argparse.Namespace) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """One call; whatever happens ends as a document and a code."""
+    """Run one call; every outcome is a JSON document and an exit code."""
     os.umask(0o077)
     try:
         options = parser().parse_args(arguments)
@@ -155,7 +155,7 @@ def main(arguments: list[str]) -> int:
         return USAGE if exit_.code else 0
     outcome = Outcome(options.verb, options.instance)
     job: Job | None = None
-    for number in ENDING:
+    for number in STOP_SIGNALS:
         signal.signal(number, interrupt)
     try:
         job = Job.of(config.load(options.config_dir, options.instance))
@@ -164,21 +164,21 @@ def main(arguments: list[str]) -> int:
             try:
                 act(job, outcome, options)
             finally:
-                job.burn()
+                job.remove_secrets()
                 remember(job, outcome)
     except BackupFailure as single:
         outcome.fail(LOCKED if single.fault == "lock_held" else FAILED, single)
     except Failures as several:
         outcome.fail(FAILED, *several.failures)
-    except Interrupted as asked:
+    except Interrupted as signalled:
         outcome.fail(
             FAILED,
             BackupFailure(
                 "failed",
-                "the run was ended",
+                "the run was stopped",
                 options.instance,
-                str(asked),
-                "it through",
+                str(signalled),
+                "a complete run",
                 "Run it again when it may end",
             ),
         )
@@ -188,14 +188,14 @@ def main(arguments: list[str]) -> int:
             FAILED,
             BackupFailure(
                 "disk_full" if full else "failed",
-                "the run broke off",
+                "the run failed",
                 options.instance,
                 str(broken),
-                "room on the disk" if full else "it through",
-                "Look at the path named",
+                "room on the disk" if full else "a complete run",
+                "Check that path",
             ),
         )
-    except Exception as unexpected:  # noqa: BLE001 - a timer's run must end as a document that names it, too
+    except Exception as unexpected:  # noqa: BLE001 - a timer's run must report any error as a document
         traceback.print_exc()
         found = f"{type(unexpected).__name__}: {unexpected}"
         need = "a run without it"
@@ -216,7 +216,7 @@ def main(arguments: list[str]) -> int:
 
 
 def remember(job: Job, outcome: Outcome) -> None:
-    """What the metrics tell: when the verb ran, and its figures. A full disk must not hide the failure itself."""
+    """Record time and exit code of the verb for the metrics. A full disk must not hide the failure itself."""
     if outcome.verb in READING:
         return
     with contextlib.suppress(OSError, BackupFailure):
@@ -227,7 +227,7 @@ def remember(job: Job, outcome: Outcome) -> None:
 
 
 def keep(job: Job, outcome: Outcome) -> None:
-    """The JSON report, and none but the newest ones."""
+    """Write the JSON report, and remove old ones."""
     folder = job.config.state_dir / "reports"
     document = {key: value for key, value in outcome.as_dict().items() if key != "manifest"}
     name = stamp(now()).replace(":", "").replace("+0000", "Z")

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The Evenkeel authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The only runner of programs: argv lists, a fixed environment, a limit, messages kept, secrets never in argv."""
+"""Run programs: argument lists, a fixed environment, a time limit, no secrets among the arguments."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from evenkeel_backup.faults import BackupFailure, fault_of
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 TAIL = 600
-# The code of a program that was ended at its limit.
-LATE = 124
-# The code of `docker run` where the engine failed before the program began.
+# Exit code of a program that was stopped at its time limit.
+TIMED_OUT = 124
+# Exit code of `docker run` if the engine failed before the program started.
 NO_CONTAINER = 125
-AGAIN_SECONDS = 2.0
+RETRY_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
 class Done:
-    """What a program ended with."""
+    """Exit code and output of a program."""
 
     code: int
     out: str
@@ -35,13 +35,13 @@ class Done:
 
     @property
     def tail(self) -> str:
-        """The last of what it said, for a sentence."""
+        """Return the end of the output, for a sentence."""
         text = (self.err.strip() or self.out.strip())[-TAIL:]
         return " ".join(text.split()) or f"code {self.code} and no message"
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """What every program sees: nothing is inherited but the path."""
+    """Return the environment of a program; only PATH is inherited."""
     fixed = {"PATH": os.environ.get("PATH", PATH), "LC_ALL": "C.UTF-8", "TZ": "UTC", "HOME": "/nonexistent"}
     return {**fixed, **(extra or {})}
 
@@ -55,13 +55,13 @@ def run(
     folder: Path | None = None,
     watch: Callable[[], None] | None = None,
 ) -> Done:
-    """Run one program to its end. One that is not there or takes too long is an ended one, with a message.
+    """Run a program. A missing program or a timeout is a result with an error message, no exception.
 
-    Where the engine could not make its container nothing has happened yet, and it is tried once more.
+    Retry once if the engine failed to create the container, because nothing has run yet.
     """
     done = _once(argv, env, given, seconds, folder, watch)
     if done.code == NO_CONTAINER and "OCI runtime create failed" in done.err:
-        time.sleep(AGAIN_SECONDS)
+        time.sleep(RETRY_SECONDS)
         done = _once(argv, env, given, seconds, folder, watch)
     return done
 
@@ -74,7 +74,7 @@ def _once(
     folder: Path | None,
     watch: Callable[[], None] | None,
 ) -> Done:
-    """Its output goes to pipes that are read all the time, so a talkative program never blocks."""
+    """Run once; output is read continuously, so that the program never blocks on a full pipe."""
     try:
         process = subprocess.Popen(
             list(argv),
@@ -102,16 +102,16 @@ def _once(
                     watch()
                 if time.monotonic() >= deadline:
                     end(process)
-                    # What it said until then tells what it waited for.
-                    said = (late.stderr or b"").decode("utf-8", "replace").strip()
-                    return Done(LATE, "", f"{said} not finished within {seconds:g} s".strip())
+                    # The output so far shows what the program was waiting for.
+                    output = (late.stderr or b"").decode("utf-8", "replace").strip()
+                    return Done(TIMED_OUT, "", f"{output} not finished within {seconds:g} s".strip())
     except BaseException:
         end(process)
         raise
 
 
 def end(process: subprocess.Popen[str], patience: float = 20) -> None:
-    """End a program's whole group."""
+    """Stop the process group of a program."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, number)
@@ -129,15 +129,15 @@ OF_STORES = frozenset({"store_denied", "store_unreachable", "wrong_key", "partia
 def need(
     done: Done, what: str, subject: str, wanted: str, remedy: str, otherwise: str = "failed", *, store: bool = False
 ) -> Done:
-    """Pass what ended with 0 through, and raise with the named fault for anything else.
+    """Return a successful result, and raise the matching fault for any other.
 
-    The same words mean another fault from a store than from a server or a disk of this host.
+    The same message is another fault from a store than from a server or a local disk.
     """
     if done.code == 0:
         return done
     fault = fault_of(f"{done.err}\n{done.out}", otherwise)
     if fault in OF_STORES and not store:
         fault = otherwise
-    if store and done.code == LATE and fault == otherwise:
+    if store and done.code == TIMED_OUT and fault == otherwise:
         fault = "store_unreachable"
     raise BackupFailure(fault, what, subject, f"{done.tail} (code {done.code})", wanted, remedy)

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The Evenkeel authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The configuration of an instance: read, completed, and every problem named at once."""
+"""Read and validate the configuration of an instance; report all problems at once."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ REPOSITORY: dict[str, Any] = {
 BUCKET: dict[str, Any] = {
     "name": None,
     "location": None,
-    # None on a host that only restores: it reads copies, not the bucket.
+    # Empty on a host that only restores, which does not read the bucket.
     "credentials_file": "",
     "ca_file": "",
     "region": "us-east-1",
@@ -95,7 +95,7 @@ TOP: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Repository:
-    """One place where copies are kept."""
+    """One repository for backups."""
 
     name: str
     kind: str
@@ -111,7 +111,7 @@ class Repository:
 
 @dataclass(frozen=True)
 class Bucket:
-    """Objects of a store that are backed up, with the user that may read them."""
+    """One bucket to back up, with the credentials to read it."""
 
     name: str
     location: str
@@ -122,7 +122,7 @@ class Bucket:
 
 @dataclass(frozen=True)
 class Config:
-    """One instance, complete."""
+    """Configuration of one instance, with all defaults."""
 
     instance: str
     engine: str
@@ -141,7 +141,7 @@ class Config:
         return self.options[name]
 
     def repository(self, name: str) -> Repository:
-        """The repository of a name; the first one where none is given."""
+        """Return the repository with a name; the first one for an empty name."""
         for repository in self.repositories:
             if name in {"", repository.name}:
                 return repository
@@ -152,7 +152,7 @@ class Config:
 
 
 def problems(data: Any, instance: str) -> list[str]:
-    """Everything that is wrong with the data of a configuration, each as 'option: found x, need y'. Pure."""
+    """Return all problems of a configuration, each as 'option: found x, need y'. Pure."""
     if not isinstance(data, dict):
         return [f"the file: found {type(data).__name__}, need an object"]
     found = [*_unknown("", data, TOP)]
@@ -172,7 +172,7 @@ def problems(data: Any, instance: str) -> list[str]:
     if where["kind"] not in {"host", "container"}:
         found.append(f"where.kind: found {where['kind']!r}, need host or container")
     if where["kind"] == "container" and engine != "files":
-        # A host that only restores has no server, and so no container of one.
+        # A host that only restores has no server and no container.
         if not where["image"]:
             found.append("where.image: found nothing, need the name of the server's image")
         if not re.fullmatch(r"\d+(:\d+)?", str(where["user"])):
@@ -188,7 +188,7 @@ def problems(data: Any, instance: str) -> list[str]:
     found += _hooks(data.get("hooks", {}))
     for key in ("jobs", "minimum_bytes", "max_age_seconds", "drill_max_age_seconds", "timeout_seconds"):
         value = data.get(key, TOP[key])
-        # A bucket that is new has no object in it.
+        # A new bucket may be empty.
         least = 0 if key == "minimum_bytes" else 1
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
             found.append(f"{key}: found {value!r}, need a whole number from {least}")
@@ -230,10 +230,10 @@ def _hooks(hooks: Any) -> list[str]:
     found = _unknown("hooks.", hooks, dict.fromkeys(HOOKS))
     for name, commands in hooks.items() if isinstance(hooks, dict) else []:
         good = isinstance(commands, list) and all(
-            isinstance(argv, list) and argv and all(isinstance(word, str) for word in argv) for argv in commands
+            isinstance(argv, list) and argv and all(isinstance(argument, str) for argument in argv) for argv in commands
         )
         if not good:
-            found.append(f"hooks.{name}: found {commands!r}, need a list of commands, each a list of words")
+            found.append(f"hooks.{name}: found {commands!r}, need a list of commands, each a list of arguments")
     return found
 
 
@@ -281,7 +281,7 @@ def _repositories(data: Any, engine: Any) -> list[str]:
 
 
 def s3_parts(location: str) -> tuple[str, int, str, str] | None:
-    """Host, port, bucket and path of s3:https://host:port/bucket/path. Pure."""
+    """Return host, port, bucket and path of s3:https://host:port/bucket/path. Pure."""
     match = re.fullmatch(r"s3:(https?)://([^/:]+)(?::(\d+))?/([^/]+)(/.*)?", location)
     if not match:
         return None
@@ -290,7 +290,7 @@ def s3_parts(location: str) -> tuple[str, int, str, str] | None:
 
 
 def complete(data: dict[str, Any]) -> Config:
-    """The configuration with every default, from data without problems. Pure."""
+    """Return the configuration with all defaults, from valid data. Pure."""
     options = {**TOP, **data}
     instance = options["instance"]
     repositories = []
@@ -335,7 +335,7 @@ def complete(data: dict[str, Any]) -> Config:
 
 
 def load(folder: Path, instance: str) -> Config:
-    """Read an instance's file, or refuse with all that is wrong with it."""
+    """Read an instance's file, or raise all its problems."""
     path = folder / f"{instance}.json"
 
     def refusal(found: str, need: str, remedy: str) -> BackupFailure:

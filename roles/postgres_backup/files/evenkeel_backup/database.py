@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The Evenkeel authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Speaking to a server: one query, or a session that holds a snapshot open."""
+"""Query a server: single statements, or a session that holds a snapshot open."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from evenkeel_backup.where import NONE, SERVER, Where
 
 PSQL = ("-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", "-f", "-")
 
-# What belongs to users: no catalogue, no toast, no temporary schema, and nothing that an extension brings itself.
+# User tables only: no catalogue, toast or temporary schema, and no table of an extension.
 _OURS = r"""
   n.nspname !~ '^pg_' and n.nspname <> 'information_schema'
   and not exists (select from pg_depend x
@@ -77,19 +77,19 @@ CHUNK = 200
 
 
 def literal(text: str) -> str:
-    """A text as SQL."""
+    """Quote a text as an SQL literal."""
     quoted = text.replace("'", "''")
     return f"E'{quoted.replace(chr(92), chr(92) * 2)}'" if "\\" in quoted else f"'{quoted}'"
 
 
 def identifier(name: str) -> str:
-    """A name as SQL."""
+    """Quote a name as an SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
 
 
 @dataclass(frozen=True)
 class Server:
-    """How to reach one server."""
+    """Connection settings of one server."""
 
     where: Where
     host: str
@@ -100,12 +100,12 @@ class Server:
     isolated: bool = False
 
     def at(self, database: str) -> Server:
-        """The same server, another database."""
+        """Return the same server with another database."""
         return replace(self, database=database)
 
     @property
     def env(self) -> dict[str, str]:
-        """What libpq reads; never a password."""
+        """Return the environment for libpq; never contains a password."""
         found = {
             "PGHOST": self.host,
             "PGPORT": str(self.port),
@@ -119,16 +119,16 @@ class Server:
             found["PGPASSFILE"] = self.password_file
         return found
 
-    def argv(self, program: str, *words: str) -> list[str]:
-        """The command of a client program."""
-        return self.where.argv(program, *words, network=NONE if self.isolated else SERVER, env=self.env)
+    def argv(self, program: str, *arguments: str) -> list[str]:
+        """Return the command of a client program."""
+        return self.where.argv(program, *arguments, network=NONE if self.isolated else SERVER, env=self.env)
 
-    def tool(self, program: str, *words: str, **more: Any) -> command.Done:
-        """Run a client program against it."""
-        return command.run(self.argv(program, *words), env=self.env, **more)
+    def tool(self, program: str, *arguments: str, **more: Any) -> command.Done:
+        """Run a client program against the server."""
+        return command.run(self.argv(program, *arguments), env=self.env, **more)
 
     def run(self, sql: str, seconds: float = 600) -> str:
-        """What SQL answers, as text."""
+        """Run SQL, and return its output as text."""
         done = self.tool("psql", *PSQL, given=sql, seconds=seconds)
         command.need(
             done,
@@ -141,16 +141,16 @@ class Server:
         return done.out.strip()
 
     def ask(self, sql: str, seconds: float = 600) -> Any:
-        """What SQL that answers one JSON value says."""
+        """Run SQL that returns one JSON value, and return that value."""
         return json.loads(self.run(sql, seconds))
 
     def facts(self) -> dict[str, Any]:
-        """What a backup must know of the server."""
+        """Return the facts of the server that a backup records."""
         return dict(self.ask(_SERVER))
 
 
 class Session:
-    """A psql that stays, so that a transaction and its snapshot do."""
+    """A running psql, which holds a transaction and its snapshot."""
 
     def __init__(self, server: Server) -> None:
         self.server = server
@@ -168,7 +168,7 @@ class Session:
         self.count = 0
 
     def run(self, sql: str) -> str:
-        """What SQL answers within this session."""
+        """Run SQL in this session, and return its output."""
         self.count += 1
         marker = f"--evenkeel-{self.count}--"
         lines: list[str] = []
@@ -195,14 +195,14 @@ class Session:
         )
 
     def close(self) -> None:
-        """End it; its transaction ends with it."""
+        """Close the session and its transaction."""
         command.end(self.process)
         self.errors.close()
 
 
 @contextmanager
 def session(server: Server) -> Iterator[Session]:
-    """A session for as long as it is needed."""
+    """Open a session, and close it at the end."""
     opened = Session(server)
     try:
         yield opened
@@ -211,12 +211,12 @@ def session(server: Server) -> Iterator[Session]:
 
 
 def described(server: Server, seconds: float, *, unlogged: bool = True) -> dict[str, Any]:
-    """What one database holds; counting may take as long as a run may."""
+    """Describe the content of one database; counting rows may take as long as the whole run."""
     return describe(partial(server.run, seconds=seconds), unlogged=unlogged)
 
 
 def describe(run: Any, *, unlogged: bool = True) -> dict[str, Any]:
-    """Everything that the manifest holds of one database, by a function that runs SQL in it."""
+    """Return the manifest's entry of one database; run executes SQL in it."""
     facts: dict[str, Any] = json.loads(run(_FACTS))
     tables = [entry for entry in json.loads(run(_TABLES)) if unlogged or not entry["unlogged"]]
     rows: dict[str, int] = {}
@@ -250,9 +250,9 @@ KEPT_CANARIES = 1000
 
 
 def write_canary(server: Server, sequence: int, token: str) -> None:
-    """One row of this backup, where the table is or can be made; old rows go."""
+    """Write the canary row of this backup; create the table if needed, and remove old rows."""
     present = server.run("select to_regclass('evenkeel_backup.canary') is not null") == "t"
-    # Several roles may back one server up; the table is then that of the role they have in common.
+    # If several roles back up one server, the table belongs to the role that they share.
     shared = not present and server.run(IN_COMMON) == "t"
     server.run(
         ("" if present else f"set role evenkeel_backup;{CANARY_TABLE}reset role;" if shared else CANARY_TABLE)
@@ -263,7 +263,7 @@ def write_canary(server: Server, sequence: int, token: str) -> None:
 
 
 def create_statements(entry: dict[str, Any], name: str) -> str:
-    """The SQL that makes an empty database like the one in the manifest, under another name. Pure."""
+    """Return SQL that creates an empty database with the properties in the manifest, under another name. Pure."""
     locale = (
         f" locale_provider { ({'i': 'icu', 'b': 'builtin'}[entry['provider']]) }"
         if entry.get("provider", "c") != "c"
@@ -279,7 +279,7 @@ def create_statements(entry: dict[str, Any], name: str) -> str:
 
 
 def property_statements(entry: dict[str, Any], name: str) -> list[str]:
-    """The SQL that gives a database the settings and grants in the manifest. Pure."""
+    """Return SQL that sets the settings and grants in the manifest. Pure."""
     found = []
     for one in entry.get("settings", []):
         key, _, value = one["setting"].partition("=")
@@ -288,7 +288,7 @@ def property_statements(entry: dict[str, Any], name: str) -> list[str]:
             if one["role"]
             else f"database {identifier(name)}"
         )
-        # A list stands unquoted in the catalogue; quoted as one text it would be one element.
+        # The catalogue stores a list unquoted; quoted as one text, it would become one element.
         text = (
             value
             if key

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The Evenkeel authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The only writer of the runner's own files, and what it asks of a disk."""
+"""Read and write the program's own files, and measure disks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Any
 
 
 def fsync_folder(folder: Path) -> None:
-    """Wait until the names in a folder are on the disk."""
+    """Flush the entries of a folder to the disk."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)
@@ -25,9 +25,9 @@ def fsync_folder(folder: Path) -> None:
 
 
 def write_atomic(path: Path, text: str, mode: int = 0o600) -> None:
-    """Replace a file so that a crash leaves the old content or the new one, whole."""
+    """Replace a file atomically, so that a crash leaves either the old or the new content."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # Metrics are written beside a backup that writes them too: each has a file of its own until the rename.
+    # Metrics and a backup may write this file at the same time, so each process uses its own temporary file.
     beside = path.with_name(f".{path.name}.{os.getpid()}.new")
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.new"):
         if not Path("/proc", left.name.split(".")[-2]).exists():
@@ -53,7 +53,7 @@ def write_json(path: Path, data: Any, mode: int = 0o600) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """The data of a JSON file; nothing where there is none. One that does not parse is set aside, never guessed."""
+    """Return the data of a JSON file, or None without a file. A broken file is renamed and ignored."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -65,18 +65,18 @@ def read_json(path: Path) -> Any:
 
 
 def sha256(path: Path) -> str:
-    """The hash of a file's bytes."""
+    """Return the SHA-256 of a file."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def files_below(folder: Path) -> list[Path]:
-    """Every plain file below a folder, in a fixed order."""
+    """Return all regular files below a folder, sorted."""
     return sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
 
 
 def inventory(folder: Path, sync: bool = False) -> dict[str, dict[str, Any]]:
-    """Size and hash of every file below a folder by its relative name; on the disk before it is listed, if asked."""
+    """Return size and hash of all files below a folder by relative name; sync flushes them to the disk first."""
     found: dict[str, dict[str, Any]] = {}
     for path in files_below(folder):
         if sync:
@@ -93,7 +93,7 @@ def inventory(folder: Path, sync: bool = False) -> dict[str, dict[str, Any]]:
 
 
 def size_below(folder: Path) -> int:
-    """Bytes of all files below a folder, as far as they are still there."""
+    """Return the size of all files below a folder, ignoring files that vanish meanwhile."""
     total = 0
     for path in folder.rglob("*"):
         with contextlib.suppress(OSError):
@@ -103,7 +103,7 @@ def size_below(folder: Path) -> int:
 
 
 def free_bytes(folder: Path) -> int:
-    """Bytes that may still be written at a folder, or at the nearest one above that exists."""
+    """Return the free space at a folder, or at its nearest existing parent."""
     while not folder.exists():
         folder = folder.parent
     return shutil.disk_usage(folder).free

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The Evenkeel authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The engine of an instance."""
+"""Select the engine of an instance."""
 
 from __future__ import annotations
 
@@ -15,5 +15,5 @@ ENGINES: dict[str, type[Engine]] = {"logical": Logical, "physical": Physical, "f
 
 
 def engine_of(job: Job) -> Engine:
-    """The one that the configuration names."""
+    """Return the engine that the configuration names."""
     return ENGINES[job.config.engine](job)

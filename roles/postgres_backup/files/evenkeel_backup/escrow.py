@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The Evenkeel authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The copy of the key that is kept elsewhere: proven by opening the repository with it, not promised."""
+"""Verify the external copy of the key by opening the repository with it."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from evenkeel_backup.manifest import moment, stamp
 
 
 def fingerprint(repository: Repository, key: bytes) -> str:
-    """A keyed hash: tells whether the key in use is the one that was proven, and nothing else. Pure."""
+    """Return a keyed hash that identifies the verified key without revealing it. Pure."""
     return hmac.new(key.strip(), f"evenkeel {repository.location}".encode(), hashlib.sha256).hexdigest()[:32]
 
 
 def proof(repository: Repository, key: bytes, identity: str, at: datetime, host: str) -> dict[str, Any]:
-    """What is noted of an opening. Pure."""
+    """Return the record of a successful check. Pure."""
     return {"fingerprint": fingerprint(repository, key), "identity": identity, "at": stamp(at), "host": host}
 
 
@@ -34,7 +34,7 @@ def news(
     key: bytes,
     now: datetime,
 ) -> bool:
-    """Whether a proof says more than the one before did, but for its time: then one that counted still does. Pure."""
+    """Return whether a proof differs from the former one in more than its time, or replaces an expired one. Pure."""
     before = escrow.get(repository.name, {})
     same = all(before.get(name) == proven[name] for name in ("fingerprint", "identity", "host"))
     return not same or problem(config, repository, escrow, key, now) is not None
@@ -43,7 +43,7 @@ def news(
 def problem(
     config: Config, repository: Repository, escrow: Mapping[str, Any], key: bytes, now: datetime
 ) -> BackupFailure | None:
-    """Why a repository's key does not count as safe. Pure."""
+    """Return why the copy of a repository's key is not verified. Pure."""
     noted = escrow.get(repository.name)
     if not noted:
         found = "no proof"

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The Evenkeel authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Replacing what is live: a safety backup first, the new beside the old, one exchange, and the way back."""
+"""In-place restore: take a safety backup, restore side by side, swap, and roll back on a failure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from evenkeel_backup.faults import BackupFailure, Failures
 from evenkeel_backup.folders import Folders
 from evenkeel_backup.job import Job
 from evenkeel_backup.manifest import SAFETY, Manifest
-from evenkeel_backup.outcome import BROUGHT_BACK, FAILED, NEEDS_A_PERSON, Outcome
+from evenkeel_backup.outcome import FAILED, MANUAL_WORK, ROLLED_BACK, Outcome
 from evenkeel_backup.physical import Physical
 from evenkeel_backup.scratch import place
 from evenkeel_backup.state import level_of
@@ -29,9 +29,9 @@ START_SECONDS = 300
 
 
 def _safety(job: Job, outcome: Outcome) -> Manifest:
-    """A fresh backup of what is live now; it must be stored and readable, however else it stands.
+    """Take a backup of the live data; it must be stored and readable.
 
-    Nothing is removed after it: the backup that is about to be restored may be the one that no tier keeps.
+    Retention does not run after it, because it could remove the backup that is about to be restored.
     """
     inner = Outcome("backup", job.config.instance)
     made = backup.run(job, inner, kind="full", reason=SAFETY, keep=True, removing=False)
@@ -45,8 +45,8 @@ def _safety(job: Job, outcome: Outcome) -> Manifest:
     return made
 
 
-def _told(job: Job, why: Exception) -> list[BackupFailure]:
-    """Sentences for whatever broke off an exchange."""
+def _failures_of(job: Job, why: Exception) -> list[BackupFailure]:
+    """Return the failures of an interrupted exchange."""
     if isinstance(why, Failures):
         return why.failures
     if isinstance(why, BackupFailure):
@@ -54,28 +54,28 @@ def _told(job: Job, why: Exception) -> list[BackupFailure]:
     found = f"{type(why).__name__}: {why}"
     return [
         BackupFailure(
-            "failed", "the exchange failed", job.config.instance, found, "it through", "See the report", STAGE
+            "failed", "the exchange failed", job.config.instance, found, "a complete run", "See the report", STAGE
         )
     ]
 
 
 def _unchanged(job: Job, outcome: Outcome, why: Exception, undo: Callable[[], None]) -> None:
-    """Nothing live was changed; the app only has to come back."""
-    outcome.fail(FAILED, *_told(job, why))
+    """Report a failure before any live data was changed, and start the app again."""
+    outcome.fail(FAILED, *_failures_of(job, why))
     try:
         undo()
-    except Exception as worse:  # noqa: BLE001 - whatever it was, a person has to know
-        outcome.fail(NEEDS_A_PERSON, *_told(job, worse))
+    except Exception as worse:  # noqa: BLE001 - any error must be reported
+        outcome.fail(MANUAL_WORK, *_failures_of(job, worse))
 
 
 def _back(job: Job, outcome: Outcome, why: Exception, undo: Callable[[], None], kept: str) -> None:
-    """Bring the former state back; where that fails too, say where it is."""
-    failures = _told(job, why)
+    """Roll back to the former data; if that fails too, report where the data is."""
+    failures = _failures_of(job, why)
     try:
         undo()
-    except Exception as worse:  # noqa: BLE001 - whatever it was, a person has to know
+    except Exception as worse:  # noqa: BLE001 - any error must be reported
         outcome.fail(
-            NEEDS_A_PERSON,
+            MANUAL_WORK,
             *failures,
             BackupFailure(
                 "failed",
@@ -88,8 +88,8 @@ def _back(job: Job, outcome: Outcome, why: Exception, undo: Callable[[], None], 
             ),
         )
         return
-    outcome.fail(BROUGHT_BACK, *failures)
-    job.actions.append("brought back what was live before")
+    outcome.fail(ROLLED_BACK, *failures)
+    job.actions.append("rolled back to the former data")
 
 
 def databases(
@@ -101,7 +101,7 @@ def databases(
     name: str,
     key: bytes | None,
 ) -> None:
-    """Exchange a database's name with the restored one's, in one transaction."""
+    """Swap the names of a database and its restored copy in one transaction."""
     before = target.beside(database, f"_before_{made['sequence']}")
     target.refuse_live(job.live(), job.config.instance, database=before)
     _safety(job, outcome)
@@ -114,7 +114,7 @@ def databases(
             exchanged = True
         outcome.changed = True
         job.hook("start_app")
-    except Exception as failure:  # noqa: BLE001 - the app must not stay stopped, whatever it was
+    except Exception as failure:  # noqa: BLE001 - the app must be started again after any error
 
         def undo() -> None:
             with job.server() as server:
@@ -126,7 +126,7 @@ def databases(
                 server.run(f"drop database if exists {identifier(name)}")
             job.hook("start_app")
 
-        # Whoever was ended while the names were exchanged cannot know how far that came; the server does.
+        # An interrupted swap may or may not be committed; only the server knows.
         exchanged = exchanged or before in job.live().databases
         if exchanged:
             _back(job, outcome, failure, undo, f"database {before}")
@@ -144,7 +144,7 @@ def databases(
 
 
 def _swap(server: Server, names: dict[str, str]) -> None:
-    """Rename databases in one transaction; one that is in use is not renamed."""
+    """Rename databases in one transaction; refuse one that is in use."""
     first = next(iter(names))
     many = server.ask(
         f"select to_json(count(*)) from pg_stat_activity where datname = {literal(first)} and pid <> pg_backend_pid()"
@@ -189,7 +189,7 @@ def folders(
     folder: Path,
     key: bytes | None,
 ) -> None:
-    """Exchange the data folder of the stopped server with the recovered one."""
+    """Swap the data folder of the stopped server with the recovered one."""
     live = Path(job.config.server["data_dir"])
     before = live.with_name(f"{live.name}.before-{made['sequence']}")
     if before.exists():
@@ -216,7 +216,7 @@ def folders(
                 str(live),
                 "its postmaster.pid",
                 "a stopped server",
-                "Mend hooks.stop_server",
+                "Correct hooks.stop_server",
                 STAGE,
             )
         live.rename(before)
@@ -226,7 +226,7 @@ def folders(
         job.hook("start_server")
         _answers(job)
         job.hook("start_app")
-    except Exception as failure:  # noqa: BLE001 - the app must not stay stopped, whatever it was
+    except Exception as failure:  # noqa: BLE001 - the app must be started again after any error
 
         def undo() -> None:
             if exchanged:
@@ -236,7 +236,7 @@ def folders(
                     live.rename(live.with_name(f"{live.name}.failed-{made['sequence']}"))
                 before.rename(live)
             if stopped:
-                # A server that could not be stopped is not started a second time.
+                # The server may still be running if it could not be stopped.
                 if exchanged or not (live / "postmaster.pid").exists():
                     job.hook("start_server")
                 _answers(job)
@@ -271,7 +271,7 @@ def bucket(
     one: Bucket,
     key: bytes | None,
 ) -> None:
-    """Put the objects of a backup in the place of a bucket's. The way back is the safety backup's mirror."""
+    """Replace the objects of a bucket with those of a backup; roll back from the safety backup's mirror."""
     store = buckets.ObjectStore(one, job.config["timeout_seconds"])
     safe = _safety(job, outcome)
     before = Path(safe["buckets"][one.name])
@@ -285,11 +285,11 @@ def bucket(
             compared = store.push(objects)
             outcome.changed = True
             job.hook("start_app")
-        except Exception as failure:  # noqa: BLE001 - the app must not stay stopped, whatever it was
+        except Exception as failure:  # noqa: BLE001 - the app must be started again after any error
 
             def undo() -> None:
                 if pushing:
-                    # Part of it may run by now, and would write between the objects that go back.
+                    # Parts of the app may be running already and would write to the bucket during the rollback.
                     with contextlib.suppress(BackupFailure):
                         job.hook("stop_app")
                     store.push(before)

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The Evenkeel authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The names of what can go wrong, and which of them a program's message means. Pure."""
+"""Names of faults, and their recognition in the messages of programs. Pure."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ FAULTS = (
     "failed",
 )
 
-# The first pattern that a message matches names the fault. Full disks come first: every tool says more after it.
+# The first matching pattern names the fault. Full disks come first, because they cause further messages.
 _SIGNS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
     (fault, re.compile(pattern, re.IGNORECASE))
     for fault, pattern in (
@@ -121,7 +121,7 @@ _SIGNS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
 
 
 def fault_of(message: str, otherwise: str = "failed") -> str:
-    """The fault that a program's message means, else *otherwise*."""
+    """Return the fault that a program's message matches, or *otherwise*."""
     for fault, pattern in _SIGNS:
         if pattern.search(message):
             return fault
@@ -129,7 +129,7 @@ def fault_of(message: str, otherwise: str = "failed") -> str:
 
 
 class BackupFailure(Exception):
-    """A refusal or a failed step in one sentence, with the name of the fault and of the stage."""
+    """A refusal or a failed step in one sentence, with fault and stage."""
 
     def __init__(
         self, fault: str, what: str, subject: str, found: str, need: str, remedy: str, stage: str = ""
@@ -141,16 +141,16 @@ class BackupFailure(Exception):
         super().__init__(self.sentence)
 
     def as_dict(self) -> dict[str, str]:
-        """What reports and standard output hold of it."""
+        """Return the failure as it appears in reports and on standard output."""
         return {"stage": self.stage, "fault": self.fault, "sentence": self.sentence}
 
 
 class Interrupted(Exception):
-    """The run was asked to end from outside: everything it holds is given back on the way out."""
+    """The run received a signal to stop; resources are released while it propagates."""
 
 
 class Failures(Exception):
-    """Several failures that were found together."""
+    """Several failures at once."""
 
     def __init__(self, failures: list[BackupFailure]) -> None:
         self.failures = failures

@@ -1,10 +1,10 @@
 # Copyright (c) 2026, The Evenkeel authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The engine for files: volumes, uploads, configuration and buckets by restic, between two hooks.
+"""The engine for files: volumes, uploads, configuration and buckets with restic, between two hooks.
 
-A file that was written while it was read has another time of change than the manifest says; such files are
-counted within the tolerance, all others are compared byte for byte.
+A file that was written during the backup has another modification time than in the manifest. Such files count
+towards the tolerance; all others are compared byte for byte.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from evenkeel_backup.state import now
 
 
 class Folders(snapshots.SnapshotEngine):
-    """Whole folders as they stand, and buckets as folders that follow them."""
+    """Back up folders, and buckets through their mirrored folders."""
 
-    def prepare(self, check: bool, new_server: bool = False) -> tuple[bool, list[dict[str, Any]]]:  # noqa: ARG002 - the engines have one shape
+    def prepare(self, check: bool, new_server: bool = False) -> tuple[bool, list[dict[str, Any]]]:  # noqa: ARG002 - the interface of all engines
         settings = [
             {"name": f"path {path}", "found": Path(path).exists(), "need": True, "ok": Path(path).exists()}
             for path in self.job.config["paths"]
         ]
         for bucket in self.job.config.buckets:
-            # One that cannot be listed is a failure that names itself.
+            # A bucket that cannot be listed raises a failure with its name.
             buckets.ObjectStore(bucket, self.job.config["timeout_seconds"]).size()
         return snapshots.prepare(self.job, check), settings
 
-    def backup(self, made: Manifest, kind: str) -> list[BackupFailure]:  # noqa: ARG002 - the engines have one shape
+    def backup(self, made: Manifest, kind: str) -> list[BackupFailure]:  # noqa: ARG002 - the interface of all engines
         job = self.job
         files: dict[str, Any] = {}
         made["buckets"] = {}
@@ -49,11 +49,11 @@ class Folders(snapshots.SnapshotEngine):
             if not Path(path).exists():
                 raise BackupFailure(
                     "empty_database",
-                    "a folder is gone",
+                    "a folder is missing",
                     path,
                     "nothing",
                     "the folder",
-                    "Look where it went, or change paths",
+                    "Restore the folder, or change paths",
                     "dump",
                 )
             below = [Path(path)] if Path(path).is_file() else disk.files_below(Path(path))
@@ -124,7 +124,7 @@ class Folders(snapshots.SnapshotEngine):
         return restored
 
     def compare(self, made: Manifest, copy: Path) -> str:
-        """L5: every file that did not change meanwhile, byte for byte."""
+        """L5: compare every file that did not change during the backup, byte for byte."""
         found: dict[str, Any] = {}
         moving = 0
         for name, wanted in made["files"].items():

@@ -1,10 +1,10 @@
 # Copyright (c) 2026, The Evenkeel authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether the server is the one whose backups there are; one made anew may be the loss that they are there for.
+"""Check that the server is the one of the existing backups; a new, empty server may be a data loss.
 
-A server is known by the system identifier that initdb gave its data (pg_control_system), which replicas and restored
-data folders share.
+A server is identified by the system identifier that initdb gave its data (pg_control_system), which replicas and
+restored data folders share.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from evenkeel_backup.job import Job
 
 
 def known(job: Job, engine: Engine) -> str:
-    """The server of the backups: as noted, as the newest backup says, or as the stores say to a bare host."""
+    """Return the server of the backups: from the state, the newest backup, or the repositories."""
     noted = job.state.server()
     if noted:
         return noted
@@ -30,7 +30,7 @@ def known(job: Job, engine: Engine) -> str:
 
 
 def refusal(job: Job, before: str, here: str) -> BackupFailure:
-    """The refusal of a server that has other data than the one whose backups there are."""
+    """Return the refusal of a server whose data is not that of the backups."""
     name = job.config.instance
     return BackupFailure(
         "other_server",
@@ -45,7 +45,7 @@ def refusal(job: Job, before: str, here: str) -> BackupFailure:
 
 
 def check(job: Job, engine: Engine, *, new_server: bool = False) -> bool:
-    """Refuse another server than the known one, or take it for the known one; whether it is another."""
+    """Refuse another server than the known one, or accept a new one; return whether it is new."""
     here = engine.system()
     before = known(job, engine)
     if before and before != here and not new_server:

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The Evenkeel authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One run's hold on an instance: its configuration, state, server, folders and hooks."""
+"""The context of a run: configuration, state, server, folders and hooks of an instance."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from evenkeel_backup.faults import BackupFailure
 from evenkeel_backup.state import State
 from evenkeel_backup.target import Live
 
-# A copy of a key or a password carries the number of the process that made it.
+# Temporary secrets carry the id of their process.
 SECRET = re.compile(r"\.(key|pgpass)-(.+-)?(?P<pid>\d+)(\.conf)?")
 
 
 @dataclass
 class Job:
-    """What every verb works with."""
+    """The context of a verb."""
 
     config: Config
     state: State
@@ -38,33 +38,33 @@ class Job:
 
     @classmethod
     def of(cls, config: Config) -> Job:
-        """The job of an instance."""
+        """Return the job of an instance."""
         return cls(config, State(config.state_dir), where.of(config), [])
 
     @property
     def host(self) -> str:
-        """The name of this host."""
+        """Return the name of this host."""
         return socket.gethostname()
 
     @property
     def cache(self) -> Path:
-        """Where restic keeps what it knows of its repositories."""
+        """Return restic's cache folder."""
         return self.config.state_dir / "cache"
 
     def folders(self) -> None:
-        """Make the folders of state and work."""
+        """Create the folders of state and work."""
         for folder in (self.config.state_dir, self.config.state_dir / "backups", self.config.state_dir / "reports"):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         parent = self.config.work_dir.parent
         if not parent.exists():
             parent.mkdir(parents=True)
-            # Others may pass, not look: the server's user goes through it to its own folder.
+            # The server's user needs to pass through to its own folder.
             parent.chmod(0o711)
         self.where.own(self.config.work_dir)
 
-    def sweep(self) -> None:
-        """Remove what a run that was killed left behind; the lock says that none is at work."""
-        for argv in self.where.strays():
+    def remove_leftovers(self) -> None:
+        """Remove leftovers of killed runs; the lock ensures that no other run is active."""
+        for argv in self.where.leftovers():
             self.actions.append(f"ended container {argv[-1]}, left by a run that did not end")
             command.run(argv, seconds=120)
         for path in self.config.work_dir.glob("*"):
@@ -77,8 +77,8 @@ class Job:
                 self.actions.append(f"removed {path.name}, left by a run that did not end")
                 remove(path)
 
-    def burn(self) -> None:
-        """Remove every copy of a key and password that this run made; other verbs may run beside it with theirs."""
+    def remove_secrets(self) -> None:
+        """Remove the temporary secrets of this run; other verbs may be running with their own."""
         for path in self.config.work_dir.glob(".*"):
             match = SECRET.fullmatch(path.name)
             if match is not None and match["pid"] == str(os.getpid()):
@@ -86,7 +86,7 @@ class Job:
 
     @contextlib.contextmanager
     def server(self) -> Iterator[Server]:
-        """The live server; its password for as long as it is needed in a file that its user can read."""
+        """Connect to the live server; its password is in a temporary file that its user can read."""
         options = self.config.server
         password = ""
         copy = self.config.work_dir / f".pgpass-{os.getpid()}"
@@ -100,7 +100,7 @@ class Job:
             copy.unlink(missing_ok=True)
 
     def live(self) -> Live:
-        """What serves now, for the guard: what can be asked, and what is configured."""
+        """Return the live databases and connection settings, for the check of restore targets."""
         databases: frozenset[str] = frozenset()
         if self.config.engine != "files":
             with contextlib.suppress(BackupFailure), self.server() as server:
@@ -125,29 +125,29 @@ class Job:
             self.actions.append(f"ran hook {name}: {argv[0]}")
 
     def databases(self, server: Server) -> list[str]:
-        """The databases to back up; one that is asked for and is not there is refused."""
+        """Return the databases to back up; refuse missing ones."""
         present = list(server.ask(DATABASES))
         wanted = list(self.config["databases"]) or present
         absent = sorted(set(wanted) - set(present))
         if absent:
             raise BackupFailure(
                 "empty_database",
-                "a database is gone",
+                "a database is missing",
                 self.config.instance,
                 f"no {', '.join(absent)}",
                 "every database that the option names",
-                "Look where it went, or change databases",
+                "Restore the database, or change databases",
                 "server",
             )
         return wanted
 
     def roles(self, server: Server) -> list[str]:
-        """The roles of the server."""
+        """Return the roles of the server."""
         return list(server.ask(ROLES))
 
 
 def remove(path: Path) -> None:
-    """Remove a file or folder that is ours."""
+    """Remove a file or folder."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -155,7 +155,7 @@ def remove(path: Path) -> None:
 
 
 def key_copy(job: Job, key: bytes | None, repository: Repository) -> Path:
-    """The key's file to use: the configured one, or one made of the escrow copy (removed by `sweep` at the latest)."""
+    """Return the configured key file, or a temporary one with the external copy, for `remove_leftovers` to remove."""
     if key is None:
         return repository.key_file
     path = job.config.work_dir / f".key-{repository.name}-{os.getpid()}"
@@ -167,10 +167,10 @@ def key_copy(job: Job, key: bytes | None, repository: Repository) -> Path:
 
 
 def parse(moment: str) -> datetime:
-    """A time as state and manifest write it."""
+    """Parse a time of state or manifest."""
     return datetime.fromisoformat(moment).astimezone(UTC)
 
 
 def host_entry(job: Job, entry: dict[str, Any]) -> dict[str, Any]:
-    """A report's line about this host."""
+    """Return a report's entry with the data of this host."""
     return {"host": job.host, "kernel": os.uname().release, **entry}

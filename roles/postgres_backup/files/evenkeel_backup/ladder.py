@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The Evenkeel authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The steps of proof: climbed in order, each with its evidence, none after one that failed."""
+"""The levels of proof: run in order, each with its evidence, until one fails."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ STEPS = ("L0", "L1", "L2", "L3", "L4", "L5")
 
 
 class Ladder:
-    """One climb of one copy."""
+    """The levels of one copy."""
 
     def __init__(self, subject: str) -> None:
         self.subject = subject
@@ -24,7 +24,7 @@ class Ladder:
         self.failures: list[BackupFailure] = []
 
     def step(self, name: str, prove: Callable[[], str]) -> bool:
-        """Take one step, unless one below it failed; *prove* returns its evidence or raises."""
+        """Run one step, unless an earlier one failed; *prove* returns its evidence or raises."""
         if self.failures:
             return False
         began = time.monotonic()
@@ -47,13 +47,13 @@ class Ladder:
 
     @property
     def level(self) -> int:
-        """The highest step that was passed; -1 where not even the first."""
+        """Return the highest level that passed; -1 if none did."""
         passed = [STEPS.index(step["step"]) for step in self.steps if step["ok"]]
         failed = [STEPS.index(step["step"]) for step in self.steps if not step["ok"]]
         return min([max(passed, default=-1), *(number - 1 for number in failed)])
 
 
 def refuse(problems: list[BackupFailure]) -> None:
-    """Raise all problems of a step at once, if there are any."""
+    """Raise all problems of a step at once, if any."""
     if problems:
         raise Failures(problems)

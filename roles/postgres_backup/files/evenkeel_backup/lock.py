@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The Evenkeel authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One run at a time for an instance: flock, which ends with the process."""
+"""Allow one run at a time for an instance, by flock, which ends with the process."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from evenkeel_backup.faults import BackupFailure
 
 
 def _opened(path: Path) -> int:
-    """The file, of ours: everybody may write to /run/lock, and who made it first could hold it for good."""
+    """Open the lock file, and require that it is ours, because every user can create files in /run/lock."""
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     with contextlib.suppress(FileNotFoundError):
         if path.is_symlink() or path.lstat().st_uid != os.geteuid():
@@ -26,7 +26,7 @@ def _opened(path: Path) -> int:
 
 @contextmanager
 def held(path: Path, instance: str) -> Iterator[None]:
-    """Hold the lock of an instance, or say at once who does."""
+    """Hold the lock of an instance, or report its holder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle = _opened(path)
     try:

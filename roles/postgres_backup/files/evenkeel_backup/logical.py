@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The Evenkeel authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The logical engine: pg_dump in the directory format on an exported snapshot, roles with passwords, into restic."""
+"""The logical engine: pg_dump in directory format on an exported snapshot, and roles with passwords, in restic."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ END_OF_DATA = b"\\.\n\n\n"
 
 
 def archive_of(name: str) -> str:
-    """The folder of a database within a backup; its name may hold any character."""
+    """Return the folder of a database within a backup; its name may hold any character."""
     return f"databases/{quote(name, safe='')}"
 
 
 def grants_of_the_first(roles: str, bootstrap: str) -> str:
-    """The roles with what the server's first superuser granted left to that of another server.
+    """Return the roles without the grantor if that is the server's bootstrap superuser.
 
-    From version 16 on a server takes a grant by a role that is named only from its own first superuser or from one
-    that holds the admin option: https://www.postgresql.org/docs/16/sql-grant.html.
+    From version 16 on, a server accepts a named grantor only if it is its own bootstrap superuser or holds the admin
+    option: https://www.postgresql.org/docs/16/sql-grant.html.
     """
     if not bootstrap:
         return roles
@@ -51,7 +51,7 @@ def grants_of_the_first(roles: str, bootstrap: str) -> str:
 
 
 def roles_of(roles: str, wanted: Iterable[str]) -> str:
-    """What the dump of the roles says of some of them: made, set, and let into others. Pure.
+    """Return the statements of the roles' dump that create, alter and grant some roles. Pure.
 
     pg_dumpall writes one statement a line.
     """
@@ -66,7 +66,7 @@ def roles_of(roles: str, wanted: Iterable[str]) -> str:
 
 
 def cut_files(folder: Path, subject: str) -> list[BackupFailure]:
-    """Plain data files that do not end as pg_dump ends one: cut on the way to the disk, whatever its code was."""
+    """Return data files without pg_dump's end marker, which were truncated regardless of its exit code."""
     found = []
     for path in sorted(folder.glob("*.dat")):
         if not re.fullmatch(r"\d+\.dat", path.name):
@@ -84,7 +84,7 @@ def cut_files(folder: Path, subject: str) -> list[BackupFailure]:
 
 
 class Logical(snapshots.SnapshotEngine):
-    """Dumps that any later major version can take."""
+    """Dumps that any later major version can load."""
 
     def system(self) -> str:
         with self.job.server() as server:
@@ -175,9 +175,9 @@ class Logical(snapshots.SnapshotEngine):
             )
 
     def _dump(self, server: Server, folder: Path) -> dict[str, Any]:
-        """One database: the dump and the counts see the same snapshot."""
+        """Dump one database and count its rows in the same snapshot."""
         options = self.job.config
-        # The session ends first, so that nobody waits for the counts of a dump that failed.
+        # Close the session first, so that a failed dump does not wait for its counts.
         with ThreadPoolExecutor(1) as pool, session(server) as held:
             snapshot = held.run(SNAPSHOT)
             counted = pool.submit(describe, held.run)
@@ -235,7 +235,7 @@ class Logical(snapshots.SnapshotEngine):
         return text + (", " + snapshots.all_bytes(self.job, made, repository, key) if read_data else "")
 
     def readable(self, made: Manifest, repository: Repository, key: bytes | None) -> str:
-        """Each table of contents, read back from the store and read by pg_restore."""
+        """Read back each table of contents, and parse it by pg_restore."""
         job = self.job
         names = [f"{archive_of(entry['name'])}/toc.dat" for entry in made["databases"]]
         with place(job, f"part-{made['sequence']:06d}") as folder:
@@ -273,7 +273,7 @@ class Logical(snapshots.SnapshotEngine):
                 made["id"],
                 f"other {', '.join(differing)}",
                 "the one of this host",
-                "Look who wrote to the store",
+                "Find out who wrote to the store",
             )
 
     def drill(self, made: Manifest, repository: Repository, key: bytes | None, climb: Ladder) -> Restored:
@@ -334,7 +334,7 @@ class Logical(snapshots.SnapshotEngine):
             raise problem
 
     def load(self, made: Manifest, root: Path, server: Server) -> None:
-        """Everything into an empty server: roles first, then each database as it was; the first error ends it."""
+        """Load everything into an empty server, roles first, then the databases; stop at the first error."""
         roles = grants_of_the_first(
             (root / "roles.sql").read_text(encoding="utf-8"), made["server"].get("bootstrap", "")
         )
@@ -367,7 +367,7 @@ class Logical(snapshots.SnapshotEngine):
             )
 
     def compare(self, made: Manifest, server: Server) -> str:
-        """L5: what is there now against what the manifest says."""
+        """L5: compare the restored content with the manifest."""
         present = set(server.ask(database.DATABASES))
         restored = {
             "roles": server.ask(ROLES),
@@ -386,6 +386,6 @@ class Logical(snapshots.SnapshotEngine):
 
 
 def give(job: Job, folder: Path) -> None:
-    """Hand a folder with all in it to the server's user, and the way to it."""
+    """Change the owner of a folder with its content to the server's user, and make it reachable."""
     for path in [folder, *folder.rglob("*")]:
         job.where.give(path)

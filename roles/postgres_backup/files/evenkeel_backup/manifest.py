@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The Evenkeel authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a backup holds: made once, compared after each restore. Pure."""
+"""The content of a backup: recorded once, compared after each restore. Pure."""
 
 from __future__ import annotations
 
@@ -17,36 +17,36 @@ from evenkeel_backup.faults import BackupFailure
 SCHEMA = 1
 STAGE = "compare"
 SHOWN = 5
-# The reason of a backup that a restore in place takes of whatever is live.
+# Reason of the backup that an in-place restore takes first.
 SAFETY = "safety"
 
 Manifest = dict[str, Any]
 
 
 def identity(at: datetime, sequence: int) -> str:
-    """The name of a backup: when, and which one, so that two in one second differ."""
+    """Return the id of a backup: time and sequence, so that two in one second differ."""
     return f"{at.astimezone(UTC):%Y%m%dT%H%M%SZ}-{sequence:06d}"
 
 
 def clock_problem(
     newest_at: datetime | None, now: datetime, instance: str, tolerance: float = 300
 ) -> BackupFailure | None:
-    """The finding that the clock stands before the newest backup."""
+    """Return the problem that the clock is behind the newest backup."""
     if newest_at is None or (newest_at - now).total_seconds() <= tolerance:
         return None
     return BackupFailure(
         "clock_jump",
-        "the clock went back",
+        "the clock was set back",
         instance,
         f"now {now.isoformat()}, a newest backup of {newest_at.isoformat()}",
-        "a clock that goes forward",
+        "a clock ahead of it",
         "Set the clock; until then nothing is removed",
         "clock",
     )
 
 
 def size_problem(manifest: Manifest, good: Manifest | None, minimum: int, ratio: float) -> BackupFailure | None:
-    """L0: too small, or shrunken against the newest good one."""
+    """L0: compare the size with the minimum and with the newest good backup."""
     name = manifest["id"]
     if manifest["bytes"] < minimum:
         return BackupFailure(
@@ -55,7 +55,7 @@ def size_problem(manifest: Manifest, good: Manifest | None, minimum: int, ratio:
             name,
             f"{manifest['bytes']} bytes",
             f"{minimum}",
-            "Look whether the data is there; set minimum_bytes if it is",
+            "Check whether the data is complete; set minimum_bytes if it is",
             "L0",
         )
     if good and manifest["bytes"] < good["bytes"] * ratio:
@@ -65,14 +65,14 @@ def size_problem(manifest: Manifest, good: Manifest | None, minimum: int, ratio:
             name,
             f"{manifest['bytes']} bytes after {good['bytes']} of {good['id']}",
             f"{ratio:.0%} of it",
-            "Look whether data was lost; set shrink_ratio if it was meant",
+            "Check whether data was lost; set shrink_ratio if the backup is expected to shrink",
             "L0",
         )
     return None
 
 
 def empty_problems(manifest: Manifest, good: Manifest | None) -> list[BackupFailure]:
-    """L0: a database that held rows in the newest good backup and holds none now, or is gone."""
+    """L0: find databases that are missing or empty, but had rows in the newest good backup."""
     found = []
     before = {entry["name"]: entry for entry in (good or {}).get("databases", [])}
     now = {entry["name"]: entry for entry in manifest.get("databases", [])}
@@ -83,11 +83,11 @@ def empty_problems(manifest: Manifest, good: Manifest | None) -> list[BackupFail
             found.append(
                 BackupFailure(
                     "empty_database",
-                    "the database is empty" if name in now else "the database is gone",
+                    "the database is empty" if name in now else "the database is missing",
                     name,
                     "no row in any table",
                     f"rows, of which the backup before had {had}",
-                    "Look whether its data was lost; the good backups before stay",
+                    "Check whether its data was lost; earlier good backups are kept",
                     "L0",
                 )
             )
@@ -107,12 +107,12 @@ def empty_problems(manifest: Manifest, good: Manifest | None) -> list[BackupFail
 
 
 def _rows(entry: Mapping[str, Any]) -> int:
-    """Rows of a database but for those of the canary."""
+    """Count the rows of a database, without the canary."""
     return sum(count for name, count in entry["rows"].items() if not name.startswith("evenkeel_backup."))
 
 
 def file_problems(manifest: Manifest, found: Mapping[str, Mapping[str, Any]], subject: str) -> list[BackupFailure]:
-    """L1: files that are missing, of another size, or of another content than when they were made."""
+    """L1: find files that are missing, or of another size or content than in the manifest."""
     problems = []
     for name, wanted in manifest["files"].items():
         have = found.get(name)
@@ -139,7 +139,7 @@ def file_problems(manifest: Manifest, found: Mapping[str, Mapping[str, Any]], su
 
 
 def differences(manifest: Manifest, restored: Manifest, tolerance: float = 0.0) -> list[BackupFailure]:
-    """L5: everything in which a restored server differs from what the manifest says. Counts within a tolerance."""
+    """L5: find all differences between a restored server and the manifest; counts within a tolerance."""
     problems: list[BackupFailure] = []
 
     def add(fault: str, subject: str, found: object, need: object) -> None:
@@ -200,21 +200,21 @@ def _near(wanted: int, have: int, tolerance: float) -> bool:
 
 
 def pack(manifest: Manifest) -> str:
-    """A manifest as one short word, for the annotation of a pgBackRest backup."""
+    """Encode a manifest as short text, for the annotation of a pgBackRest backup."""
     data = zlib.compress(json.dumps(manifest, sort_keys=True, separators=(",", ":")).encode(), 9)
     return base64.urlsafe_b64encode(data).decode().rstrip("=")
 
 
-def unpack(word: str) -> Manifest:
-    """The manifest of such a word."""
-    return dict(json.loads(zlib.decompress(base64.urlsafe_b64decode(word + "=" * (-len(word) % 4)))))
+def unpack(annotation: str) -> Manifest:
+    """Decode a manifest from an annotation."""
+    return dict(json.loads(zlib.decompress(base64.urlsafe_b64decode(annotation + "=" * (-len(annotation) % 4)))))
 
 
 def moment(text: str) -> datetime:
-    """A time as the manifest writes it."""
+    """Parse a time of the manifest."""
     return datetime.fromisoformat(text)
 
 
 def stamp(at: datetime) -> str:
-    """A time for the manifest."""
+    """Format a time for the manifest."""
     return at.astimezone(UTC).isoformat(timespec="seconds")

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The Evenkeel authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Figures for the node exporter's textfile collector: freshness, proof, recovery point, archive; never a secret."""
+"""Metrics for the node exporter's textfile collector: age, proof, recovery point, archive; never a secret."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ HELP = {
     "backup_seconds": "How long the newest backup took",
     "backup_proof_level": "Step of the ladder to which the newest backup is proven",
     "backup_copies": "Backups in a repository",
-    "backup_stage_ok": "Whether a stage went well when it was last run",
+    "backup_stage_ok": "Whether the last run of a stage succeeded",
     "backup_fault": "A fault that a stage ended with when it was last run",
     "backup_escrow_ok": "Whether the key's copy kept elsewhere is proven",
     "backup_drill_last_success_timestamp_seconds": "End of the newest drill that reached L5",
@@ -36,7 +36,7 @@ HELP = {
     "backup_drill_restore_bytes_per_second": "Rate of that restore",
     "backup_recovery_point_seconds": "How much would be lost if the server were lost now",
     "backup_archive_age_seconds": "Time since the newest WAL segment was archived",
-    "backup_archive_failed": "Whether archiving failed after it last went well",
+    "backup_archive_failed": "Whether archiving failed after its last success",
     "backup_wal_bytes": "Size of pg_wal",
     "backup_wal_ready_segments": "Segments that wait to be archived",
     "backup_replica_connected": "Whether a streaming replica is connected to its primary",
@@ -49,15 +49,15 @@ Sample = tuple[str, dict[str, str], float]
 
 
 def render(samples: list[Sample]) -> str:
-    """The text of the file. Pure."""
+    """Format the text of the file. Pure."""
     lines = []
     for name, text in HELP.items():
         own = [(labels, value) for sample, labels, value in samples if sample == name]
         if own:
             lines += [f"# HELP evenkeel_{name} {text}.", f"# TYPE evenkeel_{name} gauge"]
         for labels, value in own:
-            words = ",".join(f'{key}="{_label(value)}"' for key, value in sorted(labels.items()))
-            lines.append(f"evenkeel_{name}{{{words}}} {value:.15g}")
+            pairs = ",".join(f'{key}="{_label(value)}"' for key, value in sorted(labels.items()))
+            lines.append(f"evenkeel_{name}{{{pairs}}} {value:.15g}")
     return "\n".join(lines) + "\n"
 
 
@@ -75,8 +75,8 @@ def samples(
     escrowed: Mapping[str, bool],
     at: datetime,
 ) -> list[Sample]:
-    """Every figure from what the state says. Pure."""
-    # Not instance: that is how Prometheus calls the host it asked.
+    """Return all metrics from the state. Pure."""
+    # Not named instance, which is Prometheus' own label of the scraped host.
     base = {"backup": instance, "engine": engine}
     found: list[Sample] = [
         ("backup_metrics_timestamp_seconds", base, at.timestamp()),
@@ -171,7 +171,7 @@ WAITING = 500
 
 
 def measure(job: Job, server: Server) -> dict[str, Any]:
-    """How the archive follows: each call leaves a canary and its position, and finds the newest one that is safe.
+    """Measure the archive: write a canary with its position, and find the newest archived canary.
 
     The recovery point is the age of the newest canary row whose segment is archived, not of a file.
     """
@@ -197,7 +197,7 @@ def measure(job: Job, server: Server) -> dict[str, Any]:
 
 
 def write(job: Job) -> None:
-    """Replace the textfile with what the state says now."""
+    """Write the textfile from the state."""
     config = job.config
     noted = job.state.escrow()
     escrowed = {}
@@ -220,7 +220,7 @@ def write(job: Job) -> None:
 
 
 def run(job: Job, outcome: Outcome) -> None:
-    """The verb: ask the server, then write. It takes no lock, as a long backup must not make the figures stale."""
+    """Run the verb: query the server, then write. Takes no lock, so that metrics stay current during long backups."""
     if job.config.engine != "files":
         try:
             with job.server() as server:

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The Evenkeel authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a verb ends with: one JSON document and one exit code."""
+"""The result of a verb: one JSON document and one exit code."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from evenkeel_backup.faults import BackupFailure
 from evenkeel_backup.manifest import stamp
 from evenkeel_backup.state import now
 
-OK, FAILED, USAGE, UNPROVEN, LOCKED, BROUGHT_BACK, NEEDS_A_PERSON = 0, 1, 2, 3, 4, 5, 6
-# A run that failed is worse than one whose backup is not proven.
-GRAVITY = (OK, UNPROVEN, FAILED, USAGE, LOCKED, BROUGHT_BACK, NEEDS_A_PERSON)
+OK, FAILED, USAGE, UNPROVEN, LOCKED, ROLLED_BACK, MANUAL_WORK = 0, 1, 2, 3, 4, 5, 6
+# A failed run is more severe than an unproven backup.
+GRAVITY = (OK, UNPROVEN, FAILED, USAGE, LOCKED, ROLLED_BACK, MANUAL_WORK)
 
 
 @dataclass
@@ -33,12 +33,12 @@ class Outcome:
     began: float = field(default_factory=time.monotonic)
 
     def fail(self, code: int, *failures: BackupFailure) -> None:
-        """Note failures; the graver code stays."""
+        """Add failures, and keep the most severe exit code."""
         self.failures += failures
         self.exit = max(self.exit, code, key=GRAVITY.index)
 
     def as_dict(self) -> dict[str, Any]:
-        """The document."""
+        """Return the document."""
         return {
             "schema": 1,
             "verb": self.verb,

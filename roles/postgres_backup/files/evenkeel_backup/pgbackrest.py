@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The Evenkeel authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""pgBackRest: its configuration written, its answers read. A code of 0 is never taken for an answer."""
+"""Configure pgBackRest and parse its output. An exit code of 0 alone is never sufficient."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NOTHING_FOUND = ("unable to load info file", "missing stanza path", "no valid ba
 def render(
     config: Config, keys: Mapping[str, str], secrets: Mapping[str, Mapping[str, str]], version: tuple[int, ...]
 ) -> str:
-    """The text of the configuration file; it holds the keys. Pure."""
+    """Return the text of the configuration file, which holds the keys. Pure."""
     options = config.pgbackrest
     lines = [
         "# Written by evenkeel-backup prepare; changes are overwritten.",
@@ -81,9 +81,9 @@ def render(
 
 
 def verify_findings(text: str, code: int) -> dict[str, dict[str, int]]:
-    """What `verify` found wrong, by backup label or archive id; it ends with 0 whatever it found. Pure.
+    """Return the findings of `verify` by backup label or archive id; its exit code is always 0. Pure.
 
-    The name `""` holds what could not be told: another code, no status, an error without a place.
+    The key `""` holds everything else: another exit code, no status, an error without a location.
     """
     statuses = re.findall(r"^\s*status: (\w+)", text, re.MULTILINE)
     if code != 0 or not statuses:
@@ -109,18 +109,18 @@ class PgBackRest:
         self.job, self.config_file, self.inside = job, config_file, inside
 
     def run(
-        self, *words: str, seconds: float = 0, stanza: bool = True, watch: Callable[[], None] | None = None
+        self, *arguments: str, seconds: float = 0, stanza: bool = True, watch: Callable[[], None] | None = None
     ) -> command.Done:
-        """One call."""
+        """Run pgBackRest."""
         name = [f"--stanza={self.job.config.instance}"] if stanza else []
-        # Asked for its version, it takes no option since 2.50.
-        argv = list(words) if words == ("version",) else [f"--config={self.config_file}", *name, *words]
+        # Since 2.50, the command version accepts no option.
+        argv = list(arguments) if arguments == ("version",) else [f"--config={self.config_file}", *name, *arguments]
         where = self.job.where
         full = where.inside("pgbackrest", *argv) if self.inside else where.argv("pgbackrest", *argv, network=STORE)
         return command.run(full, seconds=seconds or self.job.config["timeout_seconds"], watch=watch)
 
     def need(self, done: command.Done, what: str, wanted: str, otherwise: str = "failed") -> command.Done:
-        """Pass what ended well through."""
+        """Return the result of a successful call, or raise."""
         return command.need(
             done,
             what,
@@ -132,7 +132,7 @@ class PgBackRest:
         )
 
     def version(self) -> tuple[int, ...]:
-        """Its version; the refusal where it is not there says what to do."""
+        """Return its version, or raise with advice if it is missing."""
         done = self.run("version", stanza=False, seconds=60)
         match = re.search(r"pgBackRest (\d+)\.(\d+)", done.out)
         if not match:
@@ -150,10 +150,10 @@ class PgBackRest:
         return int(match[1]), int(match[2])
 
     def info(self, repository: Repository) -> dict[str, Any]:
-        """What a repository says of the stanza. Errors stand in its JSON, beside a code of 0."""
+        """Return a repository's info of the stanza. Errors are in its JSON, with an exit code of 0."""
         done = self.run("info", "--output=json", f"--repo={repository.number}", seconds=300)
         self.need(done, "the repository cannot be read", "its list of backups", "store_unreachable")
-        # Its messages stand in the JSON with their line breaks unescaped.
+        # Messages in its JSON have unescaped line breaks.
         entries = json.loads(done.out or "[]", strict=False)
         entry: dict[str, Any] = (
             entries[0] if entries else {"backup": [], "archive": [], "status": {"code": 1, "message": "no stanza"}}
@@ -165,7 +165,7 @@ class PgBackRest:
         ]
         if broken or entry["status"]["code"] not in {0, 1, 2, 4}:
             status = (broken or [entry["status"]])[0]
-            # An unreadable list is one that this key does not open, unless the message names another fault.
+            # An unreadable list means a wrong key, unless the message names another fault.
             self.need(
                 command.Done(1, "", f"{status['message']} {done.err}"),
                 f"repository {repository.name} does not open",
@@ -175,7 +175,7 @@ class PgBackRest:
         return entry
 
     def listing(self, repository: Repository, path: str) -> dict[str, dict[str, Any]]:
-        """The files below a path of a repository."""
+        """List the files below a path of a repository."""
         done = self.run(
             "repo-ls", "--recurse", "--output=json", f"--repo={repository.number}", path, stanza=False, seconds=600
         )
@@ -184,7 +184,7 @@ class PgBackRest:
 
 
 def keys_of(config: Config, override: bytes | None, only: str = "") -> dict[str, str]:
-    """Each repository's key; the escrow copy in place of the configured one where given."""
+    """Return the key of each repository; the external copy replaces the configured key if given."""
     found = {}
     for repository in config.repositories:
         escrow = override is not None and only in {"", repository.name}
@@ -194,5 +194,5 @@ def keys_of(config: Config, override: bytes | None, only: str = "") -> dict[str,
 
 
 def secrets_of(config: Config) -> dict[str, dict[str, str]]:
-    """Each repository's store credentials."""
+    """Return the store credentials of each repository."""
     return {repository.name: restic.credentials(repository) for repository in config.repositories}

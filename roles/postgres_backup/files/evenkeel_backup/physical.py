@@ -35,11 +35,11 @@ ARCHIVE_TIMEOUT = 60
 
 
 class Physical(Engine):
-    """Files of the whole server, and every change since."""
+    """Files of the whole server, and its WAL."""
 
     @contextmanager
     def tool(self, key: bytes | None = None) -> Iterator[PgBackRest]:
-        """pgBackRest as the stores need it, with the configured key or the escrow copy."""
+        """Provide pgBackRest for the repositories, with the configured key or its external copy."""
         job = self.job
         path = job.config.work_dir / f".key-pgbackrest-{os.getpid()}.conf"
         if not path.parent.exists():
@@ -57,7 +57,7 @@ class Physical(Engine):
             remove(path)
 
     def inside(self) -> PgBackRest:
-        """pgBackRest beside the server's data, with the server's own configuration file."""
+        """Return pgBackRest where the server runs, with the server's configuration file."""
         return PgBackRest(self.job, Path(self.job.config.pgbackrest["config_file"]), inside=True)
 
     def system(self) -> str:
@@ -87,7 +87,7 @@ class Physical(Engine):
         return self._stanzas(inside, new_server) or changed, settings
 
     def _stanzas(self, inside: PgBackRest, new_server: bool) -> bool:
-        """The stanza in each repository, of the server as it is now; false where nothing was to be done."""
+        """Create or upgrade the stanza in each repository; return whether anything changed."""
         job, here = self.job, self.system()
         there = {one.name: inside.info(one) for one in job.config.repositories}
         others = {
@@ -111,7 +111,7 @@ class Physical(Engine):
         return {} in there.values()
 
     def _stanza(self, inside: PgBackRest, repository: Repository, verb: str) -> None:
-        """One repository at a time, by a file that names no other: pgBackRest has no option for it."""
+        """Configure a single repository in a separate file, because pgBackRest has no option to select it."""
         job = self.job
         config = dataclasses.replace(job.config, repositories=(dataclasses.replace(repository, number=1),))
         path = inside.config_file.with_name(f".{job.config.instance}-{repository.name}.conf")
@@ -211,14 +211,14 @@ class Physical(Engine):
             made["files"] = {}
             self._archived(server, made)
         made["finished_at"] = manifest.stamp(now())
-        word = manifest.pack({key: value for key, value in made.items() if key not in {"copies", "proofs"}})
+        annotation = manifest.pack({key: value for key, value in made.items() if key not in {"copies", "proofs"}})
         for copy in copies:
             repository = job.config.repository(copy["repository"])
             done = inside.run(
                 "annotate",
                 f"--repo={repository.number}",
                 f"--set={copy['snapshot']}",
-                f"--annotation={ANNOTATION}={word}",
+                f"--annotation={ANNOTATION}={annotation}",
                 seconds=300,
             )
             inside.need(done, "the manifest was not stored", f"it beside {copy['snapshot']}")
@@ -241,7 +241,7 @@ class Physical(Engine):
         }
 
     def _describe(self, server: Server, made: Manifest) -> None:
-        """Content, the canary before the position, and a row after it that a drill must not find."""
+        """Record the content, the canary before the position, and a row after it that a drill must not find."""
         facts = server.facts()
         made["server"] = {
             key: facts[key]
@@ -262,7 +262,7 @@ class Physical(Engine):
                 write_canary(server.at(name), made["sequence"], made["token"] + "-after")
 
     def _archived(self, server: Server, made: Manifest) -> None:
-        """Wait until the position is in the archive: a backup whose WAL is not there is none."""
+        """Wait until the position is archived; a backup without its WAL is unusable."""
         if made["server"]["standby"]:
             return
         server.run("select pg_switch_wal()")
@@ -289,7 +289,7 @@ class Physical(Engine):
         )
 
     def stored(self, made: Manifest, repository: Repository, key: bytes | None, read_data: bool) -> str:
-        """pgBackRest's own check, by its text. It reads every byte: off-site, only where that is asked for."""
+        """Run pgBackRest's verify and parse its text. It reads every byte, so off-site only on request."""
         copy = copy_of(made, repository.name)
         with self.tool(key) as tool:
             entry = backup_entry(tool.info(repository), copy["snapshot"])
@@ -307,7 +307,7 @@ class Physical(Engine):
                 return f"every file of {copy['snapshot']} in the list of {repository.name}"
             done = tool.run("verify", "--output=text", "--verbose", f"--repo={repository.number}")
         found = verify_findings(done.out, done.code)
-        others = self._doubt(repository, {copy["snapshot"], *copy["needs"]}, found)
+        others = self._distrust(repository, {copy["snapshot"], *copy["needs"]}, found)
         if found:
             missing = any("missing" in counts for counts in found.values())
             of_wal = all(re.fullmatch(r"\d+-\d+", name) for name in found)
@@ -324,7 +324,7 @@ class Physical(Engine):
         return f"pgbackrest verify says ok of {copy['snapshot']} in {repository.name}{doubt}"
 
     def _whole(self, tool: PgBackRest, repository: Repository, copy: dict[str, Any]) -> None:
-        """The files of the backup have together the size that pgBackRest noted."""
+        """Compare the total size of the backup's files with pgBackRest's record."""
         listing = tool.listing(repository, f"backup/{self.job.config.instance}/{copy['snapshot']}")
         total = sum(entry["size"] for name, entry in listing.items() if not name.startswith("backup.manifest"))
         if total < copy["bytes"]:
@@ -337,8 +337,8 @@ class Physical(Engine):
                 "Take a full backup now and look at the store",
             )
 
-    def _doubt(self, repository: Repository, needed: set[str], found: dict[str, dict[str, int]]) -> list[str]:
-        """Take from the findings those of other backups, and believe those no longer."""
+    def _distrust(self, repository: Repository, needed: set[str], found: dict[str, dict[str, int]]) -> list[str]:
+        """Remove the findings of other backups, and mark those backups as unproven."""
         labels = {
             one["snapshot"]: entry["id"]
             for entry in self.job.state.backups()
@@ -355,13 +355,13 @@ class Physical(Engine):
         copy = copy_of(made, repository.name)
         with self.tool(key) as tool:
             entry, archive = self._archive(tool, repository, made, copy["snapshot"])
-            word = (entry.get("annotation") or {}).get(ANNOTATION)
-            if not word or manifest.unpack(word)["id"] != made["id"]:
+            annotation = (entry.get("annotation") or {}).get(ANNOTATION)
+            if not annotation or manifest.unpack(annotation)["id"] != made["id"]:
                 raise BackupFailure(
                     "catalogue_unreadable",
                     "the backup has no manifest",
                     copy["snapshot"],
-                    "no annotation of ours" if not word else "another's",
+                    "no annotation of ours" if not annotation else "another's",
                     made["id"],
                     "Take a new backup now",
                 )
@@ -369,10 +369,10 @@ class Physical(Engine):
         return f"{copy['snapshot']} with its manifest, and {len(names)} WAL segments without a gap"
 
     def gaps(self, repository: Repository) -> list[BackupFailure]:
-        """A hole between the oldest backup and now: what lies in it cannot be reached, however sound the newest is."""
+        """Find gaps in the WAL since the oldest backup; points in time inside a gap cannot be restored."""
         with self.tool() as tool:
             info = tool.info(repository)
-            # A server that was made anew begins an archive of its own behind the old one.
+            # A new server starts a new archive after the old one.
             firsts = {entry["database"]["id"]: entry for entry in reversed(info["backup"])}
             archives = [
                 (entry, archive_of(tool, repository, entry, info, self._segment_bytes())) for entry in firsts.values()
@@ -436,7 +436,7 @@ class Physical(Engine):
     def bring_back(
         self, tool: PgBackRest, made: Manifest, repository: Repository, point: Point, scratch: Scratch
     ) -> dict[str, Any]:
-        """Everything that is checked first, then the recovery."""
+        """Check all preconditions, then recover."""
         job = self.job
         entry, archive = self._archive(tool, repository, made, copy_of(made, repository.name)["snapshot"])
         done = command.need(
@@ -476,7 +476,7 @@ class Physical(Engine):
         return figures
 
     def compare(self, made: Manifest, server: Server, tolerance: float) -> str:
-        """L5: the canary exactly, all else within the tolerance."""
+        """L5: compare the canary exactly, all else within the tolerance."""
         present = set(server.ask(DATABASES))
         restored = {
             "roles": server.ask(ROLES),
@@ -492,7 +492,7 @@ class Physical(Engine):
         return f"{rows} rows, within {tolerance:.0%} of the manifest, and {exactly}"
 
     def range(self, repository: Repository, key: bytes | None = None) -> dict[str, Any]:
-        """From when to when a recovery is possible."""
+        """Return the time range of possible recoveries."""
         with self.tool(key) as tool:
             info = tool.info(repository)
             if not info["backup"]:
@@ -520,10 +520,10 @@ class Physical(Engine):
         found = []
         with self.tool(key) as tool:
             for entry in tool.info(repository)["backup"]:
-                word = (entry.get("annotation") or {}).get(ANNOTATION)
-                if not word:
+                annotation = (entry.get("annotation") or {}).get(ANNOTATION)
+                if not annotation:
                     continue
-                made = manifest.unpack(word)
+                made = manifest.unpack(annotation)
                 made = known.get(made["id"]) or {**made, "copies": [], "proofs": []}
                 if not any(copy["repository"] == repository.name for copy in made["copies"]):
                     made["copies"] = [*made["copies"], self._copy(repository, entry, 0)]
@@ -532,17 +532,17 @@ class Physical(Engine):
         return found
 
     def forget(self, repository: Repository, copies: list[dict[str, Any]]) -> None:
-        """Remove backups, newest first so that none is asked for twice, then the WAL that none needs any more."""
+        """Remove backups, newest first because dependants go too, then the WAL that no backup needs."""
         with self.tool() as tool:
             for copy in sorted(copies, key=lambda one: one["snapshot"], reverse=True):
                 if any(entry["label"] == copy["snapshot"] for entry in tool.info(repository)["backup"]):
                     done = tool.run("expire", f"--repo={repository.number}", f"--set={copy['snapshot']}")
-                    tool.need(done, f"{copy['snapshot']} was not removed", "it gone")
+                    tool.need(done, f"{copy['snapshot']} was not removed", "it removed")
             fulls = sum(1 for entry in tool.info(repository)["backup"] if re.fullmatch(r"\d{8}-\d{6}F", entry["label"]))
             done = tool.run(
                 "expire", f"--repo={repository.number}", f"--repo{repository.number}-retention-full={max(1, fulls)}"
             )
-            tool.need(done, "old WAL was not removed", "it gone")
+            tool.need(done, "old WAL was not removed", "it removed")
 
     def orphans(self, repository: Repository) -> list[str]:
         with self.tool() as tool:
@@ -552,7 +552,7 @@ class Physical(Engine):
         return [
             entry["label"]
             for entry in entries
-            # What others made is theirs. One that is newer than all whole ones stays: pgBackRest builds the next on it.
+            # Only our own. One newer than all complete backups is kept: pgBackRest resumes from it.
             if f"{ANNOTATION}-id" in (entry.get("annotation") or {})
             and entry["label"] not in {*whole, *needed}
             and entry["label"] < max(whole, default="")

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The Evenkeel authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Lines for people on standard error: how much, how fast, how much longer."""
+"""Progress on standard error: amount, speed, remaining time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import time
 
 
 def line(what: str, done: int, total: int, seconds: float) -> str:
-    """One line of progress. Pure."""
+    """Format one line of progress. Pure."""
     rate = done / seconds if seconds > 0 else 0.0
     text = f"{what}: {done / 1e6:.1f} MB"
     if total > 0:
@@ -30,7 +30,7 @@ class Progress:
         self.last = self.began
 
     def show(self, done: int, last: bool = False) -> None:
-        """Say how far it is, if it is time to."""
+        """Print the progress, if it is due."""
         now = time.monotonic()
         if last or now - self.last >= self.every:
             self.last = now
@@ -38,5 +38,5 @@ class Progress:
 
 
 def say(text: str) -> None:
-    """One line for people."""
+    """Print one line."""
     print(text, file=sys.stderr, flush=True)

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The Evenkeel authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The verbs verify, drill and escrow-check: what is stored, tried."""
+"""The verbs verify, drill and escrow-check: test stored backups."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from evenkeel_backup.state import now
 
 
 def learn(job: Job, engine: Engine, repository: Repository, key: bytes | None) -> None:
-    """Take up the backups that the repository knows and this host does not."""
+    """Add the repository's backups that this host does not know."""
     known = {entry["id"]: entry for entry in job.state.backups()}
     for entry in engine.catalogue(repository, key):
         if known.get(entry["id"]) != entry:
@@ -28,7 +28,7 @@ def learn(job: Job, engine: Engine, repository: Repository, key: bytes | None) -
 
 
 def find(job: Job, engine: Engine, repository: Repository, name: str, key: bytes | None) -> Manifest:
-    """A backup, asked of the repository where this host does not know it."""
+    """Find a backup; query the repository if this host does not know it."""
     try:
         found = job.state.find(name, repository.name)
     except BackupFailure:
@@ -44,7 +44,7 @@ def find(job: Job, engine: Engine, repository: Repository, name: str, key: bytes
 
 
 def verify(job: Job, outcome: Outcome, name: str, repository: str, read_data: bool) -> None:
-    """L0 to L2 of one backup in one repository, or in all."""
+    """Verify one backup in one or all repositories, levels L0 to L2."""
     engine = engine_of(job)
     for one in job.config.repositories if not repository else [job.config.repository(repository)]:
         made = find(job, engine, one, name, None)
@@ -58,7 +58,7 @@ def verify(job: Job, outcome: Outcome, name: str, repository: str, read_data: bo
 
 
 def drill(job: Job, outcome: Outcome, name: str, repository: str, key: bytes | None) -> None:
-    """L0 to L5 of one copy, with the page that says so."""
+    """Verify one copy by a restore, levels L0 to L5, and write the report page."""
     engine = engine_of(job)
     one = job.config.repository(repository)
     made = find(job, engine, one, name, key)
@@ -107,7 +107,7 @@ def _escrowed(job: Job, engine: Engine, repository: Repository, key: bytes, outc
 
 
 def check(job: Job, outcome: Outcome, key: bytes, repository: str = "", engine: Engine | None = None) -> None:
-    """Open every repository with the copy of the key that is kept elsewhere, and note it."""
+    """Open every repository with the external copy of the key, and record the proof."""
     engine = engine or engine_of(job)
     if not key.strip():
         raise BackupFailure(

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The Evenkeel authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Bringing a physical backup back to a point: the WAL it needs is listed, fetched and complete before a server starts.
+"""Restore a physical backup to a point in time: fetch and check all needed WAL before the server starts.
 
 The server then recovers with no network, from a folder.
 """
@@ -26,7 +26,7 @@ from evenkeel_backup.target import Candidate, Point
 
 @dataclass(frozen=True)
 class Archive:
-    """What a repository holds of WAL for one backup."""
+    """The WAL of one backup in a repository."""
 
     path: str
     segments: frozenset[str]
@@ -40,12 +40,12 @@ class Archive:
 
     @property
     def timeline(self) -> int:
-        """The timeline that a recovery ends on."""
+        """Return the timeline that a recovery ends on."""
         return self.way[-1].timeline
 
 
 def backup_entry(info: dict[str, Any], label: str) -> dict[str, Any]:
-    """What pgBackRest says of one backup."""
+    """Return pgBackRest's info of one backup."""
     for entry in info["backup"]:
         if entry["label"] == label:
             return dict(entry)
@@ -57,7 +57,7 @@ def backup_entry(info: dict[str, Any], label: str) -> dict[str, Any]:
 def archive_of(
     tool: PgBackRest, repository: Repository, entry: dict[str, Any], info: dict[str, Any], size: int
 ) -> Archive:
-    """The WAL from a backup's start on, along the newest timeline that goes through the backup."""
+    """Return the WAL since a backup's start, along the newest timeline through the backup."""
     ids = [one["id"] for one in info["archive"] if one["database"]["id"] == entry["database"]["id"]]
     path = f"archive/{tool.job.config.instance}/{ids[-1] if ids else 'none'}"
     listing = tool.listing(repository, path) if ids else {}
@@ -100,7 +100,7 @@ def _way(
 
 
 def candidate(entry: dict[str, Any]) -> Candidate:
-    """A backup as a point to recover from."""
+    """Return a backup as a candidate for recovery."""
     return Candidate(
         entry["label"],
         datetime.fromtimestamp(entry["timestamp"]["stop"], UTC),
@@ -110,7 +110,7 @@ def candidate(entry: dict[str, Any]) -> Candidate:
 
 
 def needed_wal(archive: Archive, until: int | None) -> list[str]:
-    """The segments for a recovery, complete, or the first one that is missing by name."""
+    """Return all segments for a recovery, or raise with the first missing one."""
     last = until if until is not None else archive.end - 1
     names = wal.needed(list(archive.way), archive.start, max(last, archive.start), archive.size)
     absent = wal.missing(names, set(archive.segments))
@@ -131,7 +131,7 @@ def needed_wal(archive: Archive, until: int | None) -> list[str]:
 def fetch_wal(
     tool: PgBackRest, repository: Repository, archive: Archive, names: list[str], data: Path, folder: Path, jobs: int
 ) -> None:
-    """The segments and histories into a folder, each by pgBackRest, which decrypts and checks it."""
+    """Fetch segments and histories to a folder by pgBackRest, which decrypts and checks them."""
     tool.job.where.own(folder)
     progress = Progress("fetch WAL", len(names) * archive.size)
     files = names + [f"{number:08X}.history" for number in sorted(archive.histories)]
@@ -145,7 +145,7 @@ def fetch_wal(
 
     with ThreadPoolExecutor(jobs) as pool:
         for name, done in zip(files, pool.map(get, files), strict=True):
-            # Code 1 without a message: the archive has no such file.
+            # Code 1 without a message means that the archive has no such file.
             tool.need(
                 done,
                 f"the WAL {name} cannot be fetched",
@@ -155,7 +155,7 @@ def fetch_wal(
 
 
 def restore_files(tool: PgBackRest, repository: Repository, label: str, data: Path, watch_total: int) -> None:
-    """The backup's files into an empty folder; no recovery is set up by pgBackRest."""
+    """Restore the backup's files to an empty folder, without pgBackRest's recovery settings."""
     tool.job.where.own(data)
     progress = Progress("restore", watch_total)
     done = tool.run(
@@ -172,17 +172,17 @@ def restore_files(tool: PgBackRest, repository: Repository, label: str, data: Pa
 
 
 def settings(point: Point, archive: Archive, wal_folder: Path, preload: str) -> dict[str, str]:
-    """What makes a server recover to a point and then take writes. Pure."""
+    """Return the settings to recover to a point and then promote. Pure."""
     found = {
         "restore_command": f'cp "{wal_folder}/%f" "%p"',
-        # On the backup's own timeline no history is asked for: the first one has none.
+        # The backup's own timeline needs no history; the first timeline has none.
         "recovery_target_timeline": str(archive.timeline) if len(archive.way) > 1 else "current",
         "recovery_target_action": "promote",
         "hot_standby": "on",
         "shared_preload_libraries": preload,
     }
     if point.lsn is not None:
-        # What was written up to the position, and nothing that begins at it.
+        # Records before the position, without the record that starts there.
         found |= {"recovery_target_lsn": wal.lsn_text(point.lsn), "recovery_target_inclusive": "off"}
     elif point.time is not None:
         found |= {"recovery_target_time": point.time.isoformat(sep=" "), "recovery_target_inclusive": "on"}
@@ -207,7 +207,7 @@ def recover(
     ready_seconds: float,
     fetched: Callable[[], None] = lambda: None,
 ) -> None:
-    """Files, WAL, and a server that recovered to the point and takes writes."""
+    """Restore files and WAL, and start a server that recovers to the point and promotes."""
     names = needed_wal(archive, point.lsn)
     restore_files(tool, repository, entry["label"], scratch.data, int(entry["info"]["size"]))
     wal_folder = scratch.folder / "wal"

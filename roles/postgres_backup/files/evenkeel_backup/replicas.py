@@ -1,10 +1,10 @@
 # Copyright (c) 2026, The Evenkeel authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How far streaming replicas are behind, as their primary sees it, or a replica itself.
+"""Measure the lag of streaming replicas, on their primary or on a replica.
 
-Seconds are counted from positions that were noted as time went on: the age of the oldest one that a replica has not
-replayed. So they are right for a replica that is gone, whose slot is all that is left of it, and 0 where nobody writes.
+The lag is the age of the oldest recorded position that a replica has not replayed. So it is correct for a
+disconnected replica, of which only the slot remains, and 0 without writes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from evenkeel_backup.wal import lsn
 
 NOTED = 1500
 
-# A slot stays when its replica is gone. Base backups stream too, and are no replicas.
+# A slot remains without its replica. Base backups also stream, but are not replicas.
 _PRIMARY = """
 json_build_object('lsn', pg_current_wal_insert_lsn()::text, 'replicas', (
   select coalesce(json_agg(json_build_object('name', name, 'connected', connected, 'lsn', replayed)
@@ -40,7 +40,7 @@ json_build_object('standby', true,
 
 
 def behind(positions: list[dict[str, str]], replayed: int, at: datetime) -> float:
-    """Seconds since the oldest position was written that is not replayed. Pure."""
+    """Return the seconds since the oldest position that is not replayed. Pure."""
     for entry in positions:
         if lsn(entry["lsn"]) > replayed:
             return max(0.0, (at - moment(entry["at"])).total_seconds())
@@ -48,7 +48,7 @@ def behind(positions: list[dict[str, str]], replayed: int, at: datetime) -> floa
 
 
 def judged(found: Mapping[str, Any], before: Mapping[str, Any], at: datetime) -> dict[str, Any]:
-    """What is noted of the replicas of a primary, after what was noted before. Pure."""
+    """Return the new record of a primary's replicas from the former one. Pure."""
     positions = list(before.get("positions", []))
     replicas = []
     for entry in found["replicas"]:
@@ -67,7 +67,7 @@ def judged(found: Mapping[str, Any], before: Mapping[str, Any], at: datetime) ->
 
 
 def measure(server: Server, before: Mapping[str, Any], host: str, at: datetime) -> dict[str, Any]:
-    """Ask the server, whichever of the two it is."""
+    """Query the server, a primary or a replica."""
     found = server.ask(f"select case when pg_is_in_recovery() then {_STANDBY} else {_PRIMARY} end")
     if not found.get("standby"):
         return judged(found, before, at)

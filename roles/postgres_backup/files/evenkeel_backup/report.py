@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The Evenkeel authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A drill's page for people: one file, nothing loaded from anywhere."""
+"""The HTML page of a drill: one self-contained file."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ FOLDED_ROWS = 200
 
 
 def page(document: dict[str, Any]) -> str:
-    """The page of a drill's document. Pure."""
+    """Render the page of a drill's document. Pure."""
     drill, made = document["drill"], document["manifest"]
     steps = next(iter(document["ladder"].values()))
     good = not document["failures"]
@@ -97,7 +97,7 @@ def _table(head: list[str], rows: list[tuple[Any, ...]]) -> str:
 
 
 def write(job: Job, outcome: Outcome) -> Path:
-    """The page of a drill, beside its JSON."""
+    """Write the page of a drill next to its JSON."""
     document = outcome.as_dict()
     name = document["drill"]["at"].replace(":", "").replace("+0000", "Z")
     path = job.config.state_dir / "reports" / f"{name}-drill.html"

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The Evenkeel authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A restic repository: every call's code and text judged, the key by file, credentials by environment."""
+"""A restic repository: exit code and text of every call are checked; key by file, credentials by environment."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from evenkeel_backup.config import Repository
 from evenkeel_backup.faults import BackupFailure, fault_of
 
 TAG = "evenkeel"
-# How long a store may take to say anything.
+# Time limit for a response of the store.
 ANSWER_SECONDS = 60
 
 
 def credentials(repository: Repository) -> dict[str, str]:
-    """The store's credentials, from their file."""
+    """Read the credentials of the store as environment variables."""
     found = {"AWS_DEFAULT_REGION": repository.region} if repository.kind == "s3" else {}
     return found | (read_credentials(repository.credentials_file) if repository.credentials_file else {})
 
 
 def read_credentials(path: Path) -> dict[str, str]:
-    """What a file of a store's credentials holds, by the names that S3 clients give it."""
+    """Parse a file with a store's credentials, by the names of S3 clients."""
     found = {}
     for line in path.read_text(encoding="utf-8").splitlines():
         name, equals, value = line.strip().partition("=")
@@ -52,13 +52,13 @@ class Restic:
             **credentials(self.repository),
         }
 
-    def run(self, *words: str, seconds: float = 0, watch: Callable[[], None] | None = None) -> command.Done:
-        """One call of restic."""
+    def run(self, *arguments: str, seconds: float = 0, watch: Callable[[], None] | None = None) -> command.Done:
+        """Run restic."""
         ca = ["--cacert", self.repository.ca_file] if self.repository.ca_file else []
-        return command.run(["restic", *ca, *words], env=self._env(), seconds=seconds or self.seconds, watch=watch)
+        return command.run(["restic", *ca, *arguments], env=self._env(), seconds=seconds or self.seconds, watch=watch)
 
     def need(self, done: command.Done, what: str, wanted: str, otherwise: str = "failed") -> command.Done:
-        """Pass what ended well through."""
+        """Return the result of a successful call, or raise."""
         return command.need(
             done,
             what,
@@ -70,13 +70,13 @@ class Restic:
         )
 
     def identity(self) -> str:
-        """The repository's own id: it opens, with this key."""
+        """Return the repository's id, which proves that the key opens it."""
         done = self.run("cat", "config", "--no-lock", seconds=120)
         self.need(done, "the repository does not open", "it open with this key", "store_unreachable")
         return str(json.loads(done.out)["id"])
 
     def exists(self) -> bool:
-        """Whether there is one; a wrong key or a refusing store is a failure, not an absence."""
+        """Return whether the repository exists; a wrong key or a denied access is a failure."""
         done = self.run("cat", "config", "--no-lock", seconds=120)
         if done.code == 0:
             return True
@@ -97,7 +97,7 @@ class Restic:
         return False
 
     def make(self) -> None:
-        """A new repository."""
+        """Create the repository."""
         self.need(self.run("init", seconds=300), "the repository was not made", "a new one", "store_unreachable")
 
     def backup(
@@ -107,12 +107,12 @@ class Restic:
         exclude: Iterable[str] = (),
         watch: Callable[[], None] | None = None,
     ) -> dict[str, Any]:
-        """Store folders; the summary. Code 3, a snapshot in which files are missing, is a failure like any other."""
-        asked = self.run("unlock", seconds=ANSWER_SECONDS)
-        # Newer versions of restic try a store that is gone for a quarter of an hour, which tells nobody anything.
-        if asked.code == command.LATE or fault_of(asked.err) == "store_unreachable":
-            self.need(asked, "the store does not answer", f"an answer within {ANSWER_SECONDS} s", "store_unreachable")
-        words = [
+        """Store folders, and return the summary. Code 3, an incomplete snapshot, is a failure."""
+        done = self.run("unlock", seconds=ANSWER_SECONDS)
+        # Newer versions of restic retry an unreachable store silently for a quarter of an hour.
+        if done.code == command.TIMED_OUT or fault_of(done.err) == "store_unreachable":
+            self.need(done, "the store does not answer", f"an answer within {ANSWER_SECONDS} s", "store_unreachable")
+        arguments = [
             "backup",
             "--json",
             "--host",
@@ -122,7 +122,7 @@ class Restic:
             "--",
             *paths,
         ]
-        done = self.run(*words, watch=watch)
+        done = self.run(*arguments, watch=watch)
         self.need(done, "the copy was not stored", "every file in it", "partial_upload" if done.code == 3 else "failed")
         for line in reversed(done.out.splitlines()):
             if '"message_type":"summary"' in line.replace(" ", ""):
@@ -132,13 +132,13 @@ class Restic:
         )
 
     def snapshots(self, tag: str) -> list[dict[str, Any]]:
-        """All snapshots with a tag."""
+        """List all snapshots with a tag."""
         done = self.run("snapshots", "--json", "--no-lock", "--tag", tag, seconds=300)
         self.need(done, "the list of snapshots cannot be read", "the list", "store_unreachable")
         return list(json.loads(done.out or "[]") or [])
 
     def listing(self, snapshot: str) -> dict[str, dict[str, Any]]:
-        """Size of every file of a snapshot by its full path."""
+        """Return the size of every file of a snapshot by its path."""
         done = self.run("ls", "--json", "--no-lock", snapshot, seconds=900)
         self.need(done, "the snapshot cannot be read", "its list of files", "partial_upload")
         found = {}
@@ -149,19 +149,19 @@ class Restic:
         return found
 
     def text(self, snapshot: str, path: str) -> str:
-        """The content of one small text file of a snapshot."""
+        """Return the content of one text file of a snapshot."""
         done = self.run("dump", "--no-lock", snapshot, path, seconds=300)
         return self.need(done, "a file cannot be read back", path, "partial_upload").out
 
     def check(self, read_data: bool = False) -> None:
-        """The repository's own check, of every byte where asked."""
+        """Run restic's check, of every byte on request."""
         done = self.run("check", "--no-lock", *(["--read-data"] if read_data else []))
         self.need(done, "the repository's check failed", "no error", "flipped_byte")
 
     def restore(
         self, snapshot: str, target: Path, include: Iterable[str] = (), watch: Callable[[], None] | None = None
     ) -> None:
-        """Bring a snapshot back below a folder. Errors that restic passes over are errors here."""
+        """Restore a snapshot below a folder. Errors that restic ignores are failures here."""
         done = self.run(
             "restore",
             "--no-lock",
@@ -176,6 +176,6 @@ class Restic:
         self.need(done, "the snapshot was not restored", "every file of it", "flipped_byte")
 
     def forget(self, snapshots: list[str]) -> None:
-        """Remove snapshots and what only they held."""
+        """Remove snapshots, and prune their data."""
         self.run("unlock", seconds=120)
-        self.need(self.run("forget", "--prune", *snapshots), "old copies were not removed", "them gone")
+        self.need(self.run("forget", "--prune", *snapshots), "old copies were not removed", "them removed")

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The Evenkeel authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The verb restore: beside what is live by default, over it only with its name typed and a way back."""
+"""The verb restore: side by side by default; in place only with a confirmation and a way back."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ MODES = ("side_by_side", "pitr", "in_place", "drill")
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What was asked for."""
+class Request:
+    """Options of a restore."""
 
     mode: str = "side_by_side"
     backup: str = "latest"
@@ -44,7 +44,7 @@ class Wish:
 
 
 def point_of(time: str, lsn: str, name: str, xid: str) -> Point:
-    """The point that the options name; at most one of them."""
+    """Return the recovery point of the options; at most one may be set."""
     given = [text for text in (time, lsn, name, xid) if text]
     if len(given) > 1:
         raise BackupFailure(
@@ -70,15 +70,15 @@ def point_of(time: str, lsn: str, name: str, xid: str) -> Point:
         ) from None
 
 
-def run(job: Job, outcome: Outcome, wish: Wish) -> None:
-    """Bring a backup back as asked."""
+def run(job: Job, outcome: Outcome, request: Request) -> None:
+    """Restore a backup."""
     engine = engine_of(job)
-    repository = job.config.repository(wish.repository)
-    job.sweep()
-    if wish.mode == "drill":
-        proof.drill(job, outcome, wish.backup, wish.repository, wish.key)
+    repository = job.config.repository(request.repository)
+    job.remove_leftovers()
+    if request.mode == "drill":
+        proof.drill(job, outcome, request.backup, request.repository, request.key)
         return
-    if wish.mode == "pitr" and not wish.pointed:
+    if request.mode == "pitr" and not request.pointed:
         raise BackupFailure(
             "target_unknown",
             "there is no target",
@@ -88,7 +88,7 @@ def run(job: Job, outcome: Outcome, wish: Wish) -> None:
             "Set one of --target-time, --target-lsn, --target-name, --target-xid",
             "target",
         )
-    if wish.pointed and not isinstance(engine, Physical):
+    if request.pointed and not isinstance(engine, Physical):
         raise BackupFailure(
             "target_out_of_range",
             "a point in time needs WAL",
@@ -99,27 +99,27 @@ def run(job: Job, outcome: Outcome, wish: Wish) -> None:
             "target",
         )
     if isinstance(engine, Physical):
-        _physical(job, engine, outcome, repository, wish)
+        _physical(job, engine, outcome, repository, request)
     elif isinstance(engine, Logical):
-        _logical(job, engine, outcome, repository, wish)
+        _logical(job, engine, outcome, repository, request)
     else:
-        _files(job, engine, outcome, repository, wish)
+        _files(job, engine, outcome, repository, request)
 
 
-def _folder(job: Job, wish: Wish, made: Manifest) -> Path:
-    """Where a restore goes that names no place: the work folder, which programs in containers see too."""
-    return Path(wish.into) if wish.into else job.config.work_dir / f"restored-{made['sequence']}"
+def _folder(job: Job, request: Request, made: Manifest) -> Path:
+    """Return the default target: the work folder, which programs in containers can see."""
+    return Path(request.into) if request.into else job.config.work_dir / f"restored-{made['sequence']}"
 
 
-def _plan(outcome: Outcome, wish: Wish, made: Manifest, steps: list[str]) -> bool:
-    outcome.more["plan"] = {"backup": made["id"], "mode": wish.mode, "steps": steps}
-    return wish.plan
+def _plan(outcome: Outcome, request: Request, made: Manifest, steps: list[str]) -> bool:
+    outcome.more["plan"] = {"backup": made["id"], "mode": request.mode, "steps": steps}
+    return request.plan
 
 
-def _logical(job: Job, engine: Logical, outcome: Outcome, repository: Repository, wish: Wish) -> None:
-    made = proof.find(job, engine, repository, wish.backup, wish.key)
+def _logical(job: Job, engine: Logical, outcome: Outcome, repository: Repository, request: Request) -> None:
+    made = proof.find(job, engine, repository, request.backup, request.key)
     names = [entry["name"] for entry in made["databases"]]
-    database = wish.database or (names[0] if len(names) == 1 else "")
+    database = request.database or (names[0] if len(names) == 1 else "")
     if database not in names:
         raise BackupFailure(
             "target_unknown",
@@ -130,13 +130,13 @@ def _logical(job: Job, engine: Logical, outcome: Outcome, repository: Repository
             "Set --database",
             "target",
         )
-    name = wish.name or target.beside(database, f"_restored_{made['sequence']}")
+    name = request.name or target.beside(database, f"_restored_{made['sequence']}")
     live = job.live()
-    if wish.mode == "in_place":
-        target.confirmed(wish.confirm, database)
+    if request.mode == "in_place":
+        target.confirmed(request.confirm, database)
     target.refuse_live(live, job.config.instance, database=name)
     steps = [f"restore {database} of {made['id']} as {name}", "compare it with the manifest"]
-    if wish.mode == "in_place":
+    if request.mode == "in_place":
         before = target.beside(database, f"_before_{made['sequence']}")
         steps = [
             "take a safety backup",
@@ -145,23 +145,23 @@ def _logical(job: Job, engine: Logical, outcome: Outcome, repository: Repository
             f"rename {database} to {before} and {name} to {database} in one transaction",
             "start_app",
         ]
-    if _plan(outcome, wish, made, steps):
+    if _plan(outcome, request, made, steps):
         return
-    if wish.mode == "in_place":
-        exchange.databases(job, outcome, made, repository, database, name, wish.key)
-        # Who types the name of a database of a server made anew has said that this server is the one from now on.
+    if request.mode == "in_place":
+        exchange.databases(job, outcome, made, repository, database, name, request.key)
+        # Typing the name of a database on a new server confirms that server, too.
         identity.check(job, engine, new_server=True)
         return
-    brought = logical_beside(job, made, repository, database, name, wish.key)
-    _told(outcome, brought)
+    brought = logical_beside(job, made, repository, database, name, request.key)
+    _failures_of(outcome, brought)
 
 
-def _physical(job: Job, engine: Physical, outcome: Outcome, repository: Repository, wish: Wish) -> None:
-    made, point = choose(job, engine, repository, wish)
-    folder = _folder(job, wish, made)
+def _physical(job: Job, engine: Physical, outcome: Outcome, repository: Repository, request: Request) -> None:
+    made, point = choose(job, engine, repository, request)
+    folder = _folder(job, request, made)
     live = job.live()
-    if wish.mode == "in_place":
-        target.confirmed(wish.confirm, job.config.instance)
+    if request.mode == "in_place":
+        target.confirmed(request.confirm, job.config.instance)
         if job.config.where["kind"] == "container":
             raise BackupFailure(
                 "target_live",
@@ -195,7 +195,7 @@ def _physical(job: Job, engine: Physical, outcome: Outcome, repository: Reposito
             "target",
         )
     steps = [f"restore {made['id']} to {folder / 'data'}", "recover with no network", "compare"]
-    if wish.mode == "in_place":
+    if request.mode == "in_place":
         steps = [
             "take a safety backup",
             "stop_app",
@@ -205,29 +205,29 @@ def _physical(job: Job, engine: Physical, outcome: Outcome, repository: Reposito
             "start_server",
             "start_app",
         ]
-    if _plan(outcome, wish, made, steps):
+    if _plan(outcome, request, made, steps):
         return
-    if wish.mode == "in_place":
-        exchange.folders(job, engine, outcome, made, repository, point, folder, wish.key)
+    if request.mode == "in_place":
+        exchange.folders(job, engine, outcome, made, repository, point, folder, request.key)
         return
     job.where.reach(folder)
-    brought = physical_beside(job, engine, made, repository, point, folder, wish.key, exact=not wish.pointed)
-    _told(outcome, brought)
+    brought = physical_beside(job, engine, made, repository, point, folder, request.key, exact=not request.pointed)
+    _failures_of(outcome, brought)
 
 
-def choose(job: Job, engine: Physical, repository: Repository, wish: Wish) -> tuple[Manifest, Point]:
-    """The backup to start from, and the point; checked against timeline and archive before anything starts."""
-    if not wish.pointed:
-        made = proof.find(job, engine, repository, wish.backup, wish.key)
+def choose(job: Job, engine: Physical, repository: Repository, request: Request) -> tuple[Manifest, Point]:
+    """Choose backup and point; check timeline and archive before anything starts."""
+    if not request.pointed:
+        made = proof.find(job, engine, repository, request.backup, request.key)
         return made, Point(lsn=wal.lsn(made["wal"]["canary_lsn"]))
-    proof.learn(job, engine, repository, wish.key)
+    proof.learn(job, engine, repository, request.key)
     by_label = {
         copy["snapshot"]: entry
         for entry in job.state.backups()
         for copy in entry["copies"]
         if copy["repository"] == repository.name
     }
-    with engine.tool(wish.key) as tool:
+    with engine.tool(request.key) as tool:
         info = tool.info(repository)
         entries = [entry for entry in info["backup"] if entry["label"] in by_label]
         if not entries:
@@ -243,32 +243,32 @@ def choose(job: Job, engine: Physical, repository: Repository, wish: Wish) -> tu
         size = by_label[entries[-1]["label"]]["server"]["segment_bytes"]
         archive = archive_of(tool, repository, entries[0], info, size)
         last = archive if not archive.hole else archive_of(tool, repository, entries[-1], info, size)
-        if wish.backup != "latest":
-            entries = [entry for entry in entries if by_label[entry["label"]]["id"] == wish.backup]
+        if request.backup != "latest":
+            entries = [entry for entry in entries if by_label[entry["label"]]["id"] == request.backup]
         chosen = target.choose(
-            [candidate(entry) for entry in entries], wish.point, last.end - 1, min(now(), last.end_at)
+            [candidate(entry) for entry in entries], request.point, last.end - 1, min(now(), last.end_at)
         )
-    return by_label[chosen.label], wish.point
+    return by_label[chosen.label], request.point
 
 
-def _files(job: Job, engine: object, outcome: Outcome, repository: Repository, wish: Wish) -> None:
+def _files(job: Job, engine: object, outcome: Outcome, repository: Repository, request: Request) -> None:
     if not isinstance(engine, Folders):
         raise AssertionError("the third engine is that of files")
-    if wish.mode == "in_place":
-        _bucket(job, engine, outcome, repository, wish)
+    if request.mode == "in_place":
+        _bucket(job, engine, outcome, repository, request)
         return
-    made = proof.find(job, engine, repository, wish.backup, wish.key)
-    folder = _folder(job, wish, made)
+    made = proof.find(job, engine, repository, request.backup, request.key)
+    folder = _folder(job, request, made)
     for path in [*job.config["paths"], *made.get("buckets", {}).values()]:
         target.refuse_live(target.Live(frozenset(), path, "", 0), job.config.instance, data_dir=str(folder))
-    if _plan(outcome, wish, made, [f"restore {made['id']} below {folder}", "compare it with the manifest"]):
+    if _plan(outcome, request, made, [f"restore {made['id']} below {folder}", "compare it with the manifest"]):
         return
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _told(outcome, files_beside(job, engine, made, repository, folder, wish.key))
+    _failures_of(outcome, files_beside(job, engine, made, repository, folder, request.key))
 
 
-def _bucket(job: Job, engine: Folders, outcome: Outcome, repository: Repository, wish: Wish) -> None:
-    """Only a bucket is replaced: what else writes to a folder is not known here."""
+def _bucket(job: Job, engine: Folders, outcome: Outcome, repository: Repository, request: Request) -> None:
+    """Return the bucket to replace; folders are refused, because other writers are unknown."""
     if not job.config.buckets:
         raise BackupFailure(
             "target_live",
@@ -279,8 +279,8 @@ def _bucket(job: Job, engine: Folders, outcome: Outcome, repository: Repository,
             "Restore beside with --into and move the files yourself",
             "target",
         )
-    bucket = buckets.chosen(job.config.buckets, wish.confirm)
-    made = proof.find(job, engine, repository, wish.backup, wish.key)
+    bucket = buckets.chosen(job.config.buckets, request.confirm)
+    made = proof.find(job, engine, repository, request.backup, request.key)
     steps = [
         "take a safety backup",
         f"restore {made['id']} beside, and compare it with the manifest",
@@ -288,11 +288,11 @@ def _bucket(job: Job, engine: Folders, outcome: Outcome, repository: Repository,
         f"make bucket {bucket.name} at {bucket.location} hold its objects and no others, and read them back",
         "start_app",
     ]
-    if not _plan(outcome, wish, made, steps):
-        exchange.bucket(job, engine, outcome, made, repository, bucket, wish.key)
+    if not _plan(outcome, request, made, steps):
+        exchange.bucket(job, engine, outcome, made, repository, bucket, request.key)
 
 
-def _told(outcome: Outcome, brought: Beside) -> None:
+def _failures_of(outcome: Outcome, brought: Beside) -> None:
     outcome.changed = True
     outcome.more["restored"] = {
         "backup": brought.backup,

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The Evenkeel authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The verb retain: what no tier keeps is removed from each repository, by the pure rule."""
+"""The verb retain: remove backups that no tier keeps from each repository."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from evenkeel_backup.state import copy_of, level_of, now
 
 
 def verdict(job: Job, repository: Repository) -> Verdict:
-    """What the rule says of one repository."""
+    """Apply the rule to one repository."""
     having = [
         entry for entry in job.state.backups() if any(copy["repository"] == repository.name for copy in entry["copies"])
     ]
@@ -35,7 +35,7 @@ def verdict(job: Job, repository: Repository) -> Verdict:
 
 
 def run(job: Job, outcome: Outcome, plan: bool = False) -> None:
-    """Remove, or say what would be."""
+    """Remove backups, or report them with plan."""
     planned = {}
     engine = engine_of(job)
     for repository in job.config.repositories:

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The Evenkeel authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which copies are kept: periods are counted, and the newest proven copy of a tier is never removed. Pure."""
+"""Decide which copies to keep; the newest proven copy of a tier is never removed. Pure."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _PERIODS: dict[str, Callable[[datetime, int], object]] = {
 TIERS = tuple(_PERIODS)
 FULL_PROOF = 5
 READ_PROOF = 2
-# How far the clock may stand behind the newest copy before nothing is removed.
+# Tolerated lag of the clock behind the newest copy; beyond it, nothing is removed.
 CLOCK_SECONDS = 300
 
 
 @dataclass(frozen=True)
 class Copy:
-    """What the rule knows of one copy in a repository."""
+    """One copy in a repository."""
 
     id: str
     sequence: int
@@ -38,7 +38,7 @@ class Copy:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is kept, why, and what is to be removed."""
+    """Copies to keep, with reasons, and copies to remove."""
 
     keep: Mapping[str, tuple[str, ...]]
     remove: tuple[str, ...]
@@ -46,7 +46,7 @@ class Verdict:
 
 
 def _best(copies: Iterable[Copy]) -> Copy:
-    """The best proven copy, the newest of them. All below the readable level are alike."""
+    """Return the newest of the best proven copies. Levels below readable count as equal."""
     return max(copies, key=lambda copy: (_rank(copy), copy.sequence))
 
 
@@ -59,12 +59,12 @@ def _newest(copies: Iterable[Copy], level: int) -> Copy | None:
 
 
 def decide(copies: Iterable[Copy], tiers: Mapping[str, int], now: datetime) -> Verdict:
-    """Keep what a tier, a guard, a person or another kept copy needs; remove the rest, oldest first."""
+    """Keep copies for a tier, a guard, a user or another kept copy; remove the rest, oldest first."""
     known = sorted(copies, key=lambda copy: copy.sequence)
     if not known:
         return Verdict({}, ())
     if any((copy.at - now).total_seconds() > CLOCK_SECONDS for copy in known):
-        # What is a period when the clock is wrong? Nothing is removed until it is right.
+        # Periods are unknown with a wrong clock, so nothing is removed.
         return Verdict({copy.id: ("clock_jump",) for copy in known}, (), clock_jump=True)
     reasons: dict[str, list[str]] = {}
 
@@ -82,8 +82,8 @@ def decide(copies: Iterable[Copy], tiers: Mapping[str, int], now: datetime) -> V
         periods: dict[object, list[Copy]] = {}
         for copy in known:
             periods.setdefault(_PERIODS[tier](copy.at.astimezone(UTC), copy.sequence), []).append(copy)
-        # The newest periods by sequence, so that a clock set back reorders nothing; by the copy that stands for each,
-        # so that removing the others does not either.
+        # Order periods by the sequence of their representative copy, so that neither a clock set back nor
+        # the removal of other copies changes the order.
         chosen = sorted((_best(group) for group in periods.values()), key=lambda copy: copy.sequence, reverse=True)
         for copy in chosen[:count]:
             keep(copy, tier)
@@ -99,7 +99,7 @@ def decide(copies: Iterable[Copy], tiers: Mapping[str, int], now: datetime) -> V
 
 
 def _with_needs(known: list[Copy], reasons: dict[str, list[str]]) -> None:
-    """An incremental copy is nothing without those it builds on."""
+    """Add the copies that incremental ones depend on."""
     by_id = {copy.id: copy for copy in known}
     waiting = list(reasons)
     while waiting:
@@ -111,6 +111,6 @@ def _with_needs(known: list[Copy], reasons: dict[str, list[str]]) -> None:
 
 
 def bound(tiers: Mapping[str, int]) -> int:
-    """The most copies that the rule keeps, but for those a person keeps and those that others need."""
+    """Return the largest number of copies that tiers keep, without pinned ones and dependencies."""
     counted = [count for count in tiers.values() if count > 0]
     return sum(counted) + 2 * len(counted) + 3

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The Evenkeel authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A server of our own in a folder of our own, on a Unix socket, with no network: where backups are tried."""
+"""A temporary server for drills, in its own folder, on a Unix socket, without network."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from evenkeel_backup.where import NONE
 SUPERUSER = "evenkeel_drill"
 PORT = 5432
 HBA = "local all all trust\n"
-# What a standby needs at least as much of as the server it comes from, and how pg_controldata calls it.
+# Settings that a standby needs at least as high as its origin, and their names in pg_controldata.
 INHERITED = {
     "max_connections": "max_connections setting",
     "max_worker_processes": "max_worker_processes setting",
@@ -36,26 +36,26 @@ READY_SECONDS = 60
 
 
 class Scratch:
-    """One such server."""
+    """A temporary server."""
 
     def __init__(self, job: Job, folder: Path, data: Path | None = None) -> None:
         self.job, self.folder = job, folder
         self.data = data or folder / "data"
-        # Short: a socket's path has some hundred bytes.
+        # Short, because the path of a socket is limited to about 100 bytes.
         self.sockets = job.config.work_dir / f"s-{folder.name[-6:]}"
         self.log = folder / "server.log"
         self.process: subprocess.Popen[bytes] | None = None
 
-    def tool(self, program: str, *words: str, seconds: float = 3600, given: str | None = None) -> command.Done:
-        """Run a program beside it, without network."""
-        return command.run(self.job.where.argv(program, *words, network=NONE), seconds=seconds, given=given)
+    def tool(self, program: str, *arguments: str, seconds: float = 3600, given: str | None = None) -> command.Done:
+        """Run a program next to the server, without network."""
+        return command.run(self.job.where.argv(program, *arguments, network=NONE), seconds=seconds, given=given)
 
     def server(self, database: str = "template1", user: str = SUPERUSER) -> Server:
-        """How to reach it."""
+        """Return the connection settings."""
         return Server(self.job.where, str(self.sockets), PORT, user, database, isolated=True)
 
     def make(self) -> None:
-        """A new, empty cluster."""
+        """Create an empty cluster."""
         done = self.tool(
             "initdb",
             "-D",
@@ -80,7 +80,7 @@ class Scratch:
         )
 
     def start(self, settings: Mapping[str, str], ready_seconds: float = READY_SECONDS, user: str = SUPERUSER) -> None:
-        """Start it and wait until it answers as a server that takes writes."""
+        """Start the server, and wait until it accepts writes."""
         self.job.where.own(self.sockets)
         for name, text in (("hba.conf", HBA), ("ident.conf", ""), ("server.conf", "")):
             (self.folder / name).write_text(text, encoding="utf-8")
@@ -103,10 +103,12 @@ class Scratch:
             "primary_conninfo": "",
             "synchronous_standby_names": "",
         }
-        words = [word for name, value in {**fixed, **settings}.items() for word in ("-c", f"{name}={value}")]
+        arguments = [
+            argument for name, value in {**fixed, **settings}.items() for argument in ("-c", f"{name}={value}")
+        ]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                self.job.where.argv("postgres", "-D", str(self.data), *words, network=NONE),
+                self.job.where.argv("postgres", "-D", str(self.data), *arguments, network=NONE),
                 env=command.environment(),
                 cwd="/",
                 stdin=subprocess.DEVNULL,
@@ -117,19 +119,19 @@ class Scratch:
         self._wait(ready_seconds, user)
 
     def _wait(self, seconds: float, user: str) -> None:
-        deadline, told = time.monotonic() + seconds, time.monotonic()
+        deadline, printed = time.monotonic() + seconds, time.monotonic()
         server = self.server(user=user)
         while time.monotonic() < deadline:
             if self.process is not None and self.process.poll() is not None:
-                raise self._failure(f"it ending with code {self.process.returncode}: {self.last_words()}")
+                raise self._failure(f"it ending with code {self.process.returncode}: {self.log_tail()}")
             done = server.tool("psql", "-XAtq", "-c", "select pg_is_in_recovery()", seconds=15)
             if done.code == 0 and done.out.strip() == "f":
                 return
-            if time.monotonic() - told > 5:
-                told = time.monotonic()
-                say(f"recovery: {seconds - (deadline - told):.0f} s, {self.last_words()[-120:]}")
+            if time.monotonic() - printed > 5:
+                printed = time.monotonic()
+                say(f"recovery: {seconds - (deadline - printed):.0f} s, {self.log_tail()[-120:]}")
             time.sleep(0.2)
-        raise self._failure(f"no answer after {seconds:g} s: {self.last_words()}")
+        raise self._failure(f"no answer after {seconds:g} s: {self.log_tail()}")
 
     def _failure(self, found: str) -> BackupFailure:
         return BackupFailure(
@@ -141,8 +143,8 @@ class Scratch:
             f"Read {self.log} while the drill is kept, or the report",
         )
 
-    def last_words(self) -> str:
-        """What its log says of its end: errors first."""
+    def log_tail(self) -> str:
+        """Return the end of its log, errors first."""
         with contextlib.suppress(OSError):
             lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
             bad = [line for line in lines if re.search(r"FATAL|PANIC|ERROR", line)]
@@ -150,7 +152,7 @@ class Scratch:
         return "no log"
 
     def stop(self) -> None:
-        """Shut it down in order, so that its files can be checked."""
+        """Shut the server down cleanly, so that its files can be checked."""
         if self.process is None:
             return
         with contextlib.suppress(ProcessLookupError):
@@ -164,7 +166,7 @@ class Scratch:
         self.process = None
 
     def control(self) -> dict[str, str]:
-        """What pg_controldata says of the data folder."""
+        """Return the output of pg_controldata for the data folder."""
         done = command.need(
             self.tool("pg_controldata", "-D", str(self.data)),
             "the control file cannot be read",
@@ -177,12 +179,12 @@ class Scratch:
         return {name.strip(): value.strip() for name, _, value in pairs}
 
     def inherited(self) -> dict[str, str]:
-        """The settings that recovery must not have less of."""
+        """Return the settings that must not be lower in recovery."""
         control = self.control()
         return {name: control[label] for name, label in INHERITED.items() if label in control}
 
     def checksums(self) -> str:
-        """L4: every page of the stopped server has the checksum it was written with."""
+        """L4: verify the checksum of every page of the stopped server."""
         if self.control().get("Data page checksum version", "0") == "0":
             return "the server was made without page checksums, none to check"
         done = self.tool("pg_checksums", "--check", "-D", str(self.data), seconds=self.job.config["timeout_seconds"])
@@ -198,7 +200,7 @@ class Scratch:
         return f"{match[1] if match else 'all'} pages with the right checksum"
 
     def amcheck(self, user: str = SUPERUSER, jobs: int = 1) -> str:
-        """L4: tables and indexes are sound, and each table's rows stand in its indexes."""
+        """L4: check tables and indexes, and that each table's rows are in its indexes."""
         server = self.server(user=user)
         done = server.tool(
             "pg_amcheck", "--all", "--install-missing", "--heapallindexed", f"--jobs={jobs}", seconds=36000
@@ -225,7 +227,7 @@ class Scratch:
 
 @contextmanager
 def place(job: Job, name: str) -> Iterator[Path]:
-    """A folder in the work folder, gone afterwards."""
+    """Create a folder in the work folder, and remove it afterwards."""
     folder = job.config.work_dir / name
     remove(folder)
     job.where.own(folder)
@@ -238,7 +240,7 @@ def place(job: Job, name: str) -> Iterator[Path]:
 
 @contextmanager
 def running(scratch: Scratch) -> Iterator[Scratch]:
-    """Stop it at the end, whatever happened."""
+    """Stop the server at the end in any case."""
     try:
         yield scratch
     finally:

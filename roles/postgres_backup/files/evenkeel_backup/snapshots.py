@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The Evenkeel authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the engines that store by restic share: copies, their list, and the first steps of the ladder."""
+"""Shared by the engines that store with restic: copies, their catalogue, and the first levels of proof."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from evenkeel_backup.state import copy_of, now
 
 
 def opened(job: Job, repository: Repository, key: bytes | None = None) -> Restic:
-    """A repository, with the configured key or the escrow copy."""
+    """Return a repository, with the configured key or its external copy."""
     return Restic(repository, job.cache, job.config["timeout_seconds"], key_copy(job, key, repository))
 
 
 def prepare(job: Job, check: bool) -> bool:
-    """Make the repositories that are not there; whether there was one to make."""
+    """Create missing repositories; return whether there were any."""
     changed = False
     for repository in job.config.repositories:
         restic = opened(job, repository)
@@ -42,7 +42,7 @@ def prepare(job: Job, check: bool) -> bool:
 def store(
     job: Job, made: Manifest, folder: Path, paths: Iterable[str] = ()
 ) -> tuple[list[dict[str, Any]], list[BackupFailure]]:
-    """Store a folder in every repository. One that refuses leaves the others their copy."""
+    """Store a folder in every repository; a failing one does not affect the others."""
     copies, failures = [], []
     for repository in job.config.repositories:
         progress = Progress(f"store in {repository.name}", made["bytes"], 30)
@@ -68,7 +68,7 @@ def store(
 
 
 def catalogue(job: Job, repository: Repository, key: bytes | None = None) -> list[Manifest]:
-    """The backups that a repository holds, by its own word: how a bare host learns of them."""
+    """List the backups in a repository; a bare host knows no other source."""
     restic = opened(job, repository, key)
     known = {entry["id"]: entry for entry in job.state.backups()}
     found = []
@@ -96,7 +96,7 @@ def catalogue(job: Job, repository: Repository, key: bytes | None = None) -> lis
 
 
 def present(job: Job, made: Manifest, repository: Repository, key: bytes | None) -> str:
-    """L1: the repository is sound, and the snapshot lists each file with the size it was made with."""
+    """L1: check the repository, and compare the sizes in the snapshot with the manifest."""
     restic = opened(job, repository, key)
     copy = copy_of(made, repository.name)
     listing = restic.listing(copy["snapshot"])
@@ -117,7 +117,7 @@ def present(job: Job, made: Manifest, repository: Repository, key: bytes | None)
 
 
 def all_bytes(job: Job, made: Manifest, repository: Repository, key: bytes | None) -> str:
-    """L1 with --read-data: every byte of the repository is read and checked."""
+    """L1 with --read-data: read and check every byte of the repository."""
     opened(job, repository, key).check(read_data=True)
     return f"every byte of {repository.name} read for {made['id']}"
 
@@ -125,7 +125,7 @@ def all_bytes(job: Job, made: Manifest, repository: Repository, key: bytes | Non
 def fetch(
     job: Job, made: Manifest, repository: Repository, key: bytes | None, target: Path, only: Iterable[str] = ()
 ) -> Path:
-    """Bring a copy back; the folder it is in. Every file is compared with the manifest."""
+    """Restore a copy, compare every file with the manifest, and return its folder."""
     copy = copy_of(made, repository.name)
     progress = Progress("fetch", made["bytes"])
     restic = opened(job, repository, key)
@@ -146,7 +146,7 @@ def clear(folder: Path) -> None:
 
 
 class SnapshotEngine(Engine):
-    """What an engine does alike whatever its snapshots hold."""
+    """Methods that do not depend on the content of snapshots."""
 
     def catalogue(self, repository: Repository, key: bytes | None) -> list[Manifest]:
         return catalogue(self.job, repository, key)

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The Evenkeel authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the host remembers of an instance: backups, proofs, escrow, and how each stage went last."""
+"""The state of an instance on this host: backups, proofs, escrow, and the last result of each stage."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ STAGES = (
 
 @dataclass(frozen=True)
 class State:
-    """The folder of an instance's state."""
+    """The state folder of an instance."""
 
     folder: Path
 
@@ -48,7 +48,7 @@ class State:
         return self.folder / "backups"
 
     def backups(self) -> list[Manifest]:
-        """All known backups, oldest first; order is by sequence, never by the clock."""
+        """Return all known backups, oldest first by sequence, independent of the clock."""
         found = [disk.read_json(path) for path in self._backups.glob("*.json")]
         return sorted((entry for entry in found if entry), key=lambda entry: entry["sequence"])
 
@@ -57,20 +57,20 @@ class State:
         disk.write_json(self._backups / f"{manifest['id']}.json", manifest)
 
     def drop(self, name: str) -> None:
-        """Forget a backup of which no copy is left."""
+        """Remove a backup without copies."""
         (self._backups / f"{name}.json").unlink(missing_ok=True)
 
     def next_sequence(self) -> int:
-        """One more than every sequence that was ever given out."""
+        """Return the next sequence number, which was never used before."""
         last = int((disk.read_json(self.folder / "sequence.json") or {}).get("sequence", 0))
         number: int = max([last, *(entry["sequence"] for entry in self.backups())]) + 1
         disk.write_json(self.folder / "sequence.json", {"sequence": number})
         return number
 
     def find(self, name: str, repository: str) -> Manifest:
-        """A backup by its id, or the newest that has a copy in the repository.
+        """Find a backup by its id, or the newest one with a copy in the repository.
 
-        What a restore replaced is the newest only where there is nothing else: somebody did not want it any more.
+        A safety backup counts as newest only if there is no other, because its data was replaced on purpose.
         """
         having = [
             entry for entry in self.backups() if any(copy["repository"] == repository for copy in entry["copies"])
@@ -89,14 +89,14 @@ class State:
         )
 
     def good(self, level: int = 2, before: int = 0) -> Manifest | None:
-        """The newest backup that is proven to a level."""
+        """Return the newest backup that is proven to a level."""
         for entry in reversed(self.backups()):
             if level_of(entry) >= level and (not before or entry["sequence"] < before):
                 return entry
         return None
 
     def prove(self, name: str, repository: str, level: int, host: str, at: datetime, failed: bool) -> None:
-        """Note how far a copy was proven. A failed climb lowers what was believed; a short good one does not."""
+        """Record the proven level of a copy. A failed check lowers it; a shorter successful one does not."""
         for entry in self.backups():
             if entry["id"] == name:
                 others = [proof for proof in entry.get("proofs", []) if proof["repository"] != repository]
@@ -106,7 +106,7 @@ class State:
                 self.keep(entry)
 
     def note(self, stage: str, ok: bool, at: datetime, **more: Any) -> None:
-        """How a stage went."""
+        """Record the result of a stage."""
         last = self.last()
         entry = last["stages"].get(stage, {"ok_at": "", "failed_at": ""})
         entry.update({"ok": ok, "ok_at" if ok else "failed_at": stamp(at), **more})
@@ -116,7 +116,7 @@ class State:
         self.write_last(last)
 
     def last(self) -> dict[str, Any]:
-        """How everything went last."""
+        """Return the last results."""
         found = disk.read_json(self.folder / "last.json") or {}
         return {"schema": 1, "stages": {}, "verbs": {}, "drill": {}, **found}
 
@@ -125,7 +125,7 @@ class State:
         disk.write_json(self.folder / "last.json", last)
 
     def archive(self) -> dict[str, Any]:
-        """How the archive followed when it was last measured; a file of its own, as measuring takes no lock."""
+        """Return the last measurement of the archive; in a separate file, because measuring takes no lock."""
         return dict(disk.read_json(self.folder / "archive.json") or {})
 
     def write_archive(self, archive: dict[str, Any]) -> None:
@@ -133,7 +133,7 @@ class State:
         disk.write_json(self.folder / "archive.json", archive)
 
     def server(self) -> str:
-        """The system identifier of the server that is backed up; empty until one was."""
+        """Return the system identifier of the server; empty before the first backup."""
         return str((disk.read_json(self.folder / "server.json") or {}).get("system", ""))
 
     def write_server(self, system: str) -> None:
@@ -141,7 +141,7 @@ class State:
         disk.write_json(self.folder / "server.json", {"system": system})
 
     def escrow(self) -> dict[str, Any]:
-        """Which keys were proven from their copy kept elsewhere."""
+        """Return the proofs of the external copies of keys."""
         return dict(disk.read_json(self.folder / "escrow.json") or {})
 
     def write_escrow(self, escrow: dict[str, Any]) -> None:
@@ -150,14 +150,14 @@ class State:
 
 
 def level_of(manifest: Manifest, repository: str = "") -> int:
-    """How far a backup is proven, in one repository or in the best."""
+    """Return the proven level of a backup, in one repository or the best one."""
     return max(
         (proof["level"] for proof in manifest.get("proofs", []) if repository in {"", proof["repository"]}), default=0
     )
 
 
 def copy_of(manifest: Manifest, repository: str) -> dict[str, Any]:
-    """The copy of a backup in a repository."""
+    """Return the copy of a backup in a repository."""
     for copy in manifest["copies"]:
         if copy["repository"] == repository:
             return dict(copy)
@@ -172,5 +172,5 @@ def copy_of(manifest: Manifest, repository: str) -> dict[str, Any]:
 
 
 def now() -> datetime:
-    """This moment."""
+    """Return the current time."""
     return datetime.now(UTC)

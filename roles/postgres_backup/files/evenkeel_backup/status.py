@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The Evenkeel authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The verb status: what there is and how far it is proven. It changes nothing."""
+"""The verb status: list backups and their level of proof. Changes nothing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from evenkeel_backup.state import level_of, now
 
 
 def run(job: Job, outcome: Outcome) -> None:
-    """Everything that a person asks first."""
+    """Collect the status."""
     backups = job.state.backups()
     last = job.state.last()
     noted = job.state.escrow()

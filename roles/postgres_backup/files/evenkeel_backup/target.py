@@ -1,9 +1,9 @@
 # Copyright (c) 2026, The Evenkeel authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether a place may be restored to, and whether a point in time can be reached. Pure.
+"""Check restore targets and recovery points. Pure.
 
-The guard compares everything that could make two servers the same one: a drill can never name the live target,
+All properties that could identify a server are compared, so that a drill can never reach the live one,
 whatever is configured or typed.
 """
 
@@ -23,7 +23,7 @@ STAGE = "target"
 
 @dataclass(frozen=True)
 class Live:
-    """What serves now."""
+    """The live server."""
 
     databases: frozenset[str]
     data_dir: str
@@ -33,7 +33,7 @@ class Live:
 
 @dataclass(frozen=True)
 class Point:
-    """Where a recovery is to stop; one of the four."""
+    """The recovery target; one of four kinds."""
 
     time: datetime | None = None
     lsn: int | None = None
@@ -44,7 +44,7 @@ class Point:
 def live_problems(
     live: Live, *, database: str = "", data_dir: str = "", socket_dir: str = "", port: int = 0
 ) -> list[str]:
-    """Each way in which a place to restore to is the live one."""
+    """Return each property in which a target equals the live server."""
     found = []
     if database and database in live.databases:
         found.append(f"the name '{database}', which a live database has")
@@ -64,7 +64,7 @@ def live_problems(
 
 
 def refuse_live(live: Live, instance: str, **place: str | int) -> None:
-    """Refuse a place that is the live one in any way."""
+    """Refuse a target that is live in any way."""
     found = live_problems(live, **place)  # type: ignore[arg-type] # the names are those of live_problems
     if found:
         raise BackupFailure(
@@ -79,13 +79,13 @@ def refuse_live(live: Live, instance: str, **place: str | int) -> None:
 
 
 def beside(name: str, suffix: str) -> str:
-    """A name beside a database's, within PostgreSQL's limit of bytes."""
+    """Return a name for a copy of a database, within PostgreSQL's length limit."""
     room = DATABASE_BYTES - len(suffix.encode())
     return name.encode()[:room].decode(errors="ignore") + suffix
 
 
 def confirmed(typed: str, name: str) -> None:
-    """Refuse unless the name of what is to be replaced was typed."""
+    """Refuse unless the name of the object to replace was typed."""
     if typed != name:
         raise BackupFailure(
             "confirmation_missing",
@@ -99,7 +99,7 @@ def confirmed(typed: str, name: str) -> None:
 
 
 def space_problem(need: int, free: int, folder: str) -> BackupFailure | None:
-    """The refusal where a restore does not fit; a tenth is left free."""
+    """Return the problem if a restore does not fit; a tenth stays free."""
     wanted = need + need // 10
     if free >= wanted:
         return None
@@ -115,7 +115,7 @@ def space_problem(need: int, free: int, folder: str) -> BackupFailure | None:
 
 
 def major_problem(backup_major: int, here_major: int, engine: str) -> BackupFailure | None:
-    """The refusal where the server here cannot take the backup: older ones never, others only logically."""
+    """Return the problem if the server's version cannot load the backup."""
     if here_major == backup_major or (engine == "logical" and here_major > backup_major):
         return None
     return BackupFailure(
@@ -130,13 +130,13 @@ def major_problem(backup_major: int, here_major: int, engine: str) -> BackupFail
 
 
 def major_of(text: str) -> int:
-    """The major version that a program says of itself."""
+    """Parse the major version of a program's version text."""
     match = re.search(r"\(PostgreSQL\) (\d+)", text)
     return int(match[1]) if match else 0
 
 
 def parse_time(text: str) -> datetime:
-    """A moment such as 2026-01-31 10:00:00+01; without a zone it is UTC."""
+    """Parse a time such as 2026-01-31 10:00:00+01; without a zone it is UTC."""
     cleaned = re.sub(r"([+-]\d\d)$", r"\1:00", text.strip())
     moment = datetime.fromisoformat(cleaned)
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
@@ -144,7 +144,7 @@ def parse_time(text: str) -> datetime:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A physical backup as a point to recover from."""
+    """A physical backup as a candidate for recovery."""
 
     label: str
     stopped_at: datetime
@@ -153,7 +153,7 @@ class Candidate:
 
 
 def choose(candidates: Iterable[Candidate], point: Point, end_lsn: int, end_at: datetime) -> Candidate:
-    """The newest backup that ends before the point, if the archive reaches it; else the recoverable range is said."""
+    """Return the newest backup before the point, or raise with the recoverable range."""
     known = sorted(candidates, key=lambda candidate: candidate.stop_lsn)
     fits = [
         candidate
@@ -164,7 +164,7 @@ def choose(candidates: Iterable[Candidate], point: Point, end_lsn: int, end_at: 
     beyond = (point.time is not None and point.time > end_at) or (point.lsn is not None and point.lsn > end_lsn)
     if known and fits and not beyond:
         return fits[-1]
-    asked = (
+    wanted = (
         f"time {point.time.isoformat()}"
         if point.time
         else f"LSN {point.lsn:#x}"
@@ -183,7 +183,7 @@ def choose(candidates: Iterable[Candidate], point: Point, end_lsn: int, end_at: 
         "target_out_of_range",
         "the target cannot be reached",
         "the archive",
-        asked,
+        wanted,
         need,
         "Choose a point in that range",
         STAGE,

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The Evenkeel authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""WAL positions, segments and timelines: what a recovery needs, and whether it is all there. Pure."""
+"""WAL positions, segments and timelines: segments that a recovery needs, and gaps. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HISTORY = re.compile(r"(?P<timeline>[0-9A-F]{8})\.history")
 
 
 def lsn(text: str) -> int:
-    """The position of a text such as 0/3000060."""
+    """Parse a position such as 0/3000060."""
     match = re.fullmatch(r"([0-9A-Fa-f]{1,8})/([0-9A-Fa-f]{1,8})", text.strip())
     if not match:
         raise ValueError(f"'{text}' is no LSN such as 0/3000060")
@@ -24,25 +24,25 @@ def lsn(text: str) -> int:
 
 
 def lsn_text(position: int) -> str:
-    """The text of a position."""
+    """Format a position."""
     return f"{position >> 32:X}/{position & 0xFFFFFFFF:X}"
 
 
 def segment_name(timeline: int, position: int, size: int = SEGMENT_BYTES) -> str:
-    """The file that holds a position on a timeline."""
+    """Return the segment file of a position on a timeline."""
     number = position // size
     per_log = 0x100000000 // size
     return f"{timeline:08X}{number // per_log:08X}{number % per_log:08X}"
 
 
 def segment_number(name: str, size: int = SEGMENT_BYTES) -> int:
-    """The count of a segment over its timeline."""
+    """Return the number of a segment on its timeline."""
     per_log = 0x100000000 // size
     return int(name[8:16], 16) * per_log + int(name[16:24], 16)
 
 
 def names(listing: Iterable[str]) -> tuple[set[str], set[int]]:
-    """Segments and timelines with a history within the names of an archive's files."""
+    """Return segments and timelines with a history from the file names of an archive."""
     segments: set[str] = set()
     histories: set[int] = set()
     for path in listing:
@@ -56,14 +56,14 @@ def names(listing: Iterable[str]) -> tuple[set[str], set[int]]:
 
 @dataclass(frozen=True)
 class Leg:
-    """A timeline until the position where it was left; no end: the last one."""
+    """A timeline up to the position of its fork; the last one has no end."""
 
     timeline: int
     until: int | None
 
 
 def legs(history: str, timeline: int) -> list[Leg]:
-    """The timelines on the way to one, from the text of its history file."""
+    """Return the ancestry of a timeline from its history file."""
     found: list[Leg] = []
     for line in history.splitlines():
         words = line.split("#", maxsplit=1)[0].split()
@@ -73,7 +73,7 @@ def legs(history: str, timeline: int) -> list[Leg]:
 
 
 def timeline_at(way: list[Leg], position: int) -> int:
-    """The timeline on which a position lies, on the way to the last one."""
+    """Return the timeline of a position in an ancestry."""
     for leg in way:
         if leg.until is None or position < leg.until:
             return leg.timeline
@@ -81,10 +81,10 @@ def timeline_at(way: list[Leg], position: int) -> int:
 
 
 def needed(way: list[Leg], start: int, end: int, size: int = SEGMENT_BYTES) -> list[str]:
-    """The segments that hold start to end on a way over timelines.
+    """Return the segments from start to end along an ancestry.
 
-    A segment in which the timeline changes exists on the new one too, with the old one's content copied: the new
-    one is what recovery reads.
+    A segment in which the timeline changes also exists on the new timeline, with the old content copied; recovery
+    reads the new one.
     """
     found = []
     for number in range(start // size, end // size + 1):
@@ -94,12 +94,12 @@ def needed(way: list[Leg], start: int, end: int, size: int = SEGMENT_BYTES) -> l
 
 
 def missing(segments: Iterable[str], archived: set[str]) -> list[str]:
-    """The needed segments that the archive has not."""
+    """Return the needed segments that are missing in the archive."""
     return [name for name in segments if name not in archived]
 
 
 def reach(way: list[Leg], start: int, archived: set[str], size: int = SEGMENT_BYTES) -> tuple[int, str]:
-    """The first position behind the gapless segments from start, and the name of the last of them."""
+    """Return the end of the contiguous segments from start, and the name of the last one."""
     number = start // size
     last = ""
     while True:
@@ -117,10 +117,10 @@ def _touches(leg: Leg, way: list[Leg], number: int, size: int) -> bool:
 
 
 def gap_behind(archived: set[str], position: int, timeline: int, size: int = SEGMENT_BYTES) -> bool:
-    """Whether segments of a timeline lie behind a position: then a reach ends at a hole, not at the archive's end."""
+    """Return whether segments follow after a position, so that it is a gap and not the archive's end."""
     return any(int(name[:8], 16) == timeline and segment_number(name, size) * size > position for name in archived)
 
 
 def ranges(stops: Mapping[str, int], end: int) -> list[str]:
-    """For people: from which backup's end to which position can be recovered."""
+    """Describe the recoverable ranges."""
     return [f"{label}: {lsn_text(stop)} to {lsn_text(end)}" for label, stop in stops.items() if stop <= end]

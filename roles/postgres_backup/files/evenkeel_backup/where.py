@@ -1,9 +1,9 @@
 # Copyright (c) 2026, The Evenkeel authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where the programs of PostgreSQL run: on the host, or in containers of the server's own image.
+"""Run PostgreSQL's programs on the host, or in containers of the server's image.
 
-Every folder has the same path on both sides, so nothing above this file knows which it is.
+All folders have the same path in both cases, so callers need not know which one it is.
 """
 
 from __future__ import annotations
@@ -19,46 +19,46 @@ from evenkeel_backup import command
 from evenkeel_backup.config import Config
 from evenkeel_backup.faults import BackupFailure
 
-# How a program stands to the network: that of the server, that of the stores, or none at all.
+# Network of a program: the server's, one that reaches the stores, or none.
 SERVER, STORE, NONE = "server", "store", "none"
-# The label that names the run which started a container.
+# Label with the run that started a container.
 RUN = "org.evenkeel.backup.run"
 
 
 class Where(ABC):
-    """One way to run programs beside a server."""
+    """A way to run programs next to a server."""
 
     uid: int
     gid: int
 
     @abstractmethod
-    def argv(self, program: str, *words: str, network: str = SERVER, env: Iterable[str] = ()) -> list[str]:
-        """The command that runs a program; *env* names what it is to see of the environment."""
+    def argv(self, program: str, *arguments: str, network: str = SERVER, env: Iterable[str] = ()) -> list[str]:
+        """Return the command that runs a program; *env* names the variables to pass."""
 
     @abstractmethod
-    def inside(self, program: str, *words: str, env: Iterable[str] = ()) -> list[str]:
-        """The command that runs a program beside the server's data."""
+    def inside(self, program: str, *arguments: str, env: Iterable[str] = ()) -> list[str]:
+        """Return the command that runs a program next to the server's data."""
 
-    def strays(self) -> list[list[str]]:
-        """The commands that end what a killed run left running; none where its programs end with it."""
+    def leftovers(self) -> list[list[str]]:
+        """Return commands that stop containers of killed runs; none on a host, where programs end with the run."""
         return []
 
-    def reach(self, folder: Path) -> None:  # noqa: B027 - on the host every folder is there
-        """Let programs see a folder that was named in a call."""
+    def reach(self, folder: Path) -> None:  # noqa: B027 - on the host every folder is visible
+        """Make a folder visible to programs."""
 
     def own(self, path: Path, mode: int = 0o700) -> None:
-        """Make a folder that the server's user owns, and may enter."""
+        """Create a folder that the server's user owns."""
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.chmod(mode)
         self.give(path)
 
     def give(self, path: Path) -> None:
-        """Hand a file or folder to the server's user."""
+        """Change the owner of a file or folder to the server's user."""
         if os.geteuid() == 0:
             os.chown(path, self.uid, self.gid, follow_symlinks=False)
 
     def secret(self, source: Path, target: Path) -> Path:
-        """A copy of a secret that the server's user alone can read."""
+        """Copy a secret to a file that only the server's user can read."""
         target.unlink(missing_ok=True)
         handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
         with os.fdopen(handle, "wb") as stream:
@@ -68,7 +68,7 @@ class Where(ABC):
 
 
 class Host(Where):
-    """Programs of the distribution, as the server's system user."""
+    """Run the distribution's programs as the server's system user."""
 
     def __init__(self, bin_dir: str, user: str) -> None:
         self.bin_dir = bin_dir
@@ -82,7 +82,7 @@ class Host(Where):
     def argv(
         self,
         program: str,
-        *words: str,
+        *arguments: str,
         network: str = SERVER,
         env: Iterable[str] = (),  # noqa: ARG002 - on the host the environment is the program's own
     ) -> list[str]:
@@ -92,7 +92,7 @@ class Host(Where):
                 ["unshare", "--net", "--"] if os.geteuid() == 0 else ["unshare", "--map-current-user", "--net", "--"]
             )
         if os.geteuid() == 0 and self.uid != 0:
-            # A program must not outlive the run that started it: its lock ends with the run.
+            # A program must end with its run, because the lock ends with the run.
             prefix += [
                 "setpriv",
                 f"--reuid={self.uid}",
@@ -101,14 +101,14 @@ class Host(Where):
                 "--pdeathsig=TERM",
                 "--",
             ]
-        return [*prefix, self._program(program), *words]
+        return [*prefix, self._program(program), *arguments]
 
-    def inside(self, program: str, *words: str, env: Iterable[str] = ()) -> list[str]:
-        return self.argv(program, *words, env=env)
+    def inside(self, program: str, *arguments: str, env: Iterable[str] = ()) -> list[str]:
+        return self.argv(program, *arguments, env=env)
 
 
 class Container(Where):
-    """Programs in containers of the server's image; those that need its data run in the server's own."""
+    """Run programs in containers of the server's image, or in the server's own container next to its data."""
 
     def __init__(self, docker: str, container: str, image: str, user: str, folders: Iterable[Path]) -> None:
         self.docker, self.container, self.image, self.user = docker, container, image, user
@@ -119,7 +119,7 @@ class Container(Where):
 
     @property
     def server(self) -> str:
-        """The container of the live server; a host that only restores has none."""
+        """Return the container of the live server; a host that only restores has none."""
         if not self.container:
             raise BackupFailure(
                 "config_wrong",
@@ -132,10 +132,10 @@ class Container(Where):
             )
         return self.container
 
-    def argv(self, program: str, *words: str, network: str = SERVER, env: Iterable[str] = ()) -> list[str]:
+    def argv(self, program: str, *arguments: str, network: str = SERVER, env: Iterable[str] = ()) -> list[str]:
         joined = {STORE: "host", NONE: "none"}.get(network) or f"container:{self.server}"
-        mounts = [word for path in self.folders for word in ("--volume", f"{path}:{path}")]
-        names = [word for name in sorted(env) for word in ("--env", name)]
+        mounts = [argument for path in self.folders for argument in ("--volume", f"{path}:{path}")]
+        names = [argument for name in sorted(env) for argument in ("--env", name)]
         start = [
             self.docker,
             "run",
@@ -159,14 +159,14 @@ class Container(Where):
             "no-new-privileges",
         ]
         where = ["--network", joined, "--user", self.user]
-        return [*start, *limits, *where, *mounts, *names, "--entrypoint", program, self.image, *words]
+        return [*start, *limits, *where, *mounts, *names, "--entrypoint", program, self.image, *arguments]
 
     def reach(self, folder: Path) -> None:
         if not any(folder.is_relative_to(one) for one in self.folders):
             self.folders.append(folder)
 
-    def strays(self) -> list[list[str]]:
-        # Figures are measured beside a backup: what a run that is at work started is left to it.
+    def leftovers(self) -> list[list[str]]:
+        # Metrics run in parallel to backups, so containers of active runs are kept.
         text = '{{.ID}} {{.Label "' + RUN + '"}}'
         listed = command.run(
             [self.docker, "ps", "--all", "--format", text, "--filter", f"label={self.label}"], seconds=60
@@ -178,13 +178,13 @@ class Container(Where):
             if not pid.strip().isdigit() or not Path("/proc", pid.strip()).exists()
         ]
 
-    def inside(self, program: str, *words: str, env: Iterable[str] = ()) -> list[str]:
-        names = [word for name in sorted(env) for word in ("--env", name)]
-        return [self.docker, "exec", "--interactive", "--user", self.user, *names, self.server, program, *words]
+    def inside(self, program: str, *arguments: str, env: Iterable[str] = ()) -> list[str]:
+        names = [argument for name in sorted(env) for argument in ("--env", name)]
+        return [self.docker, "exec", "--interactive", "--user", self.user, *names, self.server, program, *arguments]
 
 
 def of(config: Config) -> Where:
-    """The way an instance's configuration asks for."""
+    """Return the way that an instance's configuration names."""
     where: Mapping[str, str] = config.where
     if where["kind"] == "container" and config.engine != "files":
         folders = [config.work_dir]

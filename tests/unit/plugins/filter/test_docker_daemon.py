@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What daemon.json says, and what a change of it costs a running engine."""
+"""Content of daemon.json, and the action that a change needs."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_options_become_keys(options, extra, expected):
 
 def test_options_that_are_no_dictionary_are_refused():
     with pytest.raises(AnsibleFilterError, match="must be dictionaries"):
-        docker_daemon(["debug"])  # type: ignore[arg-type]  # the refusal is what is tested
+        docker_daemon(["debug"])  # type: ignore[arg-type]  # the refusal is tested
 
 
 @pytest.mark.parametrize(

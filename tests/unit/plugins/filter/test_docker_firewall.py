@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From declared rules to lines of nft, and what preflight says of them."""
+"""Lines of nft from declared rules, and problems with them."""
 
 from __future__ import annotations
 

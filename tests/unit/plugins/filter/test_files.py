@@ -15,7 +15,7 @@ KEY = {"path": "/etc/x/a key", "content": "schlüssel\n"}
 
 
 def listing(tmp_path: Path, mode: str = "400", owner: str = "root") -> list[str]:
-    """What a host prints of the file, with another owner than the tests' own where that is asked for."""
+    """Return the host's listing of a file, optionally with another owner."""
     file = tmp_path / "file"
     file.write_text(KEY["content"], encoding="utf-8")
     done = subprocess.run(["sha256sum", str(file)], capture_output=True, text=True, check=True).stdout.split()
@@ -49,7 +49,7 @@ FOLDER = {"path": "/etc/x y", "mode": "0755"}
 
 
 def folder_lines(path: Path, owner: str = "root") -> list[str]:
-    """What a host prints of the paths that are folders, with the tests' own path and owner replaced."""
+    """Return the host's listing of folders, with path and owner of the test replaced."""
     argv = ["find", str(path), "-maxdepth", "0", "-type", "d", "-printf", "%m %u %g %p\n"]
     lines = subprocess.run(argv, capture_output=True, text=True, check=False).stdout.splitlines()
     return [f"{line.split()[0]} {owner} root {FOLDER['path']}" for line in lines]

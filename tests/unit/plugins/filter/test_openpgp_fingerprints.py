@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Fingerprints of keys, compared with what the standard says of their packets."""
+"""Fingerprints of keys, compared with the standard."""
 
 from __future__ import annotations
 

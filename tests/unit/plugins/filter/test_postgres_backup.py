@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Backup instances become a configuration that the program takes, files of secrets, units and packages, or refusals."""
+"""Configuration, secret files, units and packages of backup instances, and refusals."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ BUCKETS: dict[str, Any] = {
 HOST = {"kind": "host", "bin_dir": "/usr/lib/postgresql/17/bin"}
 ALL = [LOGICAL, PHYSICAL, FOLDERS, BUCKETS]
 
-# In a process of its own: the program's package is no part of this one.
+# In a separate process, because the program's package is not importable here.
 ASK = (
     "import json, sys; sys.dont_write_bytecode = True; sys.path.insert(0, sys.argv[1]);"
     "from evenkeel_backup import config; data = json.load(sys.stdin);"
@@ -163,15 +163,15 @@ def test_units_have_names_of_their_own_and_the_defaults_of_their_engine() -> Non
     assert "evenkeel-backup-shop-wal-incr" in names
     assert "evenkeel-backup-uploads-metrics" not in names
     by_name = {unit["name"]: unit for unit in units}
-    assert by_name["evenkeel-backup-shop-verify"]["words"] == ["verify", "shop", "--read-data"]
-    assert by_name["evenkeel-backup-shop-wal-full"]["words"] == ["backup", "shop-wal", "--type=full"]
+    assert by_name["evenkeel-backup-shop-verify"]["arguments"] == ["verify", "shop", "--read-data"]
+    assert by_name["evenkeel-backup-shop-wal-full"]["arguments"] == ["backup", "shop-wal", "--type=full"]
     assert by_name["evenkeel-backup-shop-metrics"]["jitter"] is False
 
 
 def test_a_drill_has_a_timer_and_hands_the_key_over_by_file() -> None:
     (unit,) = made.postgres_backup_units([], [LOGICAL | {"drill": {"repository": "offsite"}}])
     assert unit["calendar"] == made.DRILL_CALENDAR
-    assert unit["words"] == ["drill", "shop", "--key-file=/etc/evenkeel/backup/shop.key", "--repository=offsite"]
+    assert unit["arguments"] == ["drill", "shop", "--key-file=/etc/evenkeel/backup/shop.key", "--repository=offsite"]
 
 
 @pytest.mark.parametrize(

@@ -132,7 +132,7 @@ def test_roles_that_are_missing_come_with_all_that_was_said_of_them() -> None:
 def test_a_container_the_engine_could_not_make_is_asked_for_once_more(
     said: str, calls: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(command, "AGAIN_SECONDS", 0)
+    monkeypatch.setattr(command, "RETRY_SECONDS", 0)
     log = tmp_path / "log"
     done = command.run(["sh", "-c", f"echo x >>{log}; echo {said} >&2; exit 125"])
     assert done.code == command.NO_CONTAINER
@@ -141,16 +141,16 @@ def test_a_container_the_engine_could_not_make_is_asked_for_once_more(
 
 def test_a_run_takes_away_its_own_secrets_only(tmp_path: Path) -> None:
     # Only what clearing up reads.
-    made = Job(SimpleNamespace(work_dir=tmp_path), None, SimpleNamespace(strays=list), [])  # type: ignore[arg-type]
+    made = Job(SimpleNamespace(work_dir=tmp_path), None, SimpleNamespace(leftovers=list), [])  # type: ignore[arg-type]
     mine, other = os.getpid(), os.getppid()
     gone = 2**22 + 1  # above every number that Linux gives
     for pid in (mine, other, gone):
         for name in (f".pgpass-{pid}", f".key-local-{pid}", f".key-pgbackrest-{pid}.conf"):
             (tmp_path / name).touch()
-    made.burn()
+    made.remove_secrets()
     assert not list(tmp_path.glob(f".*-{mine}*"))
     assert len(list(tmp_path.glob(".*"))) == 6
-    made.sweep()
+    made.remove_leftovers()
     assert sorted(path.name for path in tmp_path.glob(".*")) == [
         f".key-local-{other}", f".key-pgbackrest-{other}.conf", f".pgpass-{other}",
     ]  # fmt: skip
@@ -171,7 +171,7 @@ def test_containers_of_runs_at_work_are_left_alone(tmp_path: Path) -> None:
     docker.write_text(f"#!/bin/sh\necho mine {os.getpid()}\necho gone {2**22 + 1}\necho 'unnamed '\n")
     docker.chmod(0o755)
     where = Container(str(docker), "shop-db", "postgres@sha256:1", "999:999", [tmp_path])
-    assert [argv[-1] for argv in where.strays()] == ["gone", "unnamed"]
+    assert [argv[-1] for argv in where.leftovers()] == ["gone", "unnamed"]
     assert f"org.evenkeel.backup.run={os.getpid()}" in where.argv("psql")
 
 
@@ -216,7 +216,7 @@ def test_the_lock_is_a_file_of_our_own(tmp_path: Path) -> None:
 
 def test_a_program_that_takes_too_long_has_said_why() -> None:
     done = command.run(["sh", "-c", "echo dial tcp: connection refused >&2; sleep 60"], seconds=0.5)
-    assert done.code == command.LATE
+    assert done.code == command.TIMED_OUT
     assert "connection refused not finished within 0.5 s" in done.err
 
 
@@ -224,7 +224,7 @@ def test_a_program_that_takes_too_long_has_said_why() -> None:
 def test_a_store_that_never_answers_is_named(store: bool, fault: str) -> None:
     with pytest.raises(BackupFailure) as caught:
         command.need(
-            command.Done(command.LATE, "", "not finished within 60 s"),
+            command.Done(command.TIMED_OUT, "", "not finished within 60 s"),
             "no copy",
             "shop",
             "one",
@@ -236,13 +236,13 @@ def test_a_store_that_never_answers_is_named(store: bool, fault: str) -> None:
 
 
 def test_a_run_that_is_asked_to_end_unwinds_once() -> None:
-    before = [signal.getsignal(number) for number in cli.ENDING]
+    before = [signal.getsignal(number) for number in cli.STOP_SIGNALS]
     try:
         with pytest.raises(Interrupted, match="SIGTERM"):
             cli.interrupt(signal.SIGTERM, None)
-        assert {signal.getsignal(number) for number in cli.ENDING} == {signal.SIG_IGN}
+        assert {signal.getsignal(number) for number in cli.STOP_SIGNALS} == {signal.SIG_IGN}
     finally:
-        for number, handler in zip(cli.ENDING, before, strict=True):
+        for number, handler in zip(cli.STOP_SIGNALS, before, strict=True):
             signal.signal(number, handler)
 
 
