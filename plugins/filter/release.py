@@ -66,6 +66,10 @@ def release_wish(
 def _wish(apps: list[Data], hostvars: t.Mapping[str, t.Any], hosts: t.Collection[str], app: str, options: Data) -> Data:
     fleet = _fleet(hostvars, app, options)
     facts = _facts(hostvars, options, hosts)
+    if options["kind"] == "rollback":
+        # Going back goes wherever it can; what does not answer is declared out.
+        missing = [name for name in fleet["edges"] if not (facts.get(name) or {}).get("edge")]
+        options = {**options, "out": list(dict.fromkeys([*options["out"], *missing]))}
     described = next((each for each in apps if each.get("name") == app), None)
     records = _plan.releases_of(facts, fleet)
     now = _plan.served(_plan.edges_of(fleet, facts, options["out"]))
@@ -76,6 +80,7 @@ def _wish(apps: list[Data], hostvars: t.Mapping[str, t.Any], hosts: t.Collection
         "kind": options["kind"],
         "refusals": _plan.refusals(app, fleet, facts, options["out"], options["check_mode"]),
         "note": "",
+        "out": list(options["out"]),
         "fleet": fleet,
         "facts": facts,
         "live": now["entry"]["text"],
@@ -189,6 +194,7 @@ def release_content(wish: Data, hostvars: t.Mapping[str, t.Any]) -> Data:
 def release_plan(wish: Data, opened: Data, hostvars: t.Mapping[str, t.Any], options: Data) -> Data:
     """Return the plan of the run that C(release_journal) has opened."""
     try:
+        options = {**options, "out": wish["out"]}
         digests = release_content(wish, hostvars)["digests"]
         answer = {**dict(opened), "app": wish["app"]}
         if wish["kind"] == "contract":
@@ -212,6 +218,13 @@ def release_plan(wish: Data, opened: Data, hostvars: t.Mapping[str, t.Any], opti
         raise AnsibleFilterError(str(exc)) from exc
 
 
+def release_followers(plan: Data, hostvars: t.Mapping[str, t.Any]) -> list[str]:
+    """Return the edges of a plan without those that could not be brought to the live entry."""
+    return [
+        name for name in plan.get("edge_names", []) if not _result(hostvars, name, "__app_deploy_aligned").get("failed")
+    ]
+
+
 def release_undo(
     plan: Data, wish: Data, hostvars: t.Mapping[str, t.Any], hosts: t.Collection[str], options: Data
 ) -> Data:
@@ -233,7 +246,8 @@ def release_undo(
             "seal": False,
             "free": False,
             "again": False,
-            "message": "\n".join(_plan.reasons(failures, lost)),
+            # A task that runs once brings one host alone here, so the others are not lost.
+            "message": "\n".join(_plan.reasons(failures, lost if not failures else [])),
         }
     undo = _plan.undo(plan, wish["fleet"], facts, failures, lost)
     # Once: a step found something else than its plan assumed, and nothing serves the release.
@@ -457,6 +471,7 @@ class FilterModule:
             "release_content": release_content,
             "release_plan": release_plan,
             "release_undo": release_undo,
+            "release_followers": release_followers,
             "release_undone": release_undone,
             "release_next": release_next,
             "release_rows": release_rows,

@@ -172,8 +172,8 @@ def opened_as(
     }
     if kind == "contract":
         return found
+    sealed = next(iter(_ledger.live_history(rows)), {})
     if kind == "rollback":
-        sealed = next(iter(_ledger.live_history(rows)), {})
         if serving and not run and sealed.get("identity") == identity:
             found.update({"unchanged": True, "to": live.colour})
         elif serving:
@@ -181,8 +181,9 @@ def opened_as(
         return found
     if serving and not same:
         disturbed = went_past_intent(run) and latest(run).get("kind") != "contract"
-        if disturbed or rehomed:
-            # Workers and jobs may be those of the run that was broken off, or on another host.
+        if disturbed or rehomed or sealed.get("identity") != identity:
+            # Workers and jobs may be those of the run that was broken off, of a release that only traffic has left,
+            # or on another host.
             found.update({"from": "", "to": live.colour, "settled": True})
         else:
             found.update({"unchanged": True, "to": live.colour})

@@ -37,10 +37,20 @@ PAST_MOVE = ("moved", "confirmed", "handed_over", "drained", "warm")
 
 
 def edges_of(fleet: Data, facts: Data, out: t.Collection[str] = ()) -> Data:
-    """Return what each edge that counts has answered; an edge declared out, now or before, does not count."""
-    answered = {name: facts[name]["edge"] for name in fleet["edges"] if name in facts and facts[name].get("edge")}
-    declared = {edge for each in answered.values() if each["confirmed"] for edge in each["out"]} | set(out)
-    return {name: each for name, each in answered.items() if name not in declared}
+    """Return what each edge that counts has answered; one that is declared out by this run does not count.
+
+    An edge that was declared out before and answers again counts: the run brings it to the live entry first.
+    """
+    return {
+        name: facts[name]["edge"]
+        for name in fleet["edges"]
+        if name in facts and facts[name].get("edge") and name not in set(out)
+    }
+
+
+def declared_out(edges: Data) -> set[str]:
+    """Return the edges that a confirmed edge shows as declared out."""
+    return {name for each in edges.values() if each["confirmed"] for name in each["out"]}
 
 
 def served(edges: Data) -> Data:
@@ -51,7 +61,8 @@ def served(edges: Data) -> Data:
             "move": 0,
             "warm": {},
         }
-    newest = max(edges.values(), key=lambda edge: (edge["move"], edge["entry"]["text"]))
+    # Better one that is confirmed: an edge that was away may hold a number of its own.
+    newest = max(edges.values(), key=lambda edge: (edge["confirmed"], edge["move"], edge["entry"]["text"]))
     warm = [edge["warm"] for edge in edges.values() if edge["warm"] and edge["move"] == newest["move"]]
     return {"entry": newest["entry"], "move": newest["move"], "warm": warm[0] if len(warm) == len(edges) else {}}
 
@@ -82,8 +93,16 @@ def refusals(app: str, fleet: Data, facts: Data, out: t.Collection[str] = (), ch
                 f"app_deploy: edge_out: found {name}, need one of {', '.join(fleet['edges'])}. Set edge_out to an edge."
             )
     counted = edges_of(fleet, facts, out)
+    for name in [*fleet["hosts"], fleet["record_host"]]:
+        if name not in facts and name not in fleet["edges"]:
+            found.append(f"app_deploy: host {name}: found no answer, need it. Bring it back and run this again.")
+    if fleet["record_host"] in fleet["edges"] and fleet["record_host"] not in facts:
+        found.append(
+            f"app_deploy: record host {fleet['record_host']}: found no answer, need the records. Bring it back, go "
+            "back without it by playbooks/rollback.yml -e app_deploy_break_glass, or set app_deploy_record_host."
+        )
     for name in fleet["edges"]:
-        if name in out:
+        if name in out or (name == fleet["record_host"] and name not in facts):
             continue
         edge = (facts.get(name) or {}).get("edge")
         if edge is None:
@@ -213,6 +232,9 @@ def release(
     plan["edges_new"] = [name for name in wanting if name not in known] if stages else []
     plan["edges_changed"] = [name for name in wanting if name in known] if stages or plan["mend"] else []
     plan["behind"] = _behind(counted, now) if stages or plan["mend"] else {}
+    known_out = declared_out(counted)
+    plan["out"] = [name for name in options["out"] if name not in known_out]
+    plan["readmitted"] = sorted(known_out & set(counted)) if stages or plan["mend"] else []
     plan["retire"] = _retire(plan, model)
     rules = _ports.rules(model, [fleet["edges"][name]["address"] for name in counted], ports)
     former = opened["former"].get("model") or {}
@@ -336,7 +358,8 @@ def _behind(counted: Data, now: Data) -> Data:
     return {
         name: {"entry": edge["entry"]["text"], "move": edge["move"]}
         for name, edge in counted.items()
-        if now["entry"]["colour"] and (edge["entry"]["text"], edge["move"]) != (now["entry"]["text"], now["move"])
+        if now["entry"]["colour"]
+        and (edge["entry"]["text"], edge["move"], edge["confirmed"]) != (now["entry"]["text"], now["move"], True)
     }
 
 

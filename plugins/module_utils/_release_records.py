@@ -269,7 +269,8 @@ def _opened(
         "run": params["run"] or "",
         "migrated": bool((kept.get(identity) or {}).get("migrated_at")),
         "other_secrets": _changed_secrets(content, versions),
-        "former": {} if run else (kept.get(live.release) or {}).get("content") or {},
+        # Behind a move that came first, what runs beside the colours is still that of another release.
+        "former": {} if run or found["settled"] else (kept.get(live.release) or {}).get("content") or {},
         "from": found["from"],
         "to": found["to"],
         "settled": found["settled"],
@@ -311,7 +312,9 @@ def _opened(
     if identity not in kept:
         _keep_release(records, params, identity, digest, content, token)
     way = _journal.way_back(live, run, rows, identity) if kind == "rollback" else {}
-    before = _journal.header(run).get("live_before") if found["same"] else way.get("leaving") or live.release
+    # Behind a move that came first, the release before is the one whose row is the newest.
+    followed = next(iter(_ledger.live_history(rows)), {}).get("identity") if found["settled"] else ""
+    before = _journal.header(run).get("live_before") if found["same"] else way.get("leaving") or followed or live.release
     records.append(
         {
             "at": _clock.iso(_clock.now().wall),

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[3]
 PLAYBOOKS = ["site.yml", *sorted(f"playbooks/{path.name}" for path in (ROOT / "playbooks").glob("*.yml"))]
 ENVIRONMENTS = sorted(path.parent.name for path in (ROOT / "inventories").glob("*/hosts.yml"))
 PASSWORD = "evenkeel-example"  # as inventories/README.md says
-# Except rollback, which has to be fast and uses no secrets.
+# A rollback is not among them: users wait for it, and it changes nothing that a vault is needed for.
 CHANGING = ["rebuild_records", "maintenance", "uninstall"]
 CHECKED = ["site", "deploy", "contract"]
 HOSTS = "edge1=192.0.2.11/edge,app1=192.0.2.21/app,data1=192.0.2.31/data+ops"
