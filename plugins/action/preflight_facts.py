@@ -18,7 +18,7 @@ class ActionModule(ActionBase):
     """Read the facts of one host."""
 
     TRANSFERS_FILES = False
-    _VALID_ARGS = frozenset({"folders", "calendars"})
+    _VALID_ARGS = frozenset({"folders", "calendars", "apps", "parts"})
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         result: dict[str, t.Any] = super().run(tmp, task_vars)
@@ -30,6 +30,8 @@ class ActionModule(ActionBase):
                 *(self._task.args.get("calendars") or []),
                 *(expression for expression, _option in checks.schedules().values()),
             ],
+            "apps": list(self._task.args.get("apps") or []),
+            "parts": list(self._task.args.get("parts") or []),
         }
         try:
             answer = self._execute_module(
@@ -37,7 +39,9 @@ class ActionModule(ActionBase):
             )
         except AnsibleError as exc:
             answer = {"failed": True, "msg": str(exc)}
-        result.update(changed=False, **{key: answer[key] for key in ("host", "ansible_facts") if key in answer})
+        result.update(
+            changed=False, **{key: answer[key] for key in ("host", "releases", "ansible_facts") if key in answer}
+        )
         if "host" not in answer:
             result["unreachable_reason"] = reason(answer)
         return result

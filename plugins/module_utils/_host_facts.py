@@ -23,8 +23,6 @@ Facts = dict[str, t.Any]
 # Packages whose presence decides something.
 PACKAGES = re.compile(r"docker[\w.-]*|containerd[\w.]*|runc|podman[\w-]*|haproxy|ufw|firewalld|keepalived")
 CONTROLLERS = ("cpu", "memory", "pids", "devices")
-# Keys of daemon.json whose values are read: the others may hold credentials.
-DAEMON_VALUES = ("data-root", "storage-driver", "userns-remap")
 LISTEN, UNCONNECTED = "0A", "07"
 REJECTED = 0x200
 # The engine's own bridges move; a network of theirs is not taken.
@@ -37,6 +35,12 @@ def text(path: Path) -> str | None:
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
+
+
+def without_logins(path: Path) -> str | None:
+    """Return the content of a file whose URLs may hold user and password, without these."""
+    content = text(path)
+    return None if content is None else re.sub(r"://[^/@\s\"]+@", "://", content)
 
 
 def rows(path: Path) -> list[list[str]]:
@@ -142,44 +146,21 @@ def listening(root: Path) -> list[dict[str, t.Any]]:
     return [found[key] for key in sorted(found)]
 
 
-def apt_sources(root: Path) -> list[dict[str, str]]:
-    """Return each apt source: its file, its address and the file of its key."""
-    found = []
+def apt_sources(root: Path) -> dict[str, str]:
+    """Return the text of each file with apt sources by its path."""
     folder = root / "etc/apt"
-    for path in [folder / "sources.list", *sorted((folder / "sources.list.d").glob("*"))]:
-        content = text(path) if path.is_file() else None
-        name = "/" + str(path.relative_to(root))
-        if content is None:
-            continue
-        if path.suffix == ".sources":
-            for part in re.split(r"\n\s*\n", content):
-                fields = dict(re.findall(r"(?m)^(URIs|Signed-By|Enabled):[ \t]*(.*)$", part))
-                if fields.get("URIs") and fields.get("Enabled", "yes").lower() != "no":
-                    found += [
-                        {"file": name, "url": url, "key": fields.get("Signed-By", "").strip()}
-                        for url in fields["URIs"].split()
-                    ]
-        elif path.suffix == ".list":
-            for line in content.splitlines():
-                match = re.match(r"\s*deb\s+(?:\[(?P<options>[^\]]*)\]\s+)?(?P<url>\S+)", line)
-                if match:
-                    key = re.search(r"signed-by=(\S+)", match["options"] or "")
-                    found.append({"file": name, "url": match["url"], "key": key[1] if key else ""})
-    return found
+    paths = [folder / "sources.list", *folder.glob("sources.list.d/*.list"), *folder.glob("sources.list.d/*.sources")]
+    found = {f"/{path.relative_to(root)}": without_logins(path) for path in sorted(paths) if path.is_file()}
+    return {path: content for path, content in found.items() if content is not None}
 
 
-def daemon(root: Path) -> tuple[list[str] | None, dict[str, t.Any]]:
-    """Return the keys of daemon.json, None when there is no such file, and the values that are no secret."""
-    content = text(root / "etc/docker/daemon.json")
-    if content is None:
-        return None, {}
+def parsed(path: Path) -> dict[str, t.Any] | None:
+    """Return the object in a JSON file, None where there is none."""
     try:
-        parsed = json.loads(content or "{}")
+        found = json.loads(without_logins(path) or "")
     except ValueError:
-        return [], {}
-    if not isinstance(parsed, dict):
-        return [], {}
-    return sorted(parsed), {key: parsed[key] for key in DAEMON_VALUES if key in parsed}
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def firewalls(root: Path, run: Run) -> list[str]:
@@ -279,7 +260,7 @@ def refused_calendars(expressions: t.Iterable[str], run: Run) -> dict[str, str]:
 
 def gather(root: Path, run: Run, folders: t.Iterable[str], calendars: t.Iterable[str]) -> Facts:
     """Return everything the checks ask of a host."""
-    keys, values = daemon(root)
+    daemon = root / "etc/docker/daemon.json"
     return {
         "python": platform.python_version(),
         "architecture": platform.machine(),
@@ -293,8 +274,9 @@ def gather(root: Path, run: Run, folders: t.Iterable[str], calendars: t.Iterable
         "listening": listening(root),
         "connection": connection(root, os.getpid()),
         "apt_sources": apt_sources(root),
-        "daemon_keys": keys,
-        "daemon_values": values,
+        "daemon": parsed(daemon),
+        "daemon_text": without_logins(daemon),
+        "written": parsed(root / "var/lib/evenkeel/docker_host/daemon.json"),
         "firewalls": firewalls(root, run),
         "versions": versions(run),
         "packages": packages(run),
@@ -303,9 +285,4 @@ def gather(root: Path, run: Run, folders: t.Iterable[str], calendars: t.Iterable
         "controllers_missing": controllers_missing(root),
         "refused_calendars": refused_calendars(calendars, run),
         "stacks": sorted(path.name for path in (root / "opt/evenkeel/stacks").glob("*") if path.is_dir()),
-        "ours": sorted(
-            str(path)
-            for path in (Path("/etc/docker/daemon.json"), Path("/etc/apt/sources.list.d/evenkeel-docker.sources"))
-            if (root / "var/lib/evenkeel/docker_host").is_dir() and (root / str(path)[1:]).exists()
-        ),
     }

@@ -386,6 +386,11 @@ def _stack(model: Data, definition: Data, digests: Data) -> Data:
     }
 
 
+def migration_seconds(model: Data, phase: str) -> int:
+    """Return how long the migrations of a phase may take, 0 without any."""
+    return sum(int(step["timeout_seconds"]) for step in model["migration"] if step["phase"] == phase)
+
+
 def homes(model: Data, hosts: t.Sequence[str]) -> dict[str, str]:
     """Return the host of each singleton of the app."""
     return {

@@ -25,8 +25,6 @@ EDGE = ("haproxy",)
 PUBLIC_PORTS = ("edge_http_port", "edge_https_port")
 PRIVATE_PORTS = ("edge_preview_port", "edge_status_port")
 DEFAULT_DATA_ROOT = "/var/lib/docker"
-# Keys of daemon.json with which the engine finds what it wrote before.
-STORAGE_KEYS = {"data-root": DEFAULT_DATA_ROOT, "storage-driver": "", "userns-remap": ""}
 
 
 class Role(t.NamedTuple):
@@ -228,51 +226,6 @@ def memory_problems(host: str, need: int, memory: int | None) -> list[str]:
 # -- Docker ------------------------------------------------------------------
 
 
-def docker_problems(
-    host: str, options: t.Mapping[str, t.Any], daemon: t.Mapping[str, t.Any], facts: Facts
-) -> list[str]:
-    """Return what somebody else left on the host that would break the engine, or that the role would lose.
-
-    *options* are those of docker_host, *daemon* the daemon.json that it will write.
-    """
-    problems = []
-    ours = "/etc/apt/sources.list.d/evenkeel-docker.sources"
-    base = str(options["docker_host_repository_url"]).rstrip("/")
-    for source in facts["apt_sources"] if options["docker_host_source"] == "docker" else []:
-        if source["url"].rstrip("/").startswith(base) and source["file"] != ours:
-            problems.append(
-                f"docker_host: apt source of host {host}: found {source['url']} in {source['file']} with key "
-                f"{source['key'] or 'of its own'}, need it in {ours} alone, as apt refuses two keys for one source. "
-                f"Remove {source['file']}."
-            )
-    firewalls = facts["firewalls"] if options["docker_host_firewall_enabled"] else []
-    for name in firewalls:
-        stop = "ufw disable" if name == "ufw" else "systemctl disable --now firewalld"
-        problems.append(
-            f"docker_host: firewall of host {host}: found {name} active, need ours alone, since a packet has to pass "
-            f"both. Run {stop}, or set docker_host_firewall_enabled to false."
-        )
-    # Once the role has written the file, its keys are ours.
-    if facts["daemon_keys"] is None or "/etc/docker/daemon.json" in facts["ours"]:
-        return problems
-    if "hosts" in facts["daemon_keys"] and "hosts" not in daemon:
-        problems.append(
-            f"docker_host: key hosts in daemon.json of host {host}: found it, need none, since the unit passes --host "
-            "and the engine refuses both. Move it to a drop-in of docker.service."
-        )
-    for key, default in STORAGE_KEYS.items():
-        if key not in facts["daemon_values"]:
-            continue
-        found, need = str(facts["daemon_values"][key] or default), str(daemon.get(key) or default)
-        if found.rstrip("/") != need.rstrip("/"):
-            option = key.replace("-", "_")
-            problems.append(
-                f"docker_host: key {key} in daemon.json of host {host}: found {found}, need {need or 'none'}, or the "
-                f"engine loses sight of its images and volumes. Set docker_host_daemon.{option} to {found}."
-            )
-    return problems
-
-
 def edge_firewall_problems(host: str, enabled: bool, facts: Facts) -> list[str]:
     """Return the firewalls of others on an edge that is no Docker host."""
     return [
@@ -283,21 +236,12 @@ def edge_firewall_problems(host: str, enabled: bool, facts: Facts) -> list[str]:
     ]
 
 
-def meeting_problems(
-    host: str, daemon: t.Mapping[str, t.Any], file_secrets: t.Sequence[str], agent_logs: t.Sequence[str] | None
-) -> list[str]:
+def meeting_problems(host: str, daemon: t.Mapping[str, t.Any], agent_logs: t.Sequence[str] | None) -> list[str]:
     """Return options of different roles that cannot be true together.
 
-    *daemon* are the options of the engine, *file_secrets* the services with secrets in files, *agent_logs* the
-    patterns that the agent reads, None where there is no agent.
+    *daemon* are the options of the engine, *agent_logs* the patterns that the agent reads, None where there is none.
     """
     problems = []
-    if daemon.get("userns_remap") and file_secrets:
-        problems.append(
-            f"docker_host: userns_remap of host {host}: found {daemon['userns_remap']} beside secrets in files of "
-            f"{', '.join(sorted(file_secrets))}, which a remapped user cannot read, need one or the other. "
-            "Leave docker_host_daemon.userns_remap empty, or give these secrets as environment."
-        )
     root = str(daemon.get("data_root") or DEFAULT_DATA_ROOT).rstrip("/")
     if agent_logs is not None and root != DEFAULT_DATA_ROOT and not any(p.startswith(f"{root}/") for p in agent_logs):
         problems.append(

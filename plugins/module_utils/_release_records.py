@@ -314,7 +314,9 @@ def _opened(
     way = _journal.way_back(live, run, rows, identity) if kind == "rollback" else {}
     # Behind a move that came first, the release before is the one whose row is the newest.
     followed = next(iter(_ledger.live_history(rows)), {}).get("identity") if found["settled"] else ""
-    before = _journal.header(run).get("live_before") if found["same"] else way.get("leaving") or followed or live.release
+    before = (
+        _journal.header(run).get("live_before") if found["same"] else way.get("leaving") or followed or live.release
+    )
     records.append(
         {
             "at": _clock.iso(_clock.now().wall),
@@ -338,6 +340,12 @@ def _opened(
         },
         "journal.jsonl",
     )
+    pending = kind == "contract" or not result["migrated"]
+    if params["migrating"] and pending and result["resume"]["boundary"] in ("", "recorded", "fetched"):
+        # What is opened begins with its migrations, so that is noted at once.
+        run = _journal.unfinished(records.read_lines("journal.jsonl"))
+        _append_all(records, {**params, "restart": True, "detail": {}}, run, ["fetched", "migrating"], token)
+        result["boundary"] = "migrating"
     return result
 
 

@@ -29,6 +29,17 @@ options:
     type: list
     elements: str
     default: []
+  apps:
+    description: Apps of which M(evenkeel.platform.release_facts) is read too, so that a deploy asks each host once.
+    type: list
+    elements: str
+    default: []
+  parts:
+    description: What this host is to O(apps), as O(evenkeel.platform.release_facts#module:parts).
+    type: list
+    elements: str
+    choices: [edge, host, records, releases]
+    default: []
 seealso:
   - module: evenkeel.platform.preflight
 """
@@ -45,6 +56,11 @@ host:
   returned: when the host could be read
   type: dict
   sample: {python: "3.13.5", memory_bytes: 4294967296, addresses: [192.0.2.21]}
+releases:
+  description: What M(evenkeel.platform.release_facts) returns, by app.
+  returned: when the host could be read
+  type: dict
+  sample: {}
 unreachable_reason:
   description: Why the host could not be read.
   returned: from a playbook, when the host could not be read
@@ -56,11 +72,20 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.evenkeel.platform.plugins.module_utils import _host_facts
+from ansible_collections.evenkeel.platform.plugins.module_utils import _host_facts, _release_facts
+from ansible_collections.evenkeel.platform.plugins.module_utils._failure import Failure
+from ansible_collections.evenkeel.platform.plugins.module_utils._state import STATE_ARGUMENTS, Records
+
+MODULE = "preflight_facts"
+STATE_DIR = STATE_ARGUMENTS["state_dir"]["default"]
+LOCK_DIR = STATE_ARGUMENTS["lock_dir"]["default"]
+ADAPTER = {"adapter": "haproxy", "adapter_options": {}}
 
 ARGUMENT_SPEC = {
     "folders": {"type": "list", "elements": "str", "default": ["/var/lib", "/opt"]},
     "calendars": {"type": "list", "elements": "str", "default": []},
+    "apps": {"type": "list", "elements": "str", "default": []},
+    "parts": {"type": "list", "elements": "str", "choices": list(_release_facts.PARTS), "default": []},
 }
 
 
@@ -73,8 +98,16 @@ def main() -> None:
         except OSError as exc:
             return 127, "", str(exc)
 
+    releases = {}
+    try:
+        for app in module.params["apps"] if module.params["parts"] else []:
+            records = Records(MODULE, app, STATE_DIR, LOCK_DIR, 30.0, True)
+            releases[app] = _release_facts.read(records, module.params["parts"], 100, run, ADAPTER)
+    except Failure as failure:
+        module.fail_json(msg=failure.sentence, **failure.result)
     module.exit_json(
         changed=False,
+        releases=releases,
         host=_host_facts.gather(Path("/"), run, module.params["folders"], module.params["calendars"]),
     )
 

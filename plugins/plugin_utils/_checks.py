@@ -17,7 +17,6 @@ from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ansible_collections.evenkeel.platform.plugins.filter.compose_stack import compose_stack_problems
-from ansible_collections.evenkeel.platform.plugins.filter.docker_daemon import docker_daemon
 from ansible_collections.evenkeel.platform.plugins.filter.edge import edge_problems
 from ansible_collections.evenkeel.platform.plugins.filter.monitoring import monitoring_problems, monitoring_stack
 from ansible_collections.evenkeel.platform.plugins.filter.options import unknown_options
@@ -53,9 +52,10 @@ NO_FACTS: dict[str, t.Any] = {
     "gateways": [],
     "listening": [],
     "connection": "",
-    "apt_sources": [],
-    "daemon_keys": None,
-    "daemon_values": {},
+    "apt_sources": {},
+    "daemon": None,
+    "daemon_text": None,
+    "written": None,
     "firewalls": [],
     "versions": {"docker": "", "compose": "", "haproxy": ""},
     "packages": [],
@@ -64,7 +64,6 @@ NO_FACTS: dict[str, t.Any] = {
     "controllers_missing": [],
     "refused_calendars": {},
     "stacks": [],
-    "ours": [],
 }
 # Names that begin like a role's options and are of a playbook.
 OF_PLAYBOOKS = ("edge_out",)
@@ -272,23 +271,6 @@ class HostChecks:
     def stacks_memory(self) -> int:
         return sum(_preflight.memory_of(stack.get("definition") or {}, _model.memory_bytes) for stack in self.stacks)
 
-    def file_secrets(self) -> list[str]:
-        """Return the services with secrets in files that run on this host."""
-        found = [
-            f"{stack['name']}/{secret.get('service')}"
-            for stack in self.stacks
-            for secret in items(stack.get("secrets"))
-            if secret.get("as") != "environment"
-        ]
-        if "app_deploy" in self.roles and self.in_group("app_deploy_app_group", "app_deploy"):
-            found += [
-                f"{app['name']}/{name}"
-                for app in self.apps
-                for name, service in app["services"].items()
-                if any(secret["as"] == "file" for secret in additions(service)["secrets"])
-            ]
-        return list(dict.fromkeys(found))
-
     # -- what is wrong -------------------------------------------------------
 
     def broken(self) -> bool:
@@ -347,12 +329,11 @@ class HostChecks:
             return []  # there it is counted with the apps
         return _preflight.memory_problems(self.host, self.stacks_memory(), self.facts["memory_bytes"])
 
-    def _docker_host(self, view: RoleView) -> list[str]:
+    def _docker_host(self, _view: RoleView) -> list[str]:
         root = self.data_root()
         # The role's own expressions judge the same facts, in the words its probe has for them.
         seen = {
-            **{key: self.facts[key] for key in ("networks", "gateways", "snaps", "packages", "systemd", "overlay")},
-            "controllers_missing": self.facts["controllers_missing"],
+            **self.facts,
             "free_bytes": self.facts["disks"].get(root, {}).get("free_bytes", 10**15),
         }
         more = {
@@ -362,11 +343,9 @@ class HostChecks:
         }
         own = RoleView(self.files, "docker_host", self.raw, more)
         found = [sentence for part in own.internal("__docker_host_found_problems") for sentence in _flat(part)]
-        daemon = docker_daemon(own.internal("__docker_host_daemon_options"), view.options["docker_host_daemon_extra"])
-        found += _preflight.docker_problems(self.host, view.options, daemon, self.facts)
         agent = self.view("monitoring").options if "monitoring" in self.roles else {}
         logs = agent["monitoring_agent_container_logs"] if agent.get("monitoring_agent_enabled") else None
-        return found + _preflight.meeting_problems(self.host, self.daemon_options(), self.file_secrets(), logs)
+        return found + _preflight.meeting_problems(self.host, self.daemon_options(), logs)
 
     def _edge(self, view: RoleView) -> list[str]:
         host = view.internal("__edge_host")

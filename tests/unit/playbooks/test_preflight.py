@@ -150,7 +150,7 @@ def test_ten_planted_problems_are_named_at_once_and_nothing_else_runs(prod: Copy
         "edge: unknown option on edge_htpps_port: found edge_htpps_port, need edge_https_port.",
         "preflight: port 80 of host edge1: found nginx (pid 812) listening on it",
         "preflight: schedule of service report of app shop: found '*-*-* 33:00:00'",
-        "docker_host: firewall of host data2: found ufw active",
+        "docker_host: firewall of data2: found ufw switched on",
         "app_deploy: kind of service shop/bot: found singelton, need one of web, worker, singleton, scheduled.",
         "compose_release: privileged on service redis of stack shop-data: found privileged: true",
     ]

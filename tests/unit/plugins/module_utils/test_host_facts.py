@@ -112,29 +112,31 @@ def test_apt_sources_of_both_forms(tmp_path):
             "etc/apt/sources.list.d/docker.list.save": "deb https://kept.example x stable\n",
         },
     )
-    assert [(one["file"].rpartition("/")[2], one["url"], one["key"]) for one in _host_facts.apt_sources(root)] == [
-        ("sources.list", "http://deb.example/debian", ""),
-        ("docker.list", "https://d.example/linux", "/k.gpg"),
-        ("docker.sources", "https://download.docker.com/linux/debian", "/etc/apt/keyrings/d.asc"),
+    assert [path.rpartition("/")[2] for path in _host_facts.apt_sources(root)] == [
+        "sources.list",
+        "docker.list",
+        "docker.sources",
+        "off.sources",
     ]
+    assert _host_facts.apt_sources(root)["/etc/apt/sources.list.d/docker.sources"] == SOURCES
 
 
 @pytest.mark.parametrize(
     ("content", "wanted"),
     [
-        (None, (None, {})),
-        ("", ([], {})),
-        ("{", ([], {})),
-        ("[]", ([], {})),
+        (None, None),
+        ("", None),
+        ("{", None),
+        ("[]", None),
         (
             '{"proxies": {"https-proxy": "http://ann:s3cret@p"}, "data-root": "/srv"}',
-            (["data-root", "proxies"], {"data-root": "/srv"}),
+            {"proxies": {"https-proxy": "http://p"}, "data-root": "/srv"},
         ),
     ],
 )
-def test_keys_of_the_engine_and_no_secret_of_it(content, wanted, tmp_path):
+def test_settings_of_the_engine_and_no_secret_of_it(content, wanted, tmp_path):
     root = planted(tmp_path, {} if content is None else {"etc/docker/daemon.json": content})
-    assert _host_facts.daemon(root) == wanted
+    assert _host_facts.parsed(root / "etc/docker/daemon.json") == wanted
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 
 from ansible_collections.evenkeel.platform.plugins.module_utils import _model, _preflight
 from ansible_collections.evenkeel.platform.plugins.module_utils._preflight import Claim
-from ansible_collections.evenkeel.platform.plugins.plugin_utils._checks import NO_FACTS, fits
+from ansible_collections.evenkeel.platform.plugins.plugin_utils._checks import fits
 
 GROUPS = {
     "all": ["edge1", "app1", "data1", "data2", "ops1"],
@@ -199,48 +199,6 @@ def test_memory_limits_are_summed_and_compared():
     assert "found 1535 MiB, need 1536 MiB" in _preflight.memory_problems("a", need, need - 1)[0]
 
 
-DOCKER = {
-    "docker_host_source": "docker",
-    "docker_host_repository_url": "https://download.docker.com/linux",
-    "docker_host_firewall_enabled": True,
-}
-SOURCE = {"file": "/etc/apt/sources.list.d/docker.list", "url": "https://download.docker.com/linux/debian", "key": "/k"}
-OURS = {**SOURCE, "file": "/etc/apt/sources.list.d/evenkeel-docker.sources"}
-FILE = "/etc/docker/daemon.json"
-
-
-@pytest.mark.parametrize(
-    ("options", "facts", "sentences"),
-    [
-        ({}, {}, []),
-        ({}, {"apt_sources": [OURS]}, []),
-        ({}, {"apt_sources": [SOURCE]}, ["in /etc/apt/sources.list.d/docker.list with key /k"]),
-        ({"docker_host_source": "distribution"}, {"apt_sources": [SOURCE]}, []),
-        ({}, {"firewalls": ["ufw", "firewalld"]}, ["Run ufw disable", "Run systemctl disable --now firewalld"]),
-        ({"docker_host_firewall_enabled": False}, {"firewalls": ["ufw"]}, []),
-        ({}, {"daemon_keys": ["runtimes", "insecure-registries"]}, []),
-        ({}, {"daemon_keys": ["hosts"]}, ["key hosts in daemon.json"]),
-        ({}, {"daemon_keys": ["hosts"], "ours": [FILE]}, []),
-        (
-            {},
-            {"daemon_keys": ["data-root"], "daemon_values": {"data-root": "/srv/docker"}},
-            ["found /srv/docker, need /var/lib/docker, or the engine loses sight"],
-        ),
-        ({}, {"daemon_keys": ["data-root"], "daemon_values": {"data-root": "/var/lib/docker/"}}, []),
-        ({}, {"daemon_keys": ["userns-remap"], "daemon_values": {"userns-remap": "default"}}, ["need none"]),
-    ],
-)
-def test_what_others_left_of_docker_is_named(options, facts, sentences):
-    found = _preflight.docker_problems("a", {**DOCKER, **options}, {}, {**NO_FACTS, **facts})
-    assert len(found) == len(sentences), found
-    assert all(sentence in one for sentence, one in zip(sentences, found, strict=True))
-
-
-def test_a_data_folder_that_is_set_may_differ():
-    facts = {**NO_FACTS, "daemon_keys": ["data-root"], "daemon_values": {"data-root": "/srv/docker"}}
-    assert _preflight.docker_problems("a", DOCKER, {"data-root": "/srv/docker"}, facts) == []
-
-
 def test_the_firewall_of_others_on_an_edge():
     assert _preflight.edge_firewall_problems("e", True, {"firewalls": []}) == []
     assert _preflight.edge_firewall_problems("e", False, {"firewalls": ["ufw"]}) == []
@@ -251,18 +209,16 @@ LOGS = ["/var/lib/docker/containers/*/*-json.log"]
 
 
 @pytest.mark.parametrize(
-    ("daemon", "secrets", "logs", "sentence"),
+    ("daemon", "logs", "sentence"),
     [
-        ({}, ["shop/api"], LOGS, ""),
-        ({"userns_remap": "default"}, [], None, ""),
-        ({"userns_remap": "default"}, ["shop/api"], None, "beside secrets in files of shop/api"),
-        ({"data_root": "/srv/docker"}, [], None, ""),
-        ({"data_root": "/srv/docker"}, [], LOGS, "[/srv/docker/containers/*/*-json.log]"),
-        ({"data_root": "/srv/docker/"}, [], ["/srv/docker/containers/*/*-json.log"], ""),
+        ({}, LOGS, ""),
+        ({"data_root": "/srv/docker"}, None, ""),
+        ({"data_root": "/srv/docker"}, LOGS, "[/srv/docker/containers/*/*-json.log]"),
+        ({"data_root": "/srv/docker/"}, ["/srv/docker/containers/*/*-json.log"], ""),
     ],
 )
-def test_options_of_two_roles_that_meet(daemon, secrets, logs, sentence):
-    found = _preflight.meeting_problems("a", daemon, secrets, logs)
+def test_options_of_two_roles_that_meet(daemon, logs, sentence):
+    found = _preflight.meeting_problems("a", daemon, logs)
     assert len(found) == bool(sentence)
     assert all(sentence in one for one in found)
 
