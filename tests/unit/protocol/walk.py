@@ -594,7 +594,6 @@ class Run:
                     name=f"{APP}-{plan['to']}",
                     state="former" if undo["warm"] else "absent",
                     guard=undo["guards"]["idle"],
-                    **({"retire": undo["retire"]} if undo["retire"] else {}),
                 ),
                 "__app_deploy_removed",
                 tolerant=True,
@@ -682,3 +681,15 @@ class Run:
                 ),
                 tolerant=True,
             )
+        self.task(
+            "undo | Order the end of the warm side",
+            self.host_names,
+            lambda host: self.compose(
+                host,
+                name=f"{APP}-{self.plan['to']}",
+                state="running",
+                retire=undo["retire"],
+                guard=undo["guards"]["background"],
+            ),
+            tolerant=True,
+        )
