@@ -304,7 +304,7 @@ def release_undone(undo: Data, hostvars: t.Mapping[str, t.Any], hosts: t.Collect
             "and changes nothing more. Run playbooks/status.yml.",
         }
     back = [_result(hostvars, name, "__app_deploy_back") for name in undo["back"] if name in hosts]
-    failed = [str(each.get("msg") or "") for each in back if each.get("failed") or "after" not in each]
+    failed = [str(each.get("msg") or "") for each in back if _went_wrong(each) or "after" not in each]
     entry = undo["entry"]
     if back and not failed:
         entry = back[0]["after"]
@@ -313,8 +313,8 @@ def release_undone(undo: Data, hostvars: t.Mapping[str, t.Any], hosts: t.Collect
     for name in hosts:
         for fact in ("__app_deploy_removed", "__app_deploy_background_back", "__app_deploy_jobs_back"):
             result = _result(hostvars, name, fact)
-            if result.get("failed") and result.get("msg"):
-                more.append(str(result["msg"]))
+            if _went_wrong(result):
+                more.append(str(result.get("msg") or ""))
     evidence = list(undo["evidence"])
     for name in hosts:
         evidence += _result(hostvars, name, "__app_deploy_removed").get("evidence") or []
@@ -327,6 +327,14 @@ def release_undone(undo: Data, hostvars: t.Mapping[str, t.Any], hosts: t.Collect
             [_ending(undo, entry, failed, returned), *undo["reasons"], *evidence, *dict.fromkeys(more)]
         ),
     }
+
+
+def _went_wrong(result: Data) -> bool:
+    """Tell whether a step of the way back failed: it must not end the others, so its task says failed_when false.
+
+    Ansible sets C(failed) to false then, and only a module that failed gives a message.
+    """
+    return bool(result.get("failed") or result.get("msg"))
 
 
 def _ending(undo: Data, entry: Data, failed: list[str], returned: bool) -> str:

@@ -403,13 +403,15 @@ def test_where_the_way_back_is_dead_traffic_stays_and_the_message_says_so() -> N
     done = after({name: edge("blue:0:1.2:1.1", 8) for name in EDGES})
     for name in EDGES:
         done[name]["__app_deploy_back"] = {
-            "failed": True,
+            "failed": False,  # as Ansible sets it for a task with failed_when false
             "msg": "blue_green: too few servers.",
             "after": entry("blue:0:1.2:1.1"),
         }
     end = release.release_undone(back, done, EVERYONE)
     assert not end["sealable"]
     assert "failed and traffic could not go back, so blue serves 1.2. blue_green: too few servers." in end["message"]
+    done["app1"]["__app_deploy_removed"] = {"failed": False, "msg": "compose_release: edge2 serves blue."}
+    assert "edge2 serves blue" in release.release_undone(back, done, EVERYONE)["message"]
 
 
 def test_a_first_release_that_fails_behind_the_move_stays_and_its_run_open() -> None:
