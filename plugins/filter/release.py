@@ -231,7 +231,7 @@ def release_plan(wish: Data, opened: Data, hostvars: t.Mapping[str, t.Any], opti
 def release_followers(plan: Data, hostvars: t.Mapping[str, t.Any]) -> list[str]:
     """Return the edges of a plan without those that could not be brought to the live entry."""
     return [
-        name for name in plan.get("edge_names", []) if not _result(hostvars, name, "__app_deploy_aligned").get("failed")
+        name for name in plan.get("edge_names", []) if not _went_wrong(_result(hostvars, name, "__app_deploy_aligned"))
     ]
 
 
@@ -330,7 +330,7 @@ def release_undone(undo: Data, hostvars: t.Mapping[str, t.Any], hosts: t.Collect
 
 
 def _went_wrong(result: Data) -> bool:
-    """Tell whether a step of the way back failed: it must not end the others, so its task says failed_when false.
+    """Tell whether a step failed that must not end the others, so that its task says failed_when false.
 
     Ansible sets C(failed) to false then, and only a module that failed gives a message.
     """
