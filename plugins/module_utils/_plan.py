@@ -424,7 +424,9 @@ def undo(plan: Data, fleet: Data, facts: Data, failures: t.Sequence[Data], lost:
     remove = bool(back) or (begun and "withdraw" in plan["stages"] and not (serving or plan["moved"]))
     remove = remove and plan["kind"] != "contract"
     warm = plan["warm"] if not back and remove and plan["warm"].get("colour") == plan["to"] else {}
-    serves = now["entry"]["other_release"] if back else ""
+    # An edge that moved back by itself is the newest, and shows what the others will serve.
+    returned = now["entry"]["colour"] == plan["from"]
+    serves = now["entry"]["release" if returned else "other_release"] if back else ""
     # Every edge ends at one move: one that moved back by itself is ahead of the others.
     moves = {
         name: {"entry": edge["entry"]["text"], "move": edge["move"]}

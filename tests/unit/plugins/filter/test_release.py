@@ -397,6 +397,14 @@ def test_after_the_move_only_edges_that_serve_it_move_back() -> None:
     assert end["message"].startswith("app_deploy: release 1.2 of app shop was refused; green serves 1.1 again.")
 
 
+def test_where_one_edge_moved_back_by_itself_the_release_before_is_brought_back() -> None:
+    asked, made = plan(hostvars())
+    edges = {"edge1": edge("blue:0:1.2:1.1", 8, warm={}), "edge2": edge("green:0:1.1:1.2", 9, warm={})}
+    back = undo(after(edges), made, asked, probe={"ok": False})
+    assert (back["back"], back["move_after"]) == (["edge1"], 10)
+    assert back["hosts"]["app1"]["label"] == "1.1"
+
+
 def test_where_the_way_back_is_dead_traffic_stays_and_the_message_says_so() -> None:
     asked, made = plan(hostvars())
     back = undo(after({name: edge("blue:0:1.2:1.1", 8, warm={}) for name in EDGES}), made, asked)
