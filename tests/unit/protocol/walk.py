@@ -366,6 +366,7 @@ class Run:
                 move=plan["behind"][name]["move"],
                 new_move=plan["move"],
                 **pair,
+                warm_seconds=plan["warm_seconds"],
                 check_wait_seconds=10,
             ),
         )
