@@ -314,7 +314,9 @@ def _opened(
     way = _journal.way_back(live, run, rows, identity) if kind == "rollback" else {}
     # Behind a move that came first, the release before is the one whose row is the newest.
     followed = next(iter(_ledger.live_history(rows)), {}).get("identity") if found["settled"] else ""
-    before = _journal.header(run).get("live_before") if found["same"] else way.get("leaving") or followed or live.release
+    before = (
+        _journal.header(run).get("live_before") if found["same"] else way.get("leaving") or followed or live.release
+    )
     records.append(
         {
             "at": _clock.iso(_clock.now().wall),

@@ -97,7 +97,7 @@ record:
   type: dict
   sample: {schema: 2, app: shop, hosts: [shop.example.com], services: {}, routes: {blue: [], green: []}}
 recorded:
-  description: Whether files, C(state.json) and the status agree with what HAProxy serves. Not so after a crash behind a move.
+  description: Whether files, C(state.json) and status agree with what HAProxy serves. False after a crash in a move.
   returned: always
   type: bool
   sample: true

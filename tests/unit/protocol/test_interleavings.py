@@ -54,9 +54,7 @@ ACTIONS = st.one_of(
     actions=st.lists(ACTIONS, min_size=3, max_size=24),
     last=st.sampled_from(GOOD),
 )
-def test_ends_on_one_good_release(
-    edges: int, hosts: int, before: list[str], actions: list[Action], last: str
-) -> None:
+def test_ends_on_one_good_release(edges: int, hosts: int, before: list[str], actions: list[Action], last: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         fleet = Fleet(Path(folder), edges, hosts)
         with fleet.patched():

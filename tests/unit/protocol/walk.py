@@ -36,7 +36,7 @@ from ansible_collections.evenkeel.platform.tests.unit.protocol.fleet import APP,
 INVENTORY_RELEASE = "1.0"
 
 
-class Stopped(Exception):  # noqa: N818
+class Stopped(Exception):
     """A task failed on a host, so the play goes to its rescue."""
 
 
@@ -176,7 +176,9 @@ class Run:
         }
 
     def blue_green(self, name: str, **given: t.Any) -> Data:
-        act = _move.Act(params_of(blue_green.ARGUMENT_SPEC, {"app": APP, **given}), self.edge(name).records("blue_green"))
+        act = _move.Act(
+            params_of(blue_green.ARGUMENT_SPEC, {"app": APP, **given}), self.edge(name).records("blue_green")
+        )
         blue_green.refuse_unusable(act.params, APP)
         try:
             act.run()
@@ -287,9 +289,7 @@ class Run:
                 self.task(
                     "unlock | Raise the pair on every edge",
                     self.edge_names,
-                    lambda name: self.blue_green(
-                        name, state="raised", token=lease["token"], run=lease["lease"]["run"]
-                    ),
+                    lambda name: self.blue_green(name, state="raised", token=lease["token"], run=lease["lease"]["run"]),
                 )
         except Stopped:
             self.outcome = "failed"
@@ -352,7 +352,7 @@ class Run:
         self.plan = plan = filters.release_plan(wish, opened, self.hostvars, self.options)
         pair, stages = plan["pair"], plan["stages"]
         for name in plan["edges_new"]:
-            self.task("edge | Configure a new edge", [name], lambda name: self.configured(name))
+            self.task("edge | Configure a new edge", [name], self.configured)
         self.task(
             "edge | Bring an edge that is behind to the live entry",
             plan["behind"],
@@ -376,7 +376,7 @@ class Run:
                 plan["edge_names"],
                 lambda name: self.blue_green(name, state="withdrawn", colour=plan["to"], move=plan["move"], **pair),
             )
-        self.task("edge | Configure HAProxy for the release", plan["edges_changed"], lambda name: self.configured(name))
+        self.task("edge | Configure HAProxy for the release", plan["edges_changed"], self.configured)
         if "start" in stages:
             self.task("start | Start the containers of the idle colour", self.host_names, self.started)
         if "gate" in stages:
@@ -546,7 +546,9 @@ class Run:
     # -- the rescue and undo.yml --------------------------------------------------------------
 
     def rescue(self, kind: str, again: bool) -> None:
-        self.task("undo | Read what each host knows of the app now", self.everyone, self.facts, "__app_deploy_facts_now")
+        self.task(
+            "undo | Read what each host knows of the app now", self.everyone, self.facts, "__app_deploy_facts_now"
+        )
         self.undo = undo = filters.release_undo(
             self.plan, self.wish, self.hostvars, self.everyone, {**self.options, "again": again}
         )
