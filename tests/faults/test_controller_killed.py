@@ -36,7 +36,7 @@ POINTS = [
     (r"gate \| ", 0.0),
     (r"gate \| ", 1.0),
     (r"smoke \| ", 0.3),
-    (r"switch \| Journal the intent", 0.0),
+    (r"switch \| Record the intent in the journal", 0.0),
     (r"switch \| Move", 0.0),
     (r"switch \| Move", 0.2),
     (r"switch \| Move", 0.5),
