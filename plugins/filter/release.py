@@ -241,7 +241,7 @@ def release_undo(
     """Return the way back of a run that failed, from what the hosts answer now; one that does not answer is lost."""
     everyone = dict.fromkeys((*options["edges"], *options["hosts"], options["record_host"]))
     facts = _facts(hostvars, options, hosts, "", FACTS_NOW)
-    lost = [name for name in everyone if name not in facts]
+    lost = [name for name in everyone if name not in facts and name not in options["out"]]
     failures = _failures(hostvars, hosts)
     if not plan:
         return {

@@ -54,7 +54,10 @@ def declared_out(edges: Data) -> set[str]:
 
 
 def served(edges: Data) -> Data:
-    """Return the C(entry), C(move) and C(warm) of the fleet: those of the edge with the highest move."""
+    """Return the C(entry), C(move) and C(warm) of the fleet: those of the edge with the highest move.
+
+    An edge that the others show as declared out decides nothing, however far it went alone.
+    """
     if not edges:
         return {
             "entry": {"text": "", "colour": "", "weight": 0, "release": "", "other_release": ""},
@@ -62,7 +65,9 @@ def served(edges: Data) -> Data:
             "warm": {},
         }
     # Better one that is confirmed: an edge that was away may hold a number of its own.
-    newest = max(edges.values(), key=lambda edge: (edge["confirmed"], edge["move"], edge["entry"]["text"]))
+    declared = declared_out(edges)
+    deciding = {name: edge for name, edge in edges.items() if name not in declared} or edges
+    newest = max(deciding.values(), key=lambda edge: (edge["confirmed"], edge["move"], edge["entry"]["text"]))
     warm = [edge["warm"] for edge in edges.values() if edge["warm"] and edge["move"] == newest["move"]]
     return {"entry": newest["entry"], "move": newest["move"], "warm": warm[0] if len(warm) == len(edges) else {}}
 
@@ -179,6 +184,9 @@ def release(
     """
     counted = edges_of(fleet, facts, options["out"])
     now = served(counted)
+    # Edges that were not of one mind end at one move, above that of each.
+    strayed = [edge["move"] for edge in counted.values() if edge["entry"]["text"] != now["entry"]["text"]]
+    now["move"] = max([now["move"], *(move + 1 for move in strayed if move >= now["move"])])
     recorded = next((edge["record"] for edge in counted.values() if edge["record"]), {})
     ports = _ports.allocate(model, _ports.recorded(recorded))
     colour = opened["to"]
