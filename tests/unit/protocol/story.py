@@ -8,8 +8,7 @@ from __future__ import annotations
 import typing as t
 from pathlib import Path
 
-from ansible_collections.evenkeel.platform.plugins.module_utils import _entry, _lease, _ledger
-from ansible_collections.evenkeel.platform.plugins.module_utils import _clock
+from ansible_collections.evenkeel.platform.plugins.module_utils import _clock, _entry, _lease, _ledger
 from ansible_collections.evenkeel.platform.tests.unit.protocol.fleet import APP, Broken, Fleet, Task
 from ansible_collections.evenkeel.platform.tests.unit.protocol.walk import Run, schedule_of
 
@@ -145,7 +144,9 @@ class Story:
         if len({text for pair in entries.values() for text in pair}) != 1 or live.release != release or live.weight:
             problems.append(f"edges serve {entries}")
         statuses = {name: edge.status() for name, edge in fleet.edges.items()}
-        if len({(each.move, each.confirmed) for each in statuses.values()}) != 1 or len(fleet.counted()) != len(entries):
+        if len({(each.move, each.confirmed) for each in statuses.values()}) != 1 or len(fleet.counted()) != len(
+            entries
+        ):
             problems.append(f"edges show {statuses}")
         records = fleet.record_host.records("test")
         row = next(iter(_ledger.live_history(records.read_lines("ledger.jsonl", read_only=True))), {})
@@ -163,10 +164,14 @@ class Story:
                     problems.append(f"{each.stack} {each.service} of {each.release} on {host.name}: {each.running}")
         names = list(fleet.hosts)
         home = names[-1] if release == "1.2" else names[0]
-        bots = [host.name for host in fleet.hosts.values() for each in host.containers.values() if each.service == "bot"]
+        bots = [
+            host.name for host in fleet.hosts.values() for each in host.containers.values() if each.service == "bot"
+        ]
         if bots != [home]:
             problems.append(f"the singleton is on {bots}, not on {home}")
-        workers = [host.name for host in fleet.hosts.values() for each in host.containers.values() if each.service == "worker"]
+        workers = [
+            host.name for host in fleet.hosts.values() for each in host.containers.values() if each.service == "worker"
+        ]
         if workers != names:
             problems.append(f"workers are on {workers}")
         if fleet.hosts[names[0]].schedule() != schedule_of(release):

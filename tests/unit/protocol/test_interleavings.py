@@ -38,8 +38,12 @@ ACTIONS = st.one_of(
     st.tuples(st.just("restart"), NUMBER),
     st.tuples(st.just("stop"), NUMBER),
     st.tuples(st.just("cut"), NUMBER),
-    st.tuples(st.just("heal"),),
-    st.tuples(st.just("unlock"),),
+    st.tuples(
+        st.just("heal"),
+    ),
+    st.tuples(
+        st.just("unlock"),
+    ),
 )
 
 

@@ -36,7 +36,7 @@ from ansible_collections.evenkeel.platform.tests.unit.protocol.fleet import APP,
 INVENTORY_RELEASE = "1.0"
 
 
-class Stopped(Exception):  # noqa: N818
+class Stopped(Exception):
     """A task failed on a host, so the play goes to its rescue."""
 
 
@@ -176,7 +176,9 @@ class Run:
         }
 
     def blue_green(self, name: str, **given: t.Any) -> Data:
-        act = _move.Act(params_of(blue_green.ARGUMENT_SPEC, {"app": APP, **given}), self.edge(name).records("blue_green"))
+        act = _move.Act(
+            params_of(blue_green.ARGUMENT_SPEC, {"app": APP, **given}), self.edge(name).records("blue_green")
+        )
         blue_green.refuse_unusable(act.params, APP)
         try:
             act.run()
@@ -287,9 +289,7 @@ class Run:
                 self.task(
                     "unlock | Raise the pair on every edge",
                     self.edge_names,
-                    lambda name: self.blue_green(
-                        name, state="raised", token=lease["token"], run=lease["lease"]["run"]
-                    ),
+                    lambda name: self.blue_green(name, state="raised", token=lease["token"], run=lease["lease"]["run"]),
                 )
         except Stopped:
             self.outcome = "failed"
@@ -545,7 +545,9 @@ class Run:
     # -- the rescue and undo.yml --------------------------------------------------------------
 
     def rescue(self, kind: str, again: bool) -> None:
-        self.task("undo | Read what each host knows of the app now", self.everyone, self.facts, "__app_deploy_facts_now")
+        self.task(
+            "undo | Read what each host knows of the app now", self.everyone, self.facts, "__app_deploy_facts_now"
+        )
         self.undo = undo = filters.release_undo(
             self.plan, self.wish, self.hostvars, self.everyone, {**self.options, "again": again}
         )

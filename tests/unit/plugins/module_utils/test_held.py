@@ -84,9 +84,10 @@ def test_withdraw() -> None:
     ],
 )
 def test_withdraw_is_refused(held: Held, colour: str, move: int, why: str) -> None:
-    for act in (_held.withdraw, lambda *given: _held.restore(*given, WARM)):
-        with pytest.raises(Failure, match=why):
-            act(held, "shop", colour, move)
+    with pytest.raises(Failure, match=why):
+        _held.withdraw(held, "shop", colour, move)
+    with pytest.raises(Failure, match=why):
+        _held.restore(held, "shop", colour, move, WARM)
 
 
 @pytest.mark.parametrize(
