@@ -363,12 +363,15 @@ def _stages(kind: str, opened: Data, model: Model, moved: bool) -> list[str]:
 
 
 def _behind(counted: Data, now: Data) -> Data:
-    """Return the edges that serve something else than the newest one, with what each of them serves."""
+    """Return the edges that serve or record something else than the newest one, with what each of them serves."""
     return {
         name: {"entry": edge["entry"]["text"], "move": edge["move"]}
         for name, edge in counted.items()
         if now["entry"]["colour"]
-        and (edge["entry"]["text"], edge["move"], edge["confirmed"]) != (now["entry"]["text"], now["move"], True)
+        and not (
+            edge["recorded"]
+            and (edge["entry"]["text"], edge["move"], edge["confirmed"]) == (now["entry"]["text"], now["move"], True)
+        )
     }
 
 

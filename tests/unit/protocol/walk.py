@@ -352,7 +352,7 @@ class Run:
         self.plan = plan = filters.release_plan(wish, opened, self.hostvars, self.options)
         pair, stages = plan["pair"], plan["stages"]
         for name in plan["edges_new"]:
-            self.task("edge | Configure a new edge", [name], lambda name: self.configured(name))
+            self.task("edge | Configure a new edge", [name], self.configured)
         self.task(
             "edge | Move an edge that is behind to the live entry",
             plan["behind"],
@@ -366,6 +366,7 @@ class Run:
                 move=plan["behind"][name]["move"],
                 new_move=plan["move"],
                 **pair,
+                warm_seconds=plan["warm_seconds"],
                 check_wait_seconds=10,
             ),
         )
@@ -375,7 +376,7 @@ class Run:
                 plan["edge_names"],
                 lambda name: self.blue_green(name, state="withdrawn", colour=plan["to"], move=plan["move"], **pair),
             )
-        self.task("edge | Configure HAProxy for the release", plan["edges_changed"], lambda name: self.configured(name))
+        self.task("edge | Configure HAProxy for the release", plan["edges_changed"], self.configured)
         if "start" in stages:
             self.task("start | Start the containers of the idle colour", self.host_names, self.started)
         if "gate" in stages:

@@ -69,6 +69,7 @@ def edge(text: str = "green:0:1.1:1.0", move: int = 7, **more: t.Any) -> Data:
         "running": True,
         "record": {},
         "record_problems": [],
+        "recorded": True,
         **more,
     }
 
