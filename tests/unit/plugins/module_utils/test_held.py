@@ -58,7 +58,12 @@ def test_record_and_status_are_read_as_they_were_written() -> None:
             Held(GREEN, withdrawn={"blue": 12}),
             id="the-later-withdrawal",
         ),
-        pytest.param({"entry": "blue:0:1.0:"}, Status(), Held(GREEN, False, Entry("blue", 0, "1.0"), 1), id="killed-before-the-record"),
+        pytest.param(
+            {"entry": "blue:0:1.0:"},
+            Status(),
+            Held(GREEN, False, Entry("blue", 0, "1.0"), 1),
+            id="killed-before-the-record",
+        ),
         pytest.param({"entry": "blue:0:1.0:"}, Status(move=1), Held(GREEN, move=1), id="shown-on-a-full-disk"),
     ],
 )
