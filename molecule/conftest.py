@@ -18,13 +18,19 @@ os.environ["ANSIBLE_STDOUT_CALLBACK"] = "ansible.builtin.default"
 
 
 @pytest.fixture(scope="session")
-def ansible():
+def environment():
+    """Return the environment of a program whose output a test reads."""
+    env = {**os.environ, "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1", "NO_COLOR": "1"}
+    env.pop("PY_COLORS", None)
+    return env
+
+
+@pytest.fixture(scope="session")
+def ansible(environment):
     """Return a function that runs one of Ansible's programs; it gives rc, raw output, and output unfolded."""
 
     def run(*argv):
-        plain = {**os.environ, "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1", "NO_COLOR": "1"}
-        plain.pop("PY_COLORS", None)
-        done = subprocess.run(argv, capture_output=True, text=True, check=False, env=plain)
+        done = subprocess.run(argv, capture_output=True, text=True, check=False, env=environment)
         raw = done.stdout + done.stderr
         return SimpleNamespace(rc=done.returncode, output=" ".join(raw.split()), raw=raw)
 

@@ -51,7 +51,7 @@ def traffic(folder: Path) -> rig.Traffic:
 def put_live(release: str, folder: Path) -> None:
     """Deploy a release, whatever earlier tests left."""
     if rig.live_release() != release:
-        run = deploy(release, folder, app_deploy_retry=release, app_deploy_wait_seconds=130)
+        run = deploy(release, folder, retry=release, wait=130)
         assert run.code == 0, run.tail()
 
 
@@ -62,7 +62,7 @@ def deploy(release: str, folder: Path, **options: object) -> rig.Play:
 def deploy_arguments(release: str, **options: object) -> list[str]:
     """Return the arguments of a deploy as in the README, with further options as JSON."""
     more = ["-e", json.dumps(options)] if options else []
-    return [DEPLOY, "-e", f"app_deploy_release={release}", *more]
+    return [DEPLOY, "-e", f"app={rig.APP}", "-e", f"release={release}", *more]
 
 
 def assert_nothing_lost(outcome: rig.Outcome, *releases: str) -> None:

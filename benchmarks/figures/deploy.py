@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Effect of deploys and rollbacks on users, and their duration."""
+"""What a deploy and a rollback cost those who use the app, and what they take."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ansible_collections.evenkeel.platform.benchmarks.result import Measured, No
 OLD, NEW = "1.0", "1.1"
 BIN_SECONDS = 0.25
 MOST_BINS = 240
-# Generator, controller and hosts share one machine, so answers may be late, but must arrive.
+# Generator, controller and every host share the cores of one machine, so an answer may be late; it must come.
 PATIENCE_SECONDS = 30
 RECREATE = (
     f"cd /opt/evenkeel/stacks/{rig.APP}-%s/current && docker compose --project-name {rig.APP}-%s up"
@@ -30,7 +30,7 @@ RECREATE = (
 
 
 def number(name: str, default: int) -> int:
-    """Return a size of the run, or EVENKEEL_BENCH_<NAME>."""
+    """A size of a run, which EVENKEEL_BENCH_<NAME> changes for a trial."""
     return int(os.environ.get(f"EVENKEEL_BENCH_{name}") or default)
 
 
@@ -49,7 +49,7 @@ def need_lab() -> None:
 
 
 def deploy(release: str, folder: Path) -> rig.Play:
-    words = ["playbooks/deploy.yml", "-e", f"app_deploy_release={release}", *retry(release)]
+    words = ["playbooks/deploy.yml", "-e", f"app={rig.APP}", "-e", f"release={release}", *retry(release)]
     run = rig.play(*words, folder=folder, counted=True)
     if run.code != 0:
         raise NotMeasured(f"{run.command} ended with code {run.code}: {run.tail(5)}")
@@ -64,7 +64,7 @@ def most(counts: dict[str, Any], run: rig.Play) -> dict[str, Any]:
 
 def retry(release: str) -> list[str]:
     """Return the option that allows a held release again."""
-    return ["-e", f"app_deploy_retry={release}"]
+    return ["-e", f"retry={release}"]
 
 
 def put_live(release: str, folder: Path) -> None:
@@ -73,7 +73,7 @@ def put_live(release: str, folder: Path) -> None:
 
 
 class Losses:
-    """Merge several loads."""
+    """Several loads as one."""
 
     def __init__(self) -> None:
         self.requests = self.failed = self.acknowledged = self.missing = self.duplicated = self.unacknowledged = 0
@@ -109,7 +109,7 @@ class Losses:
 
 
 def moving(outcome: rig.Outcome, began: float, ended: float) -> dict[str, Any]:
-    """Return answers by release and failures over time, with start and end of the command."""
+    """Answers in each moment by release, and failures; marks for begin and end of the command."""
     start = outcome.summary["began_at"]
     whole = max(record["due"] + record["latency"] for record in outcome.records)
     size = BIN_SECONDS * (1 + int(whole / BIN_SECONDS / MOST_BINS))
@@ -175,7 +175,7 @@ def deploy_loss(folder: Path) -> Measured:
 
 
 def recreate_control(folder: Path, rate: float) -> dict[str, Any]:
-    """Control: run `docker compose up -d` on the live containers behind the same edge, which must lose requests."""
+    """`docker compose up -d` of what serves, behind the same edge: it must show loss, or the rig is blind."""
     losses = Losses()
     rounds = number("CONTROL_ROUNDS", 3)
     for _ in range(rounds):
@@ -188,7 +188,7 @@ def recreate_control(folder: Path, rate: float) -> dict[str, Any]:
 
 
 def wait_well(limit_seconds: float = 60) -> None:
-    """Wait for ten good answers in a row."""
+    """Until the app has answered well for ten times in a row."""
     until, good = time.monotonic() + limit_seconds, 0
     while good < 10:
         if time.monotonic() > until:
@@ -205,7 +205,7 @@ def wait_well(limit_seconds: float = 60) -> None:
 
 
 def own_start() -> float:
-    """Return the seconds from the start of the app's containers to the first good answer, on the slower host."""
+    """Seconds the app itself needs from a start of its containers to the first good answer, the slower host's."""
     idle = "green" if rig.live_entry().split(":")[0] == "blue" else "blue"
     script = rig.ROOT / "benchmarks" / "own_start.py"
     argv = ["ansible", "app", "-b", "-m", "ansible.builtin.script", "-a", f"{script} {rig.APP}-{idle} /readyz"]
@@ -277,7 +277,7 @@ def rollback_time(folder: Path) -> Measured:
         deploy(NEW, folder)
         with rig.Traffic(folder, rate, timeout_seconds=PATIENCE_SECONDS) as traffic:
             entered = time.time()
-            run = rig.play("playbooks/rollback.yml", folder=folder, counted=True)
+            run = rig.play("playbooks/rollback.yml", "-e", f"app={rig.APP}", folder=folder, counted=True)
         if run.code != 0:
             raise NotMeasured(f"{run.command} ended with code {run.code}: {run.tail(5)}")
         counts = most(counts, run)
@@ -306,7 +306,7 @@ def rollback_time(folder: Path) -> Measured:
 
 
 def empty_playbook(folder: Path) -> dict[str, Any]:
-    """Return the seconds of a single task on one host with the same inventory, as a lower bound."""
+    """What one task on one host takes with the same inventory: no command can be faster than that."""
     playbook = folder / "empty.yml"
     tasks = [{"name": "Answer", "ansible.builtin.ping": {}}]
     playbook.write_text(json.dumps([{"name": "One", "hosts": "edge", "gather_facts": False, "tasks": tasks}]))

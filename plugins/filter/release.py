@@ -46,10 +46,16 @@ def _fleet(hostvars: t.Mapping[str, t.Any], app: str, options: Data) -> Data:
     }
 
 
-def _facts(hostvars: t.Mapping[str, t.Any], options: Data, hosts: t.Collection[str], fact: str = FACTS) -> Data:
+def _facts(
+    hostvars: t.Mapping[str, t.Any], options: Data, hosts: t.Collection[str], app: str, fact: str = FACTS
+) -> Data:
     """Return what each host of this run answered; one that is gone has no answer."""
     names = dict.fromkeys((*options["edges"], *options["hosts"], options["record_host"]))
     found = {name: hostvars[name].get(fact) or {} for name in names if name in hosts}
+    if fact == FACTS:
+        for name, answer in found.items():
+            if "pair" not in answer:
+                found[name] = ((hostvars[name].get("__preflight_facts") or {}).get("releases") or {}).get(app) or {}
     return {name: dict(answer) for name, answer in found.items() if "pair" in answer}
 
 
@@ -65,7 +71,11 @@ def release_wish(
 
 def _wish(apps: list[Data], hostvars: t.Mapping[str, t.Any], hosts: t.Collection[str], app: str, options: Data) -> Data:
     fleet = _fleet(hostvars, app, options)
-    facts = _facts(hostvars, options, hosts)
+    facts = _facts(hostvars, options, hosts, app)
+    if options["kind"] == "rollback":
+        # Going back goes wherever it can; what does not answer is declared out.
+        missing = [name for name in fleet["edges"] if not (facts.get(name) or {}).get("edge")]
+        options = {**options, "out": list(dict.fromkeys([*options["out"], *missing]))}
     described = next((each for each in apps if each.get("name") == app), None)
     records = _plan.releases_of(facts, fleet)
     now = _plan.served(_plan.edges_of(fleet, facts, options["out"]))
@@ -76,6 +86,7 @@ def _wish(apps: list[Data], hostvars: t.Mapping[str, t.Any], hosts: t.Collection
         "kind": options["kind"],
         "refusals": _plan.refusals(app, fleet, facts, options["out"], options["check_mode"]),
         "note": "",
+        "out": list(options["out"]),
         "fleet": fleet,
         "facts": facts,
         "live": now["entry"]["text"],
@@ -94,6 +105,7 @@ def _wish(apps: list[Data], hostvars: t.Mapping[str, t.Any], hosts: t.Collection
         "target": "",
         "pending": [],
         "homes": {},
+        "migration_seconds": 0,
     }
     stays = ""
     if options["kind"] == "deploy":
@@ -106,6 +118,7 @@ def _wish(apps: list[Data], hostvars: t.Mapping[str, t.Any], hosts: t.Collection
             wish["model"] = _model.of(named)
             wish["images"] = _stacks.images(wish["model"])
             wish["homes"] = _plan.homes(wish["model"], options["hosts"])
+            wish["migration_seconds"] = _plan.migration_seconds(wish["model"], "expand")
             return wish
         wish["note"] = (
             f"{app}: {stays} is live, as it was deployed by hand; the inventory names {wish['inventory_release']}. "
@@ -133,7 +146,9 @@ def _wish(apps: list[Data], hostvars: t.Mapping[str, t.Any], hosts: t.Collection
     wish["content"] = kept["content"]
     wish["model"] = kept["content"]["model"]
     wish["digests"] = kept["content"]["digests"]
-    if options["kind"] != "contract":
+    if options["kind"] == "contract":
+        wish["migration_seconds"] = _plan.migration_seconds(wish["model"], "contract")
+    else:
         wish["homes"] = _plan.homes(wish["model"], options["hosts"])
     # What is kept is started by digest, from the host where it lies there.
     wish["images"] = sorted(set(wish["digests"].values()))
@@ -189,6 +204,7 @@ def release_content(wish: Data, hostvars: t.Mapping[str, t.Any]) -> Data:
 def release_plan(wish: Data, opened: Data, hostvars: t.Mapping[str, t.Any], options: Data) -> Data:
     """Return the plan of the run that C(release_journal) has opened."""
     try:
+        options = {**options, "out": wish["out"]}
         digests = release_content(wish, hostvars)["digests"]
         answer = {**dict(opened), "app": wish["app"]}
         if wish["kind"] == "contract":
@@ -212,13 +228,20 @@ def release_plan(wish: Data, opened: Data, hostvars: t.Mapping[str, t.Any], opti
         raise AnsibleFilterError(str(exc)) from exc
 
 
+def release_followers(plan: Data, hostvars: t.Mapping[str, t.Any]) -> list[str]:
+    """Return the edges of a plan without those that could not be brought to the live entry."""
+    return [
+        name for name in plan.get("edge_names", []) if not _result(hostvars, name, "__app_deploy_aligned").get("failed")
+    ]
+
+
 def release_undo(
     plan: Data, wish: Data, hostvars: t.Mapping[str, t.Any], hosts: t.Collection[str], options: Data
 ) -> Data:
     """Return the way back of a run that failed, from what the hosts answer now; one that does not answer is lost."""
     everyone = dict.fromkeys((*options["edges"], *options["hosts"], options["record_host"]))
-    facts = _facts(hostvars, options, hosts, FACTS_NOW)
-    lost = [name for name in everyone if name not in facts]
+    facts = _facts(hostvars, options, hosts, "", FACTS_NOW)
+    lost = [name for name in everyone if name not in facts and name not in options["out"]]
     failures = _failures(hostvars, hosts)
     if not plan:
         return {
@@ -233,7 +256,8 @@ def release_undo(
             "seal": False,
             "free": False,
             "again": False,
-            "message": "\n".join(_plan.reasons(failures, lost)),
+            # A task that runs once brings one host alone here, so the others are not lost.
+            "message": "\n".join(_plan.reasons(failures, lost if not failures else [])),
         }
     undo = _plan.undo(plan, wish["fleet"], facts, failures, lost)
     # Once: a step found something else than its plan assumed, and nothing serves the release.
@@ -339,6 +363,10 @@ def release_run(apps: list[Data], groups: t.Mapping[str, t.Any], hosts: t.Collec
             f"app_deploy: hosts of this run: found {', '.join(hosts)}, need also {', '.join(missing)}, or edges and "
             "hosts would be left on different releases. Take --limit away or add them to it."
         )
+    parts = {
+        name: release_parts(groups, name, asked["edge_group"], asked["app_group"], asked["record_host"])
+        for name in needed
+    }
     return {
         "apps": [asked["only"]] if asked["only"] else names,
         "edges": edges,
@@ -346,14 +374,7 @@ def release_run(apps: list[Data], groups: t.Mapping[str, t.Any], hosts: t.Collec
         "record_host": record,
         "owner": asked["owner"] or os.environ.get("USER") or os.environ.get("LOGNAME") or "root",
         "problems": problems,
-        "parts": {
-            name: [
-                *(["edge"] if name in edges else []),
-                *(["host"] if name in app_hosts else []),
-                *(["records"] if name == record else []),
-            ]
-            for name in needed
-        },
+        "parts": parts,
         "options": {
             **{
                 key: asked[key]
@@ -365,6 +386,16 @@ def release_run(apps: list[Data], groups: t.Mapping[str, t.Any], hosts: t.Collec
             "out": [name for name in out if name],
         },
     }
+
+
+def release_parts(
+    groups: t.Mapping[str, t.Any], host: str, edge_group: str, app_group: str, record_host: str
+) -> list[str]:
+    """Return what a host is to the apps: C(edge), C(host) of containers, C(records)."""
+    edges, hosts = groups.get(edge_group, []), groups.get(app_group, [])
+    record = record_host or next(iter(edges), "localhost")
+    found = {"edge": host in edges, "host": host in hosts, "records": host == record}
+    return [part for part, held in found.items() if held]
 
 
 def release_secrets(app: str, apps: list[Data]) -> Data:
@@ -383,7 +414,8 @@ def edge_addresses(names: list[str], hostvars: t.Mapping[str, t.Any], port: int,
 
 def release_without_records(app: str, hostvars: t.Mapping[str, t.Any], edges: list[str]) -> str:
     """Return what a rollback without the record host came to, and what is left to be done."""
-    moved, stayed = [], []
+    moved: list[str] = []
+    stayed: list[str] = []
     for name in edges:
         result = _result(hostvars, name, "__app_deploy_rollback")
         went = "after" in result and not result.get("cold") and not result.get("failed")
@@ -432,7 +464,7 @@ def release_next(app: str, hostvars: t.Mapping[str, t.Any], run: Data, hosts: t.
     lease = dict(records["lease"])
     # A run whose process is gone is no longer waited for.
     lease["held"] = bool(lease.get("held")) and not _controller.gone(lease.get("controller") or {})
-    row = next(iter(records["live_rows"]), {})
+    row: Data = next(iter(records["live_rows"]), {})
     live = _plan.served(answers)["entry"]["release"]
     return _next_step.next_step(
         {
@@ -457,9 +489,11 @@ class FilterModule:
             "release_content": release_content,
             "release_plan": release_plan,
             "release_undo": release_undo,
+            "release_followers": release_followers,
             "release_undone": release_undone,
             "release_next": release_next,
             "release_rows": release_rows,
+            "release_parts": release_parts,
             "release_run": release_run,
             "release_secrets": release_secrets,
             "release_without_records": release_without_records,

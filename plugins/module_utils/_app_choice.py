@@ -22,9 +22,7 @@ def choice_problems(apps: list[dict[str, t.Any]], only: str = "", release: str =
     if only and only not in [app.get("name") for app in apps]:
         return [f"app_deploy: app: found {only}, need one of {names}. Set app to an app of app_deploy_apps."]
     if release and not only and len(apps) > 1:
-        return [
-            f"app_deploy: release: found {release} for {len(apps)} apps ({names}), need one app. Set app."
-        ]
+        return [f"app_deploy: release: found {release} for {len(apps)} apps ({names}), need one app. Set app."]
     if release == "latest":
         return ["app_deploy: release: found latest, need a fixed tag. Set release to the tag to deploy."]
     return []

@@ -31,7 +31,7 @@ def reserve(folder: str) -> bool:
             return False
     ensure_folder(folder)
     try:
-        with path.open("wb") as stream:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as stream:
             # No zeros: a file system may store those without taking room.
             stream.write(os.urandom(RESERVE_BYTES))
             stream.flush()

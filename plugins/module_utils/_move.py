@@ -86,14 +86,15 @@ class Act:
                 text = f"Removed the declaration of edge {params['edge']}."
             else:
                 after, text = held, f"Made {pair} known for {app}."
-            if after != held or self.holder.stale(after, pair, self.holder.confirmed):
+            confirmed = self.holder.confirmed and not (state == "out" and params["own"] == params["edge"])
+            if after != held or self.holder.stale(after, pair, confirmed):
                 self.result["changed"] = True
                 self.result["actions"].append(text)
                 if not self.check_mode:
-                    if state == "raised":
+                    if state in ("raised", "withdrawn"):
                         self.holder.attempt(self.records.reserve)
                     self.holder.raise_pair(pair)
-                    self.holder.keep(after, self.holder.confirmed)
+                    self.holder.keep(after, confirmed)
             self.holder.held = after
             self.settle()
 

@@ -26,6 +26,7 @@ from ansible_collections.evenkeel.platform.plugins.module_utils import (
     _ports,
     _stacks,
 )
+from ansible_collections.evenkeel.platform.plugins.module_utils._model import Model
 from ansible_collections.evenkeel.platform.plugins.module_utils._protocol import Pair
 
 Data = dict[str, t.Any]
@@ -37,21 +38,37 @@ PAST_MOVE = ("moved", "confirmed", "handed_over", "drained", "warm")
 
 
 def edges_of(fleet: Data, facts: Data, out: t.Collection[str] = ()) -> Data:
-    """Return what each edge that counts has answered; an edge declared out, now or before, does not count."""
-    answered = {name: facts[name]["edge"] for name in fleet["edges"] if name in facts and facts[name].get("edge")}
-    declared = {edge for each in answered.values() if each["confirmed"] for edge in each["out"]} | set(out)
-    return {name: each for name, each in answered.items() if name not in declared}
+    """Return what each edge that counts has answered; one that is declared out by this run does not count.
+
+    An edge that was declared out before and answers again counts: the run brings it to the live entry first.
+    """
+    return {
+        name: facts[name]["edge"]
+        for name in fleet["edges"]
+        if name in facts and facts[name].get("edge") and name not in set(out)
+    }
+
+
+def declared_out(edges: Data) -> set[str]:
+    """Return the edges that a confirmed edge shows as declared out."""
+    return {name for each in edges.values() if each["confirmed"] for name in each["out"]}
 
 
 def served(edges: Data) -> Data:
-    """Return the C(entry), C(move) and C(warm) of the fleet: those of the edge with the highest move."""
+    """Return the C(entry), C(move) and C(warm) of the fleet: those of the edge with the highest move.
+
+    An edge that the others show as declared out decides nothing, however far it went alone.
+    """
     if not edges:
         return {
             "entry": {"text": "", "colour": "", "weight": 0, "release": "", "other_release": ""},
             "move": 0,
             "warm": {},
         }
-    newest = max(edges.values(), key=lambda edge: (edge["move"], edge["entry"]["text"]))
+    # Better one that is confirmed: an edge that was away may hold a number of its own.
+    declared = declared_out(edges)
+    deciding = {name: edge for name, edge in edges.items() if name not in declared} or edges
+    newest = max(deciding.values(), key=lambda edge: (edge["confirmed"], edge["move"], edge["entry"]["text"]))
     warm = [edge["warm"] for edge in edges.values() if edge["warm"] and edge["move"] == newest["move"]]
     return {"entry": newest["entry"], "move": newest["move"], "warm": warm[0] if len(warm) == len(edges) else {}}
 
@@ -82,8 +99,16 @@ def refusals(app: str, fleet: Data, facts: Data, out: t.Collection[str] = (), ch
                 f"app_deploy: edge_out: found {name}, need one of {', '.join(fleet['edges'])}. Set edge_out to an edge."
             )
     counted = edges_of(fleet, facts, out)
+    for name in [*fleet["hosts"], fleet["record_host"]]:
+        if name not in facts and name not in fleet["edges"]:
+            found.append(f"app_deploy: host {name}: found no answer, need it. Bring it back and run this again.")
+    if fleet["record_host"] in fleet["edges"] and fleet["record_host"] not in facts:
+        found.append(
+            f"app_deploy: record host {fleet['record_host']}: found no answer, need the records. Bring it back, go "
+            "back without it by playbooks/rollback.yml -e app_deploy_break_glass, or set app_deploy_record_host."
+        )
     for name in fleet["edges"]:
-        if name in out:
+        if name in out or (name == fleet["record_host"] and name not in facts):
             continue
         edge = (facts.get(name) or {}).get("edge")
         if edge is None:
@@ -122,7 +147,7 @@ def stays_by_hand(facts: Data, fleet: Data, release: str) -> str:
 
     It stays until the inventory names another release than it did when that one was deployed.
     """
-    row = next(iter(releases_of(facts, fleet)["live_rows"]), {})
+    row: Data = next(iter(releases_of(facts, fleet)["live_rows"]), {})
     entry = served(edges_of(fleet, facts))["entry"]
     kept = row.get("by_hand") and row.get("inventory_release") == release and row["release"] != release
     return row["identity"] if kept and entry["release"] == row["identity"] else ""
@@ -152,7 +177,7 @@ def way_back(facts: Data, fleet: Data, wanted: str = "") -> Data:
 
 
 def release(
-    model: Data, digests: Data, kind: str, fleet: Data, facts: Data, opened: Data, options: Data, note: str = ""
+    model: Model, digests: Data, kind: str, fleet: Data, facts: Data, opened: Data, options: Data, note: str = ""
 ) -> Data:
     """Return the plan of a deploy or rollback that C(release_journal) has opened.
 
@@ -160,7 +185,10 @@ def release(
     """
     counted = edges_of(fleet, facts, options["out"])
     now = served(counted)
-    recorded = next((edge["record"] for edge in counted.values() if edge["record"]), {})
+    # Edges that were not of one mind end at one move, above that of each.
+    strayed = [edge["move"] for edge in counted.values() if edge["entry"]["text"] != now["entry"]["text"]]
+    now["move"] = max([now["move"], *(move + 1 for move in strayed if move >= now["move"])])
+    recorded: Data = next((edge["record"] for edge in counted.values() if edge["record"]), {})
     ports = _ports.allocate(model, _ports.recorded(recorded))
     colour = opened["to"]
     hosts = list(fleet["hosts"])
@@ -213,9 +241,12 @@ def release(
     plan["edges_new"] = [name for name in wanting if name not in known] if stages else []
     plan["edges_changed"] = [name for name in wanting if name in known] if stages or plan["mend"] else []
     plan["behind"] = _behind(counted, now) if stages or plan["mend"] else {}
+    known_out = declared_out(counted)
+    plan["out"] = [name for name in options["out"] if name not in known_out]
+    plan["readmitted"] = sorted(known_out & set(counted)) if stages or plan["mend"] else []
     plan["retire"] = _retire(plan, model)
     rules = _ports.rules(model, [fleet["edges"][name]["address"] for name in counted], ports)
-    former = opened["former"].get("model") or {}
+    former: t.Any = opened["former"].get("model") or {}
     plan["hosts"] = {}
     for host in hosts:
         jobs = _stacks.jobs(model, host, hosts)
@@ -233,7 +264,7 @@ def release(
     return plan
 
 
-def contract(model: Data, digests: Data, fleet: Data, facts: Data, opened: Data, options: Data) -> Data:
+def contract(model: Model, digests: Data, fleet: Data, facts: Data, opened: Data, options: Data) -> Data:
     """Return the plan of the contract migration of the live release."""
     now = served(edges_of(fleet, facts, options["out"]))
     return {
@@ -276,7 +307,7 @@ def _common(fleet: Data, facts: Data, opened: Data, options: Data, move: int) ->
     return {"pair": pair, "edge_names": [edge["name"] for edge in edges], "guards": {"before": before}}
 
 
-def _outcome(kind: str, model: Data, opened: Data, note: str) -> str:
+def _outcome(kind: str, model: Model, opened: Data, note: str) -> str:
     app, identity = model["name"], opened["identity"]
     if note:
         return note
@@ -294,19 +325,19 @@ def _outcome(kind: str, model: Data, opened: Data, note: str) -> str:
     return f"{app}: {identity} is live on {opened['to']}{kept}"
 
 
-def _retire(plan: Data, model: Data) -> Data:
+def _retire(plan: Data, model: Model) -> Data:
     """Return the order to stop the old side; the edges withdraw it when its time is over."""
     if not plan["from"] or "handover" not in plan["stages"]:
         return {}
     return {"colour": plan["from"], "stack": f"{model['name']}-{plan['from']}"}
 
 
-def _background(model: Data, digests: Data, fleet: Data, host: str) -> Data:
+def _background(model: Model, digests: Data, fleet: Data, host: str) -> Data:
     hosts = list(fleet["hosts"])
     return _stack(model, _stacks.background(model, host, hosts, fleet["hosts"][host]["address"]), digests)
 
 
-def _migration(model: Data, digests: Data, phase: str) -> list[Data]:
+def _migration(model: Model, digests: Data, phase: str) -> list[Data]:
     """Return the steps of a phase, each with the stack of its one container."""
     return [
         {**step, "stack": _stack(model, _stacks.migration(model, step), digests)}
@@ -315,7 +346,7 @@ def _migration(model: Data, digests: Data, phase: str) -> list[Data]:
     ]
 
 
-def _stages(kind: str, opened: Data, model: Data, moved: bool) -> list[str]:
+def _stages(kind: str, opened: Data, model: Model, moved: bool) -> list[str]:
     if opened["unchanged"] or opened["held"]:
         return []
     stages = list(STAGES)
@@ -337,17 +368,20 @@ def _behind(counted: Data, now: Data) -> Data:
         name: {"entry": edge["entry"]["text"], "move": edge["move"]}
         for name, edge in counted.items()
         if now["entry"]["colour"]
-        and not (edge["recorded"] and (edge["entry"]["text"], edge["move"]) == (now["entry"]["text"], now["move"]))
+        and not (
+            edge["recorded"]
+            and (edge["entry"]["text"], edge["move"], edge["confirmed"]) == (now["entry"]["text"], now["move"], True)
+        )
     }
 
 
-def _probe(model: Data, options: Data) -> Data:
+def _probe(model: Model, options: Data) -> Data:
     """Return what is requested through the public listener after the move; the app itself tells its release."""
     probe = _edge_record.probe(model, options["https_port"])
     return {**probe, "release": model["release"]} if probe else {}
 
 
-def _stack(model: Data, definition: Data, digests: Data) -> Data:
+def _stack(model: Model, definition: Data, digests: Data) -> Data:
     return {
         "definition": definition,
         "images": _stacks.pinned(definition, digests) if digests else {},
@@ -356,7 +390,12 @@ def _stack(model: Data, definition: Data, digests: Data) -> Data:
     }
 
 
-def homes(model: Data, hosts: t.Sequence[str]) -> dict[str, str]:
+def migration_seconds(model: Model, phase: str) -> int:
+    """Return how long the migrations of a phase may take, 0 without any."""
+    return sum(int(step["timeout_seconds"]) for step in model["migration"] if step["phase"] == phase)
+
+
+def homes(model: Model, hosts: t.Sequence[str]) -> dict[str, str]:
     """Return the host of each singleton of the app."""
     return {
         name: _model.home_of(service, hosts)
@@ -450,7 +489,7 @@ def _gate_of(warm: Data, plan: Data, fleet: Data, facts: Data, counted: Data) ->
     if kept is None:
         return {"targets": [], "release": "", "successes": 1, "interval_seconds": 0.3, "timeout_seconds": 1}
     model = kept["content"]["model"]
-    recorded = next((edge["record"] for edge in counted.values() if edge["record"]), {})
+    recorded: Data = next((edge["record"] for edge in counted.values() if edge["record"]), {})
     ports = _ports.allocate(model, _ports.recorded(recorded))
     targets = _edge_record.gate_targets(model, plan["to"], ports, fleet["hosts"])
     return {"targets": targets, "release": model["release"], **model["strategy"]["gate"]}

@@ -95,7 +95,7 @@ def take_lease(records: Records, params: Params) -> _lease.Lease:
 
 
 def break_lease(records: Records, params: Params) -> _lease.Lease | None:
-    """Take the lease away from its holder and raise the token."""
+    """Revoke the lease of its holder and raise the token."""
     before = records.read("lease.json")
     after = _lease.broken(
         before,
@@ -340,6 +340,12 @@ def _opened(
         },
         "journal.jsonl",
     )
+    pending = kind == "contract" or not result["migrated"]
+    if params["migrating"] and pending and result["resume"]["boundary"] in ("", "recorded", "fetched"):
+        # What is opened begins with its migrations, so that is noted at once.
+        run = _journal.unfinished(records.read_lines("journal.jsonl"))
+        _append_all(records, {**params, "restart": True, "detail": {}}, run, ["fetched", "migrating"], token)
+        result["boundary"] = "migrating"
     return result
 
 

@@ -135,6 +135,12 @@ options:
   edge:
     description: For O(state=out) and O(state=in), the name of the other edge.
     type: str
+  own:
+    description:
+      - With O(state=out), the name of this very edge. Declared out itself, it answers 503 until a later move or a run
+        of the role confirms it.
+    type: str
+    default: ""
   owner:
     description: For O(state=out), who declared it.
     type: str
@@ -352,6 +358,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
         "options": {"name": {"type": "str", "required": True}, "url": {"type": "str", "required": True}},
     },
     "edge": {"type": "str"},
+    "own": {"type": "str", "default": ""},
     "owner": {"type": "str", "default": ""},
     "reason": {"type": "str", "default": ""},
     "probe": {

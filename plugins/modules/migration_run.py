@@ -196,6 +196,10 @@ class Migration:
             )
         if self.module.check_mode:
             return dict(self.result, changed=True, actions=[f"started {self.unit}"])
+        for name in sorted(name for name, fields in units.items() if _jobs.migration_state(fields)[0] == "ended"):
+            # What ended was read by its own run; systemd keeps it until it is stopped.
+            self.command("systemctl", "stop", name)
+            self.command("systemctl", "reset-failed", name)
         if release is None:
             need, remedy = "a staged release", "Stage it with compose_release"
             where = f"stack {self.stack.name}"

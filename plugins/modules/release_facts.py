@@ -69,79 +69,37 @@ records:
 """
 
 import typing as t
-from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.evenkeel.platform.plugins.module_utils import (
-    _adapter,
-    _edge_info,
-    _file,
-    _pair,
-    _release_records,
-    _releases,
-)
+from ansible_collections.evenkeel.platform.plugins.module_utils import _adapter, _release_facts
 from ansible_collections.evenkeel.platform.plugins.module_utils._failure import Failure
 from ansible_collections.evenkeel.platform.plugins.module_utils._state import STATE_ARGUMENTS, Records
 
 ARGUMENT_SPEC: dict[str, t.Any] = {
     **STATE_ARGUMENTS,
     **_adapter.ADAPTER_ARGUMENTS,
-    "parts": {"type": "list", "elements": "str", "choices": ["edge", "host", "records", "releases"], "required": True},
+    "parts": {"type": "list", "elements": "str", "choices": list(_release_facts.PARTS), "required": True},
     "count": {"type": "int", "default": 100},
 }
-MODULE = "release_facts"
-FIREWALL = "/etc/evenkeel/firewall.d"
-PARTS = ("blue", "green", "background", "migration")
-
-
-def stacks(module: AnsibleModule, app: str) -> dict[str, t.Any]:
-    """Return the number of running and of other containers of each stack of the app; raises no error without Docker."""
-    found = {part: {"running": 0, "other": 0} for part in PARTS}
-    docker = module.get_bin_path("docker")
-    if docker is None:
-        return {"engine": False, "stacks": found}
-    form = '{{ .Label "com.docker.compose.project" }} {{ .State }}'
-    status, out, _err = module.run_command([docker, "ps", "--all", "--format", form], environ_update={"LC_ALL": "C"})
-    for line in out.splitlines() if status == 0 else []:
-        project, _space, state = line.partition(" ")
-        part = project.removeprefix(f"{app}-")
-        if project.startswith(f"{app}-") and part in found:
-            found[part]["running" if state == "running" else "other"] += 1
-    return {"engine": status == 0, "stacks": found}
-
-
-def firewall(app: str) -> list[str]:
-    """Return the rules of the app's file in the firewall, without comments."""
-    text = _file.read_text(str(Path(FIREWALL, f"app-{app}.nft"))) or ""
-    return [line.strip() for line in text.splitlines() if "accept" in line]
-
-
-def orders(records: Records) -> list[str]:
-    return sorted(path.stem.removeprefix("retire-") for path in Path(records.folder).glob("retire-*.json"))
 
 
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
-    parts = module.params["parts"]
+    params = module.params
+
+    def run(argv: list[str]) -> tuple[int, str, str]:
+        try:
+            return t.cast(
+                tuple[int, str, str],
+                module.run_command(argv, handle_exceptions=False, environ_update={"LC_ALL": "C"}),
+            )
+        except OSError as exc:
+            return 127, "", str(exc)
+
     try:
-        records = Records.of(module, MODULE)
-        pair = _pair.highest(records)
-        result: dict[str, t.Any] = {
-            "pair": {"token": pair.token, "run": pair.run},
-            "edge": _edge_info.read(records, _adapter.of(module.params, MODULE, records.app, records.folder))
-            if "edge" in parts
-            else {},
-            "host": {},
-            "records": _release_records.facts(records, module.params["count"]) if "records" in parts else {},
-        }
-        if "host" in parts:
-            result["host"] = {
-                **stacks(module, records.app),
-                "firewall": firewall(records.app),
-                "orders": orders(records),
-                "releases": list(_releases.read(records, read_only=True).values()) if "releases" in parts else [],
-            }
+        records = Records.of(module, _release_facts.MODULE)
+        result = _release_facts.read(records, params["parts"], params["count"], run, params)
     except Failure as failure:
         module.fail_json(msg=failure.sentence, **failure.result)
     for text in records.warnings:

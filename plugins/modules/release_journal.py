@@ -105,6 +105,12 @@ options:
     description: With O(state=opened), identifies the controller's process, so that the next run can see that it ended.
     type: dict
     default: {}
+  migrating:
+    description:
+      - With O(state=opened), whether the run begins with migrations. The boundary C(migrating) is noted with the
+        opening, unless this very release was migrated already.
+    type: bool
+    default: false
   by_hand:
     description: With O(state=opened), whether the release was named on the command line.
     type: bool
@@ -344,6 +350,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "preempt": {"type": "bool", "default": False},
     "dead_run": {"type": "str", "default": ""},
     "controller": {"type": "dict", "default": {}},
+    "migrating": {"type": "bool", "default": False},
     "by_hand": {"type": "bool", "default": False},
     "inventory_release": {"type": "str", "default": ""},
     "releases": {"type": "list", "elements": "dict", "default": []},

@@ -53,8 +53,8 @@ def variables(**values: Any) -> list[str]:
 
 def registry(password: str) -> list[str]:
     return variables(
-        app_deploy_release="1.1",
-        app_deploy_retry="1.1",
+        release="1.1",
+        retry="1.1",
         app_deploy_registries=[{"host": "registry.lab:5000", "user": "lab", "password": password}],
     )
 
@@ -65,10 +65,10 @@ BAD: dict[str, tuple[list[str], list[str]]] = {
         variables(app_deploy_relase="1.1"),
         [r"unknown option on app_deploy_relase: found app_deploy_relase, need app_deploy_release\. Rename"],
     ),
-    "latest": (variables(app_deploy_release="latest"), [r"app_deploy_release: found latest, need a fixed tag"]),
-    "unknown app": (variables(app_deploy_only="shopp"), [r"app_deploy_only: found shopp, need one of shop"]),
-    "option of another type": (variables(app_deploy_wait_seconds="soon"), [r"app_deploy_wait_seconds.*int"]),
-    "release that is nowhere": (variables(app_deploy_release="9.9"), [r"9\.9"]),
+    "latest": (variables(release="latest"), [r"app_deploy: release: found latest, need a fixed tag"]),
+    "unknown app": (variables(app="shopp"), [r"app_deploy: app: found shopp, need one of shop"]),
+    "option of another type": (variables(wait="soon"), [r"app_deploy_wait_seconds.*int"]),
+    "release that is nowhere": (variables(release="9.9"), [r"9\.9"]),
     "registry password": (registry(NOT_THE_PASSWORD), [r"registry\.lab:5000"]),
     "an app with all that can be wrong": (
         variables(app_deploy_apps=[WRONG]),

@@ -4,8 +4,9 @@
 
 """A contracting migration runs once the older side is retired, and then rollback is refused.
 
-The older side is retired by its host's timer program, with its time set to the past. The tests run in order and after
-all others, because they remove parts of the schema that the older release needs.
+The end of the warm time is set to the past on the edges, which withdraw the older side; then the timer's program of
+each host stops it. The tests run in order and after all others, because they remove parts of the schema that the older
+release needs.
 """
 
 from __future__ import annotations
@@ -18,13 +19,16 @@ from ansible_collections.evenkeel.platform.benchmarks import rig
 from ansible_collections.evenkeel.platform.tests import shop
 
 CONTRACT = "playbooks/contract.yml"
-TIME_IS_OVER = "sed -i -E 's/(\"until\": )[0-9]+/\\11/' {state}/retire-{colour}.json"
+# The edges withdraw the older side as their timer does, once its time is over.
+TIME_IS_OVER = (
+    "sed -i -E 's/(\"until\": )[0-9]+/\\10/' {state}/state.json && /usr/local/lib/evenkeel/edge-sync withdraw"
+)
 RETIRE = "systemctl start evenkeel-retire.service && systemctl show --property=Result --value evenkeel-retire.service"
 
 
 @pytest.fixture(scope="module")
 def older(folder: Path) -> str:
-    """Return the colour of the older release, which is still warm."""
+    """The colour of the older release, still warm beside the newer one."""
     shop.put_live(shop.OLD, folder)
     shop.put_live(shop.NEW, folder)
     return "green" if rig.live_entry().startswith("blue") else "blue"
@@ -43,7 +47,7 @@ def test_contract_is_refused_while_the_older_side_runs(older: str, folder: Path)
 
 
 def test_older_side_is_retired_by_its_host_when_its_time_is_over(older: str) -> None:
-    rig.on_hosts("app", TIME_IS_OVER.format(state=rig.STATE, colour=older))
+    rig.on_hosts("edge", TIME_IS_OVER.format(state=rig.STATE))
     assert set(rig.on_hosts("app", RETIRE).values()) == {"success"}
     assert not any(rig.containers(older).values())
     assert rig.live_release() == shop.NEW

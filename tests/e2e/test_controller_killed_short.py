@@ -14,9 +14,9 @@ from ansible_collections.evenkeel.platform.tests import shop
 
 def test_deploy_that_was_killed_again_and_again_is_finished_by_the_next_one(folder: Path) -> None:
     shop.put_live(shop.OLD, folder)
-    options = {"app_deploy_retry": shop.NEW, "app_deploy_lease_seconds": 10, "app_deploy_wait_seconds": 60}
+    options = {"retry": shop.NEW}
     with shop.traffic(folder) as traffic:
-        for stage in (r"start \| Start", r"switch \| Move", r"compose \| background \| Run the background services"):
+        for stage in (r"start \| Start the containers", r"switch \| Move", r"handover \| Replace the workers"):
             run = rig.begin(*shop.deploy_arguments(shop.NEW, **options), folder=folder)
             with rig.ended(run):
                 run.wait_for_task(stage)

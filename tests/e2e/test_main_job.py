@@ -16,7 +16,7 @@ from ansible_collections.evenkeel.platform.tests import shop
 
 # Units of the jobs, state of their timers, and the release of their containers.
 JOBS = (
-    "cd /etc/systemd/system; cat evenkeel-job-shop-*; systemctl is-active evenkeel-job-shop-*.timer;"
+    "cd /etc/systemd/system; cat evenkeel-job-shop.*; systemctl is-active evenkeel-job-shop.*.timer;"
     " readlink /opt/evenkeel/stacks/shop-background/current; true"
 )
 
@@ -48,10 +48,10 @@ def deployed(site: rig.Play, folder: Path) -> Moved:
     assert site.code == 0
     shop.put_live(shop.OLD, folder)
     with shop.traffic(folder) as traffic:
-        options = {"app_deploy_retry": shop.NEW, "app_deploy_reason": "the first of two", "app_deploy_owner": "anna"}
+        options = {"retry": shop.NEW, "reason": "the first of two", "app_deploy_owner": "anna"}
         first = rig.begin(*shop.deploy_arguments(shop.NEW, **options), folder=folder)
         with rig.ended(first):
-            first.wait_for_task(r"fetch \| ")
+            first.wait_for_task(r"withdraw \| ")
             second = shop.deploy(shop.OLD, folder, app_deploy_owner="berta")
             first.wait()
     return Moved(first, traffic.outcome, second)
@@ -94,6 +94,15 @@ def test_status_tells_what_is_live_warm_and_last(deployed: Moved, folder: Path) 
     assert run.changed == {}
 
 
+def test_site_leaves_what_was_deployed_by_hand_and_says_so(deployed: Moved, folder: Path) -> None:
+    assert deployed.run.code == 0
+    run = rig.play(shop.SITE, "--tags", "app_deploy", folder=folder)
+    assert run.code == 0, run.tail()
+    assert run.changed == {}, "\n".join(run.changed_tasks)
+    shop.assert_says(run, r"1\.1\S* is live, as it was deployed by hand; the inventory names 1\.0")
+    assert rig.live_release() == shop.NEW
+
+
 @pytest.fixture(scope="module")
 def rolled_back(deployed: Moved, folder: Path) -> Moved:
     assert deployed.run.code == 0
@@ -113,7 +122,7 @@ def test_second_run_of_site_changes_nothing_leaves_a_held_release_and_says_so(ro
     run = rig.play(shop.SITE, "-e", f"shop_release={shop.NEW}", folder=folder)
     assert run.code == 0, run.tail()
     assert run.changed == {}, "\n".join(run.changed_tasks)
-    shop.assert_says(run, r"1\.1\S* is held .*app_deploy_retry=1\.1")
+    shop.assert_says(run, r"1\.1\S* is held .*set retry=1\.1")
     assert rig.live_release() == shop.OLD
 
 
@@ -122,7 +131,7 @@ def test_deploy_of_a_held_release_is_refused(rolled_back: Moved, folder: Path) -
     before = rig.snapshot()
     run = shop.deploy(shop.NEW, folder)
     assert run.code != 0
-    shop.assert_says(run, r"release is held on shop 1\.1.*app_deploy_retry=1\.1")
+    shop.assert_says(run, r"release is held on shop 1\.1.*Set retry=1\.1")
     assert rig.snapshot() == before
 
 
@@ -142,7 +151,7 @@ def test_broken_release_is_refused_with_its_reason(release: str, reason: str, si
     before, jobs = rig.containers(colour), rig.on_hosts("app", JOBS)
     assert any("OnCalendar" in units for units in jobs.values()), jobs
     with shop.traffic(folder) as traffic:
-        options = {"app_deploy_retry": release, "shop_report_schedule": "*-*-* 04:00:00"}
+        options = {"retry": release, "shop_report_schedule": "*-*-* 04:00:00"}
         run = shop.deploy(release, folder, **options)
     assert run.code != 0
     shop.assert_says(run, r"release 1\.2-\S+ of app shop was refused")

@@ -11,7 +11,7 @@ from pathlib import Path
 from ansible_collections.evenkeel.platform.benchmarks import rig
 from ansible_collections.evenkeel.platform.tests import shop
 
-TIMERS = "systemctl list-timers --all --plain --no-legend evenkeel-job-shop-report.timer | wc -l"
+TIMERS = "systemctl list-timers --all --plain --no-legend evenkeel-job-shop.report.timer | wc -l"
 BOTS = "docker ps --quiet --filter name=^/shop[.]bot$ | wc -l"
 
 
@@ -19,7 +19,7 @@ def test_bot_moves_to_the_host_it_is_given_and_is_never_there_twice(folder: Path
     release = rig.live_release()
     polls = rig.bot_overlaps()["polls"]
     for host, other in (("app2", "app1"), ("app1", "app2")):
-        run = shop.deploy(release, folder, app_deploy_retry=release, shop_bot_host=host)
+        run = shop.deploy(release, folder, retry=release, shop_bot_host=host)
         assert run.code == 0, run.tail()
         assert rig.on_hosts("app", BOTS) == {host: "1", other: "0"}
     stats = rig.bot_overlaps()
@@ -30,7 +30,7 @@ def test_bot_moves_to_the_host_it_is_given_and_is_never_there_twice(folder: Path
 def test_job_is_timed_on_the_host_it_is_given_alone(folder: Path) -> None:
     release = rig.live_release()
     for host, other in (("app1", "app2"), ("app2", "app1")):
-        run = shop.deploy(release, folder, app_deploy_retry=release, shop_report_host=host)
+        run = shop.deploy(release, folder, retry=release, shop_report_host=host)
         assert run.code == 0, run.tail()
         assert rig.on_hosts("app", TIMERS) == {host: "1", other: "0"}
 

@@ -20,7 +20,7 @@ LEFT = (
     "for stack in blue green background; do"
     " docker ps --all --quiet --filter label=com.docker.compose.project=shop-$stack;"
     " ls -d /opt/evenkeel/stacks/shop-$stack 2>/dev/null; done;"
-    " ls -d /etc/systemd/system/evenkeel-job-shop-* /etc/evenkeel/firewall.d/app-shop.nft 2>/dev/null || true"
+    " ls -d /etc/systemd/system/evenkeel-job-shop.* /etc/evenkeel/firewall.d/app-shop.nft 2>/dev/null || true"
 )
 
 
@@ -66,7 +66,7 @@ def test_nothing_of_the_app_is_left_but_volumes_and_records(uninstalled: rig.Pla
     assert rig.on_hosts("data1", "docker volume ls --quiet | sort") == volumes
     kept = rig.on_hosts("edge", f"ls {rig.STATE}; ls /var/lib/evenkeel/.removed/shop-*/")
     for listed in kept.values():
-        assert listed.split()[0] == "state.json"
+        assert listed.split()[0] == "pair.json"
         assert "ledger.jsonl" in listed.split()
 
 

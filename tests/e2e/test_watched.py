@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The monitored lab: a request is one trace with its log lines, a release opens a silence, users log in."""
+"""The lab watched by its own inventory: a request is one trace with its lines, a release opens a silence, people log in."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ansible_collections.evenkeel.platform.benchmarks import rig
 from ansible_collections.evenkeel.platform.benchmarks.alert_rig import WATCHED
 from ansible_collections.evenkeel.platform.tests import shop
 
-# Compiling the monitoring programs takes ten minutes the first time.
+# The programs that watch take ten minutes to build the first time.
 pytestmark = pytest.mark.long
 
 CANARY = "canary-4711-of-the-shop"
@@ -44,7 +44,7 @@ def on_data1(script: str) -> str:
 
 
 def ask(host: str, path: str, body: dict[str, Any] | None = None, **headers: str) -> tuple[int, dict[str, str]]:
-    """Send a request for a name to the lab's edge, without verifying its certificate."""
+    """Ask the lab's edge for a name, with a certificate nobody signed."""
     asked = urllib.request.Request(
         f"{rig.URL}{path}",
         json.dumps(body).encode() if body else None,
@@ -66,7 +66,7 @@ def test_second_run_changes_nothing(folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def traced(watched: rig.Play) -> str:
-    """Return the trace of one order, sampled by its caller."""
+    """The trace of one order, whose caller asks for it to be kept."""
     assert watched.code == 0
     trace = secrets.token_hex(16)
     order = {"id": f"{trace[:8]}-1111-4222-8333-{trace[8:20]}", "item": f"password={CANARY}", "quantity": 1}
@@ -98,7 +98,7 @@ def test_lines_of_a_trace_are_found_by_it(traced: str) -> None:
 
 
 def active_silences() -> list[str]:
-    """Return name and reason of each silence."""
+    """Name and reason of each."""
     found = json.loads(on_data1(SILENCES))
     return [one["comment"].partition(":")[2] for one in found if one["status"]["state"] == "active"]
 
@@ -106,7 +106,7 @@ def active_silences() -> list[str]:
 @pytest.mark.usefixtures("watched")
 def test_release_opens_a_silence_and_closes_it(folder: Path) -> None:
     shop.put_live(shop.OLD, folder)
-    begun = rig.begin(*shop.deploy_arguments(shop.NEW, app_deploy_retry=shop.NEW), folder=folder)
+    begun = rig.begin(*shop.deploy_arguments(shop.NEW, retry=shop.NEW), folder=folder)
     with rig.ended(begun):
         begun.wait_for_task(r"gate \| ")
         active = active_silences()
@@ -119,7 +119,7 @@ def test_release_opens_a_silence_and_closes_it(folder: Path) -> None:
 @pytest.mark.usefixtures("watched")
 def test_refused_release_leaves_no_silence(folder: Path) -> None:
     """Alerts must fire if a failed release left something down."""
-    run = shop.deploy("1.2-neverready", folder, app_deploy_retry="1.2-neverready")
+    run = shop.deploy("1.2-neverready", folder, retry="1.2-neverready")
     assert run.code != 0, run.tail()
     shop.assert_says(run, "was refused")
     assert active_silences() == []
@@ -132,7 +132,7 @@ def test_prometheus_is_reached_through_the_edge_with_a_login_alone() -> None:
     word = file.read_text(encoding="utf-8").split()[0]
     login = base64.b64encode(f"lab:{word}".encode()).decode()
     assert ask("watch.lab.test", "/-/ready", Authorization=f"Basic {login}")[0] == 200
-    # Its port is open only to the edge.
+    # Its port is open to the edge alone.
     closed = rig.on_hosts("app1", "curl -sm 3 http://data1:9090/-/ready || echo closed")
     assert closed == {"app1": "closed"}
 

@@ -151,7 +151,7 @@ def test_bad_release_is_told_with_its_name(
     """The load starts after the deploy, so that a fifth of all answers is bad until the rollback."""
     shop.put_live(shop.OLD, folder)
     faults = [Fault(alert, "", "", "", 480, 840) for alert in alerts]
-    run = shop.deploy(release, folder, app_deploy_retry=release)
+    run = shop.deploy(release, folder, retry=release)
     assert run.code == 0, run.tail()
     with rig.Traffic(folder, shop.RATE, seconds=1800, timeout_seconds=shop.TIMEOUT_SECONDS):
         found = come_and_go(faults)

@@ -15,15 +15,23 @@ import pytest
 
 STATE = "/var/lib/evenkeel/demo"
 RETIRE = "/usr/local/lib/evenkeel/evenkeel-retire"
+EDGE_SYNC = "/usr/local/lib/evenkeel/edge-sync"
+# Reloads HAProxy again and again while a move comes: each time its servers wait for their first check.
+RELOADS = "systemd-run --unit=reloads sh -c 'for i in 1 2 3 4 5 6 7 8; do systemctl reload haproxy; sleep 0.5; done'"
+# Takes the warm time from a state.json.
+TIME_IS_OVER = """python3 -c '
+import json, pathlib
+path = pathlib.Path("{path}")
+held = json.loads(path.read_text())
+held["warm"]["until"] = 0
+path.write_text(json.dumps(held))'"""
 
 # What a dry run of a first release cannot tell, and why. Names of tasks without their role.
 ONLY_CONVERGE = {
-    "compose | migrate | Run it": "a command; a dry run migrates nothing",
-    "stack | Start the containers": "there is no folder of the release yet to start them from",
-    "stack | Have the stack started at boot": "it follows the start",
-    "stack | Let the pointer name the release": "it follows the start",
-    "install_programs | Start the retire timer": "there is no unit yet to be started",
     "allow | Load the rules": "a command; the rules are not there yet",
+    "gate | Probe every replica of the idle colour from every edge": "nothing was started that could pass it",
+    "record | Open the run under the lease of the app": "a dry run takes no lease",
+    "install | Start the retire timer": "there is no unit yet to be started",
 }
 ONLY_CHECK: dict[str, str] = {}
 
@@ -48,11 +56,29 @@ def entries(edges):
     return found
 
 
+def sides(edges):
+    """Colour and release that each edge serves."""
+    return [tuple(entry.split(":")[::2][:2]) for entry in entries(edges)]
+
+
+def held(host):
+    """What an edge holds beside its entry."""
+    return json.loads(host.check_output(f"cat {STATE}/state.json"))
+
+
+def ledger(hosts):
+    return [json.loads(line) for line in hosts["edge-a"].check_output(f"cat {STATE}/ledger.jsonl").splitlines()]
+
+
 def served(edge):
     """What users of an edge are answered."""
     return json.loads(edge.check_output("curl -sk --resolve demo.lab.test:443:127.0.0.1 https://demo.lab.test/"))[
         "release"
     ]
+
+
+def answers(edge):
+    return edge.run("curl -skf -H 'Host: demo.lab.test' https://127.0.0.1/").rc == 0
 
 
 def running(app, stack):
@@ -70,12 +96,13 @@ def tasks_of(mode):
     return {(name.split(" : ")[-1], host) for name, host in json.loads(path.read_text(encoding="utf-8"))}
 
 
-def order_is_due(app, colour):
-    """As if the warm time of a colour were over."""
-    path = f"{STATE}/retire-{colour}.json"
-    order = {**json.loads(app.check_output(f"cat {path}")), "until": 0}
-    app.check_output("systemctl stop evenkeel-retire.timer")
-    app.check_output(f"printf %s '{json.dumps(order)}' > {path}")
+def warm_time_is_over(edges):
+    """As if it were; the edges withdraw the side as their timer does."""
+    for edge in edges:
+        edge.check_output("systemctl stop evenkeel-edge-withdraw.timer")
+        edge.check_output(TIME_IS_OVER.format(path=f"{STATE}/state.json"))
+        edge.check_output(f"{EDGE_SYNC} withdraw")
+        edge.check_output("systemctl start evenkeel-edge-withdraw.timer")
 
 
 # -- the first release -----------------------------------------------------------
@@ -92,15 +119,20 @@ def test_both_edges_serve_the_same_entry_from_memory_and_file(edges):
     assert [served(edge) for edge in edges] == ["1.0"] * 2
 
 
-def test_every_host_has_met_the_same_token_and_shows_its_state_to_nobody(hosts):
-    tokens = set()
+def test_every_host_has_met_the_run_that_moved_the_traffic_and_shows_its_state_to_nobody(hosts, edges):
+    moves = {(held(edge)["move"], held(edge)["moved_by"]["token"], held(edge)["moved_by"]["run"]) for edge in edges}
+    [(move, token, run)] = moves
+    assert (move, bool(run)) == (1, True)
     for host in hosts.values():
-        tokens.add(json.loads(host.check_output(f"cat {STATE}/state.json"))["token"])
+        # A later run that found nothing to do may have made itself known.
+        assert json.loads(host.check_output(f"cat {STATE}/pair.json"))["token"] >= token
         assert host.check_output(f"stat -c %a {STATE}") == "700"
         assert host.check_output(f"find {STATE} -type f ! -perm 600") == ""
-    assert len(tokens) == 1
-    lease = json.loads(hosts["edge-a"].check_output(f"cat {STATE}/lease.json"))
-    assert tokens <= {lease["token"], lease["token"] - 1}  # a run that found nothing to do raises no host's
+
+
+def test_containers_have_names_that_cannot_meet(app):
+    names = app.check_output("docker ps --format '{{.Names}}'").split()
+    assert sorted(names) == ["demo.blue.web.1", "demo.clock"]
 
 
 def test_planted_unit_was_replaced(app):
@@ -122,9 +154,7 @@ def test_rollback_with_nothing_to_go_back_to_is_refused(edges, rollback):
 def test_release_that_never_gets_ready_is_refused_and_the_live_side_left_alone(edges, app, deploy):
     run = deploy("1.2")
     assert run.rc != 0
-    assert "release 1.2 of app demo was refused; colour blue serves 1.0 as before" in run.output or (
-        "release 1.2 of app demo was refused; colour blue serves as before" in run.output
-    ), run.raw
+    assert "release 1.2 of app demo was refused; blue serves 1.0 as before" in run.output, run.raw
     assert "503" in run.output
     assert entries(edges) == ["blue:0:1.0:"] * 2
     assert [served(edge) for edge in edges] == ["1.0"] * 2
@@ -135,7 +165,7 @@ def test_refused_release_is_held(edges, deploy):
     run = deploy("1.2")
     assert run.rc != 0
     assert "held" in run.output
-    assert "app_deploy_retry" in run.output
+    assert "Set retry=1.2" in run.output
     assert "Start the containers" not in run.output
     assert entries(edges) == ["blue:0:1.0:"] * 2
 
@@ -148,28 +178,94 @@ def test_release_that_ended_and_answers_since_the_engine_started_it_again_is_ref
     assert (running(app, "blue"), running(app, "green")) == (["1.0"], [])
 
 
-# -- forward, and back while it is warm ----------------------------------------------
+# -- forward -------------------------------------------------------------------------
+
+
+def test_dry_run_of_a_deploy_tells_what_would_come_and_changes_nothing(hosts, edges, app, deploy):
+    before = {name: host.check_output(f"cat {STATE}/*.json {STATE}/*.jsonl 2>&1; true") for name, host in hosts.items()}
+    run = deploy("1.1", "--check")
+    assert run.rc == 0, run.raw
+    assert "demo: 1.1 is live on green" in run.output  # what the run would end with
+    after = {name: host.check_output(f"cat {STATE}/*.json {STATE}/*.jsonl 2>&1; true") for name, host in hosts.items()}
+    assert after == before
+    assert (running(app, "blue"), running(app, "green")) == (["1.0"], [])
+    assert entries(edges) == ["blue:0:1.0:"] * 2
+
+
+def test_dry_run_of_a_release_that_is_nowhere_fails_as_the_run_would(deploy):
+    run = deploy("9.9", "--check")
+    assert run.rc != 0
+    assert re.search(r"demo/app:9\.9", run.output), run.raw
+
+
+def test_killed_deploy_leaves_its_lease(hosts, begin):
+    run = begin("deploy", release="1.1")
+    run.at("start | Start the containers")
+    run.kill()
+    assert json.loads(hosts["edge-a"].check_output(f"cat {STATE}/lease.json"))["freed_at"] is None
 
 
 def test_deploy_moves_both_edges_and_the_singleton(edges, app, deploy):
+    """Where a run was killed just before on this controller, it goes on at once."""
     run = deploy("1.1")
     assert run.rc == 0, run.raw
     assert entries(edges) == ["green:0:1.1:1.0"] * 2
     assert [served(edge) for edge in edges] == ["1.1"] * 2
     assert (running(app, "green"), running(app, "background")) == (["1.1"], ["1.1"])
     assert running(app, "blue") == ["1.0"]  # warm
+    assert [held(edge)["warm"]["release"] for edge in edges] == ["1.0"] * 2
 
 
 def test_run_that_was_overtaken_is_refused_by_both_edges(edges, module):
-    run = module("edge", "blue_green", {"app": "demo", "colour": "blue", "token": 1, "min_servers": 0})
+    move = held(edges[0])["move"]
+    options = {"app": "demo", "colour": "blue", "release": "1.0", "move": move, "token": 1, "run": "overtaken"}
+    run = module("edge", "blue_green", options)
     assert run.rc != 0
     for name in ("edge-a", "edge-b"):
         assert f"{name} | FAILED!" in run.output
-    assert run.output.count("token") >= 2
+    assert run.output.count("the run was overtaken on demo: found token 1") >= 2, run.raw
     assert entries(edges) == ["green:0:1.1:1.0"] * 2
 
 
-def test_rollback_is_one_call_on_each_edge(edges, app, rollback):
+@pytest.mark.parametrize("playbook", ["rollback", "contract", "maintenance", "unlock"])
+def test_limit_that_leaves_an_edge_out_is_refused(playbook, edges, play):
+    run = play(playbook, "--limit", "edge-a:app-a", app="demo", reason="a test")
+    assert run.rc != 0
+    assert "need also edge-b" in run.output, run.raw
+    assert entries(edges) == ["green:0:1.1:1.0"] * 2
+    assert [served(edge) for edge in edges] == ["1.1"] * 2
+
+
+# -- back while it is warm -------------------------------------------------------------
+
+
+def test_refused_release_leaves_the_warm_side_warm(edges, app, deploy):
+    run = deploy("1.2", retry="1.2")
+    assert run.rc != 0
+    assert "release 1.2 of app demo was refused; green serves 1.1 as before" in run.output, run.raw
+    assert entries(edges) == ["green:0:1.1:1.0"] * 2
+    assert (running(app, "blue"), running(app, "green")) == (["1.0"], ["1.1"])
+    assert [(held(edge)["warm"].get("release"), held(edge)["withdrawn"]) for edge in edges] == [("1.0", {})] * 2
+    assert app.file(f"{STATE}/retire-blue.json").exists
+
+
+def test_dry_run_of_a_rollback_changes_nothing(edges, app, rollback):
+    run = rollback("--check")
+    assert run.rc == 0, run.raw
+    assert entries(edges) == ["green:0:1.1:1.0"] * 2
+    assert running(app, "background") == ["1.1"]
+
+
+def test_release_that_is_not_kept_is_gone_back_to_by_nobody(edges, rollback):
+    run = rollback(release="0.9")
+    assert run.rc != 0
+    assert "found release 0.9 not among those kept" in run.output, run.raw
+    assert entries(edges) == ["green:0:1.1:1.0"] * 2
+
+
+def test_rollback_is_one_call_on_each_edge(hosts, edges, app, rollback):
+    """Also where an edge was reloaded just now, so that its servers still wait for their first check."""
+    hosts["edge-b"].check_output(RELOADS)
     run = rollback()
     assert run.rc == 0, run.raw
     first = run.raw.split("\nPLAY [")[1]
@@ -181,38 +277,68 @@ def test_rollback_is_one_call_on_each_edge(edges, app, rollback):
     assert running(app, "background") == ["1.0"]
 
 
-# -- an edge that does not answer ------------------------------------------------------
+def test_side_that_a_rollback_left_is_withdrawn_and_stopped(edges, app):
+    move = held(edges[0])["move"]
+    assert [held(edge)["withdrawn"] for edge in edges] == [{"green": move}] * 2
+    assert app.run(RETIRE).rc == 0
+    assert (running(app, "blue"), running(app, "green")) == (["1.0"], [])
+    assert not app.file(f"{STATE}/retire-green.json").exists
+
+
+# -- an edge that does not do its part -----------------------------------------------------
 
 
 def test_move_that_one_edge_cannot_make_goes_back_on_the_other(hosts, edges, app, deploy):
-    hosts["edge-b"].check_output("systemctl stop haproxy")
+    """Nothing gets through to the public port of one edge, as it finds out itself right after the move."""
+    hosts["edge-b"].check_output("nft add table inet fault")
+    hosts["edge-b"].check_output("nft 'add chain inet fault in { type filter hook input priority -300; }'")
+    hosts["edge-b"].check_output("nft add rule inet fault in tcp dport 443 reject")
     try:
-        run = deploy("1.1", app_deploy_retry="1.1")
-        assert run.rc != 0
-        assert "release 1.1 of app demo was refused" in run.output, run.raw
-        assert re.search(r"blue_green: .*haproxy", run.output), run.raw
-        assert entries([hosts["edge-a"]]) == ["blue:0:1.0:1.1"]
-        assert served(hosts["edge-a"]) == "1.0"
+        run = deploy("1.1", retry="1.1")
     finally:
-        hosts["edge-b"].check_output("systemctl start haproxy")
-    assert [entry.split(":")[:3] for entry in entries(edges)] == [["blue", "0", "1.0"]] * 2
+        hosts["edge-b"].check_output("nft delete table inet fault")
+    assert run.rc != 0
+    assert "release 1.1 of app demo was refused; blue serves 1.0 again" in run.output, run.raw
+    assert re.search(r"blue_green: the probe through the public listener failed", run.output), run.raw
+    assert sides(edges) == [("blue", "1.0")] * 2
+    assert [served(edge) for edge in edges] == ["1.0"] * 2
+    assert len({held(edge)["move"] for edge in edges}) == 1
     assert (running(app, "blue"), running(app, "green"), running(app, "background")) == (["1.0"], [], ["1.0"])
 
 
-def test_release_that_was_refused_goes_live_when_it_is_tried_again(edges, deploy):
-    run = deploy("1.1", app_deploy_retry="1.1")
+def test_edge_that_is_lost_right_after_its_move_keeps_what_it_serves(hosts, edges, app, begin, lost, until):
+    loss = lost("edge-b")
+    run = begin("deploy", loss.env, release="1.1", retry="1.1")
+    assert until(lambda: sides([hosts["edge-b"]]) == [("green", "1.1")], 180)
+    loss.cut()
+    done = run.end()
+    assert done.rc != 0
+    assert re.search(r"host edge-b: found it unreachable during \w+", done.output), done.raw
+    assert re.search(r"edge-b serves green", done.output), done.raw
+    assert sides(edges) == [("blue", "1.0"), ("green", "1.1")]
+    assert [served(edge) for edge in edges] == ["1.0", "1.1"]
+    assert (running(app, "blue"), running(app, "green")) == (["1.0"], ["1.1"])
+
+
+def test_release_that_was_refused_goes_live_when_it_is_tried_again(edges, app, deploy):
+    """Both edges are of one mind again."""
+    run = deploy("1.1", retry="1.1")
     assert run.rc == 0, run.raw
-    assert [entry.split(":")[:3] for entry in entries(edges)] == [["green", "0", "1.1"]] * 2
+    assert sides(edges) == [("green", "1.1")] * 2
+    assert [served(edge) for edge in edges] == ["1.1"] * 2
+    assert (running(app, "green"), running(app, "background")) == (["1.1"], ["1.1"])
 
 
 # -- the old colour, once nobody needs it ----------------------------------------------
 
 
-def test_old_colour_stays_up_while_one_edge_does_not_answer(hosts, app):
-    order_is_due(app, "blue")
+def test_old_colour_stays_up_while_one_edge_does_not_answer(hosts, edges, app):
+    app.check_output("systemctl stop evenkeel-retire.timer")
+    assert "demo blue: stays up, edge-a shows blue not withdrawn" in app.check_output(RETIRE)
+    warm_time_is_over(edges)
     hosts["edge-b"].check_output("systemctl stop haproxy")
     try:
-        assert "demo blue: stays up" in app.check_output(RETIRE)
+        assert "demo blue: stays up, edge-b does not show what it serves" in app.check_output(RETIRE)
     finally:
         hosts["edge-b"].check_output("systemctl start haproxy")
     assert running(app, "blue") == ["1.0"]
@@ -225,13 +351,13 @@ def test_colour_that_an_edge_serves_is_not_stopped(app):
     try:
         # The other order waits.
         app.check_output(f"mv {STATE}/retire-blue.json {STATE}/kept.json")
-        assert re.search(r"demo green: stays up, .* serves it", app.check_output(RETIRE))
+        assert re.search(r"demo green: stays up, .* serves green", app.check_output(RETIRE))
     finally:
         app.check_output(f"rm {STATE}/retire-green.json; mv {STATE}/kept.json {STATE}/retire-blue.json")
     assert running(app, "green") == ["1.1"]
 
 
-def test_old_colour_is_stopped_once_no_edge_serves_it(app):
+def test_old_colour_is_stopped_once_every_edge_has_withdrawn_it(app):
     assert "demo blue: stopped" in app.check_output(RETIRE)
     assert running(app, "blue") == []
     assert running(app, "green") == ["1.1"]
@@ -245,11 +371,143 @@ def test_boot_brings_back_what_was_live_and_not_what_was_retired(edges, app, reb
     reboot("app-a")
     assert until(lambda: app.run("docker ps").rc == 0)
     assert until(lambda: (running(app, "green"), running(app, "background")) == (["1.1"], ["1.1"]))
-    assert until(
-        lambda: all(edge.run("curl -skf -H 'Host: demo.lab.test' https://127.0.0.1/").rc == 0 for edge in edges)
-    )
+    assert until(lambda: all(answers(edge) for edge in edges))
     assert [served(edge) for edge in edges] == ["1.1"] * 2
     assert running(app, "blue") == []
+
+
+# -- the live release again, and back without anybody outside ---------------------------------
+
+
+def test_live_release_deployed_after_a_killed_one_is_no_new_release(edges, app, begin, deploy):
+    run = begin("deploy", release="1.0", retry="1.0")
+    run.at("start | Start the containers")
+    run.kill()
+    before = entries(edges)
+    run = deploy("1.1")
+    assert run.rc == 0, run.raw
+    assert entries(edges) == before
+    assert (running(app, "green"), running(app, "background")) == (["1.1"], ["1.1"])
+
+
+def test_failure_of_the_means_holds_no_release(hosts, edges, app, deploy):
+    app.check_output("systemctl stop docker-registry")
+    run = deploy("1.4")
+    assert run.rc != 0
+    assert "127.0.0.1:5000" in run.output, run.raw
+    assert sides(edges) == [("green", "1.1")] * 2
+    assert "1.4" not in {row["identity"] for row in ledger(hosts)}
+
+
+def test_cold_rollback_asks_no_registry(hosts, edges, app, rollback):
+    assert not app.service("docker-registry").is_running
+    try:
+        run = rollback()
+    finally:
+        app.check_output("systemctl start docker-registry")
+    assert run.rc == 0, run.raw
+    assert sides(edges) == [("blue", "1.0")] * 2
+    assert [served(edge) for edge in edges] == ["1.0"] * 2
+    assert (running(app, "blue"), running(app, "background")) == (["1.0"], ["1.0"])
+    assert ledger(hosts)[-1]["result"] == "live"
+
+
+# -- back to a release by its name, and back twice ---------------------------------------------
+
+
+def test_rollback_goes_to_the_release_that_was_named_and_not_to_the_warm_one(hosts, edges, app, deploy, rollback):
+    run = deploy("1.4")
+    assert run.rc == 0, run.raw
+    assert [held(edge)["warm"]["release"] for edge in edges] == ["1.0"] * 2
+    run = rollback(release="1.1")
+    assert run.rc == 0, run.raw
+    assert sides(edges) == [("blue", "1.1")] * 2
+    assert [served(edge) for edge in edges] == ["1.1"] * 2
+    assert (running(app, "blue"), running(app, "background")) == (["1.1"], ["1.1"])
+    assert [ledger(hosts)[-1][key] for key in ("kind", "identity", "result")] == ["rollback", "1.1", "live"]
+
+
+def test_going_back_twice_is_going_back_once(edges, app, begin, rollback):
+    run = begin("deploy", release="1.4", retry="1.4")
+    run.at("drain | Wait")
+    run.kill()
+    assert sides(edges) == [("green", "1.4")] * 2
+    run = begin("rollback")
+    run.at("facts | Read")
+    run.kill()
+    assert sides(edges) == [("blue", "1.1")] * 2
+    run = rollback()
+    assert run.rc == 0, run.raw
+    assert sides(edges) == [("blue", "1.1")] * 2
+    assert (running(app, "blue"), running(app, "background")) == (["1.1"], ["1.1"])
+
+
+# -- a side that is no more ----------------------------------------------------------------------
+
+
+def test_nobody_moves_to_a_side_that_died_meanwhile(edges, app, begin, until):
+    """The singleton of the release ends at once, and what served before is stopped after the move."""
+    run = begin("deploy", release="1.4", retry="1.4", clock_command=["/bin/false"])
+    assert until(lambda: sides(edges) == [("green", "1.4+2")] * 2, 120)
+    app.check_output("docker stop --time 1 demo.blue.web.1")
+    done = run.end()
+    assert done.rc != 0
+    assert re.search(r"traffic could not go back, so green serves 1\.4\+2", done.output), done.raw
+    assert sides(edges) == [("green", "1.4+2")] * 2
+    assert [served(edge) for edge in edges] == ["1.4"] * 2
+    assert running(app, "green") == ["1.4"]
+
+
+def test_next_deploy_mends_what_that_left(edges, app, deploy):
+    run = deploy("1.4", retry="1.4")
+    assert run.rc == 0, run.raw
+    assert sides(edges) == [("blue", "1.4")] * 2
+    assert (running(app, "blue"), running(app, "background")) == (["1.4"], ["1.4"])
+
+
+# -- a lease that is in the way ---------------------------------------------------------------------
+
+
+def test_unlock_takes_the_lease_away_and_its_run_is_refused_everywhere(hosts, edges, module, deploy, play):
+    lease = {"app": "demo", "owner": "anna", "run": "gone", "reason": "on her own machine", "lease_seconds": 300}
+    run = module("edge-a", "release_lease", {**lease, "token_floor": held(edges[0])["moved_by"]["token"]})
+    assert run.rc == 0, run.raw
+    token = json.loads(hosts["edge-a"].check_output(f"cat {STATE}/lease.json"))["token"]
+    run = deploy("1.1", retry="1.1")
+    assert run.rc != 0
+    assert re.search(r"another run holds the lease on demo: found run gone of anna", run.output), run.raw
+    assert "evenkeel.platform.unlock -e app=demo -e reason=" in run.output
+    run = play("unlock", app="demo", reason="her machine is gone")
+    assert run.rc == 0, run.raw
+    assert "demo: the lease of anna was taken away" in run.output
+    run = module("edge", "blue_green", {"app": "demo", "state": "raised", "token": token, "run": "gone"})
+    assert run.output.count("the run was overtaken on demo") >= 2, run.raw
+
+
+# -- an edge that is down for good -----------------------------------------------------------------
+
+
+def test_edge_that_is_declared_out_holds_nothing_up_and_comes_back_confirmed(
+    hosts, edges, begin, deploy, lost, powered_off, until
+):
+    with powered_off("edge-b"):
+        away = lost("edge-b").env
+        run = begin("deploy", away, release="1.1", retry="1.1").end()
+        assert run.rc != 0
+        assert "edge edge-b: found no answer" in run.output, run.raw
+        assert "-e edge_out=edge-b" in run.output
+        assert sides([hosts["edge-a"]]) == [("blue", "1.4")]
+        run = deploy("1.1", retry="1.1", edge_out="edge-b")
+        assert run.rc == 0, run.raw
+        assert sides([hosts["edge-a"]]) == [("green", "1.1")]
+        assert list(held(hosts["edge-a"])["out"]) == ["edge-b"]
+    assert until(lambda: hosts["edge-b"].run("curl -sk https://127.0.0.1/").rc == 0)
+    assert not answers(hosts["edge-b"])  # not before it is taken back in
+    run = deploy("1.1")
+    assert run.rc == 0, run.raw
+    assert held(hosts["edge-a"])["out"] == {}
+    assert sides(edges) == [("green", "1.1")] * 2
+    assert [served(edge) for edge in edges] == ["1.1"] * 2
 
 
 # -- the host of the records is down ---------------------------------------------------
@@ -258,14 +516,14 @@ def test_boot_brings_back_what_was_live_and_not_what_was_retired(edges, app, reb
 def test_rollback_breaks_the_glass_of_no_other_app(edges, rollback):
     run = rollback(app_deploy_break_glass="demoo")
     assert run.rc != 0
-    assert "app_deploy: break glass: found demoo, need demo" in run.output
-    assert entries(edges) == ["green:0:1.1:1.0"] * 2
+    assert "rollback of app demoo without records: found no edge that answers" in run.output, run.raw
+    assert sides(edges) == [("green", "1.1")] * 2
 
 
 def test_rollback_goes_on_without_the_record_host_and_is_mended_when_it_is_back(
     hosts, edges, app, deploy, rollback, powered_off, until
 ):
-    run = deploy("1.0", app_deploy_retry="1.0")
+    run = deploy("1.0", retry="1.0")
     assert run.rc == 0, run.raw
     assert entries(edges) == ["blue:0:1.0:1.1"] * 2
     with powered_off("edge-a"):
@@ -275,10 +533,10 @@ def test_rollback_goes_on_without_the_record_host_and_is_mended_when_it_is_back(
         assert entries([hosts["edge-b"]]) == ["green:0:1.1:1.0"]
         assert served(hosts["edge-b"]) == "1.1"
         assert running(app, "background") == ["1.0"]
-    assert until(lambda: hosts["edge-a"].run("curl -skf -H 'Host: demo.lab.test' https://127.0.0.1/").rc == 0)
+    assert until(lambda: answers(hosts["edge-a"]))
     run = rollback()
     assert run.rc == 0, run.raw
     assert entries(edges) == ["green:0:1.1:1.0"] * 2
     assert running(app, "background") == ["1.1"]
-    rows = [json.loads(line) for line in hosts["edge-a"].check_output(f"cat {STATE}/ledger.jsonl").splitlines()]
+    rows = ledger(hosts)
     assert (rows[-1]["kind"], rows[-1]["identity"], rows[-1]["result"]) == ("rollback", "1.1", "live")

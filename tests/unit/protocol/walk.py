@@ -277,12 +277,12 @@ class Run:
         self.play("rollback")
 
     def unlock(self) -> None:
-        """Take the lease away from its holder."""
+        """Revoke the lease of its holder."""
         try:
             self.task("unlock | Read what each host knows of the app", self.everyone, self.facts, "__app_deploy_facts")
             floor = max(self.hostvars[name]["__app_deploy_facts"]["pair"]["token"] for name in self.hosts)
             lease = self.once(
-                "unlock | Take the lease away from its holder",
+                "unlock | Revoke the lease of its holder",
                 lambda: self.lease(state="broken", owner="ops", run=self.run, reason="it is gone", token_floor=floor),
             )
             if lease["changed"]:
@@ -354,7 +354,7 @@ class Run:
         for name in plan["edges_new"]:
             self.task("edge | Configure a new edge", [name], self.configured)
         self.task(
-            "edge | Bring an edge that is behind to the live entry",
+            "edge | Move an edge that is behind to the live entry",
             plan["behind"],
             lambda name: self.blue_green(
                 name,
@@ -402,7 +402,7 @@ class Run:
             )
         if "switch" in stages:
             self.once(
-                "switch | Journal the intent",
+                "switch | Record the intent in the journal",
                 lambda: self.journal(
                     state="appended",
                     token=pair["token"],
@@ -518,7 +518,7 @@ class Run:
             )
         self.job_timers()
         self.once(
-            "handover | Journal the handover",
+            "handover | Record the handover in the journal",
             lambda: self.journal(
                 state="appended",
                 token=plan["pair"]["token"],
@@ -590,7 +590,7 @@ class Run:
                 tolerant=True,
             )
             self.task(
-                "undo | Bring back what was on the failed side, or remove it",
+                "undo | Restore or remove the failed side",
                 self.host_names,
                 lambda host: self.compose(
                     host,
@@ -617,7 +617,7 @@ class Run:
         )
         for last in undo["batches"]:
             self.task(
-                "undo | Bring back the workers and singletons of this host",
+                "undo | Restore the workers and singletons of this host",
                 [host for host in self.host_names if hosts[host]["last"] == last],
                 lambda host: self.background(
                     host, hosts[host]["background"]["definition"], undo["guards"]["background"], {}
@@ -626,7 +626,7 @@ class Run:
                 tolerant=True,
             )
         self.task(
-            "undo | Bring back the timers of its scheduled jobs",
+            "undo | Restore the timers of its scheduled jobs",
             [host for host in self.host_names if host in hosts],
             lambda host: self.jobs(host, undo["guards"]["background"], hosts[host]["jobs"]),
             "__app_deploy_jobs_back",
@@ -653,7 +653,7 @@ class Run:
             )
         if undo["free"] and sealed.get("failed"):
             self.once(
-                "undo | Free the lease of a run that goes on later",
+                "undo | Release the lease of a run that goes on later",
                 lambda: self.lease(state="freed", token=pair["token"]),
                 tolerant=True,
             )
@@ -673,7 +673,7 @@ class Run:
         )
         if all(self.hostvars[name].get("__app_deploy_regated", {}).get("passed") for name in undo["edge_names"]):
             self.task(
-                "undo | Let the warm side be gone back to again",
+                "undo | Restore the warm side on every edge",
                 undo["edge_names"],
                 lambda name: self.blue_green(
                     name,

@@ -33,7 +33,8 @@ PLAY = [
                 "loop": [
                     {
                         "name": "problems",
-                        "content": "{{ lookup('template', role_path ~ '/templates/problems.json.j2') }}",
+                        "content": "{{ __edge_options | evenkeel.platform.edge_problems(__edge_host, "
+                        "__edge_firewall_rules) | to_json }}",
                     },
                     {"name": "rules", "content": "{{ __edge_firewall_rules | to_json }}"},
                     {

@@ -12,6 +12,7 @@ import pytest
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.evenkeel.platform.plugins.filter import release
+from ansible_collections.evenkeel.platform.plugins.filter.docker_firewall import docker_firewall_rules
 from ansible_collections.evenkeel.platform.plugins.module_utils import _controller, _model, _release_content
 
 Data = dict[str, t.Any]
@@ -284,6 +285,45 @@ def test_an_edge_that_is_behind_is_brought_along_first() -> None:
     assert (made["entry"]["text"], made["move"]) == ("blue:0:1.2:1.1", 8)
 
 
+def test_an_edge_that_was_declared_out_is_brought_along_and_taken_back_in() -> None:
+    """Also where it holds the live entry already, but serves nothing until it is told to."""
+    edges = {"edge1": edge(out={"edge2": {"reason": "gone"}}), "edge2": edge(confirmed=False)}
+    made = plan(hostvars(edges))[1]
+    assert made["readmitted"] == ["edge2"]
+    assert made["behind"] == {"edge2": {"entry": "green:0:1.1:1.0", "move": 7}}
+    assert made["edge_names"] == list(EDGES)
+    again = plan(hostvars(edges), out=["edge2"])[1]
+    assert (again["out"], again["readmitted"], again["edge_names"]) == ([], [], ["edge1"])  # declared already
+
+
+def test_an_edge_declared_out_that_went_further_alone_is_not_followed() -> None:
+    edges = {
+        "edge1": edge("green:0:1.1:1.0", 7, out={"edge2": {"reason": "gone"}}),
+        "edge2": edge("blue:0:1.2:1.1", 9, confirmed=False),
+    }
+    made = plan(hostvars(edges))[1]
+    assert made["entry"]["text"] == "green:0:1.1:1.0"
+    # Both end at one move, which neither has met.
+    assert made["move"] == 10
+    assert {name: about["move"] for name, about in made["behind"].items()} == {"edge1": 7, "edge2": 9}
+
+
+def test_edges_that_serve_different_entries_of_one_move_end_at_the_next() -> None:
+    edges = {"edge1": edge("green:0:1.1:1.0", 7), "edge2": edge("blue:0:1.0:1.1", 7)}
+    made = plan(hostvars(edges))[1]
+    assert made["move"] == 8
+    assert sorted(made["behind"]) == list(EDGES)
+
+
+def test_an_edge_that_this_run_declares_out_is_not_among_the_lost() -> None:
+    asked, made = plan(hostvars({"edge1": edge()}), out=["edge2"])
+    found = after({"edge1": edge(withdrawn={"blue": 7})})
+    for name in ("edge1", *HOSTS):
+        found[name]["__app_deploy_facts_now"] = found[name]["__app_deploy_facts"]
+    back = release.release_undo(made, asked, found, EVERYONE, options(out=["edge2"]))
+    assert "edge2" not in str(back["reasons"])
+
+
 def test_hosts_of_singletons_come_last_and_a_former_home_stops_its_own() -> None:
     made = plan(hostvars(), opened(rehomed={"bot": "app2"}))[1]
     assert made["hosts"]["app2"]["leaving"] == ["bot"]
@@ -294,7 +334,7 @@ def test_hosts_of_singletons_come_last_and_a_former_home_stops_its_own() -> None
 def test_ports_are_opened_where_they_are_not() -> None:
     made = plan(hostvars())[1]
     assert made["hosts"]["app2"]["open_ports"]
-    lines = release.docker_firewall_rules(made["hosts"]["app2"]["rules"])
+    lines = docker_firewall_rules(made["hosts"]["app2"]["rules"])
     found = hostvars()
     found["app2"]["__app_deploy_facts"]["host"]["firewall"] = [line for line in lines if "accept" in line]
     made = plan(found)[1]

@@ -108,6 +108,7 @@ def test_room_set_aside_takes_the_records_of_a_full_disk(tmp_path: Path, monkeyp
     assert _file.reserve(str(tmp_path))
     assert not _file.reserve(str(tmp_path))
     reserve = tmp_path / _file.RESERVE
+    assert reserve.stat().st_mode & 0o777 == 0o600
     assert reserve.stat().st_size == _file.RESERVE_BYTES
     full_until_gone(reserve, monkeypatch, "fsync")
     _file.write_atomic(str(tmp_path / "a"), "a\n")

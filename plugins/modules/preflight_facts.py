@@ -1,0 +1,116 @@
+# Copyright (c) 2026, The Evenkeel authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: preflight_facts
+author: The Evenkeel authors (@evenkeel)
+version_added: 0.1.0
+short_description: Read what the preflight checks need of a host
+description:
+  - Reads distribution, disk, memory, addresses, ports in use with the programs that hold them, apt sources of Docker,
+    keys of C(daemon.json), firewalls, versions and the calendar expressions that systemd refuses, in one call.
+  - From a playbook it never fails. A host that cannot be reached, or that has no Python, has
+    RV(unreachable_reason), so that M(evenkeel.platform.preflight) names it together with everything else.
+extends_documentation_fragment:
+  - evenkeel.platform.attributes.info
+options:
+  folders:
+    description: Folders whose free space is read; of one that is not there yet, its nearest parent's.
+    type: list
+    elements: str
+    default: [/var/lib, /opt]
+  calendars:
+    description:
+      - Calendar expressions to check with C(systemd-analyze calendar).
+      - From a playbook those of the host's options are added.
+    type: list
+    elements: str
+    default: []
+  apps:
+    description: Apps of which M(evenkeel.platform.release_facts) is read too, so that a deploy asks each host once.
+    type: list
+    elements: str
+    default: []
+  parts:
+    description: What this host is to O(apps), as O(evenkeel.platform.release_facts#module:parts).
+    type: list
+    elements: str
+    choices: [edge, host, records, releases]
+    default: []
+seealso:
+  - module: evenkeel.platform.preflight
+"""
+
+EXAMPLES = r"""
+- name: Read what the checks need
+  evenkeel.platform.preflight_facts:
+  register: __preflight_facts
+"""
+
+RETURN = r"""
+host:
+  description: What was found. Values of C(daemon.json) are not among it.
+  returned: when the host could be read
+  type: dict
+  sample: {python: "3.13.5", memory_bytes: 4294967296, addresses: [192.0.2.21]}
+releases:
+  description: What M(evenkeel.platform.release_facts) returns, by app.
+  returned: when the host could be read
+  type: dict
+  sample: {}
+unreachable_reason:
+  description: Why the host could not be read.
+  returned: from a playbook, when the host could not be read
+  type: str
+  sample: "connection refused"
+"""
+
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.evenkeel.platform.plugins.module_utils import _host_facts, _release_facts
+from ansible_collections.evenkeel.platform.plugins.module_utils._failure import Failure
+from ansible_collections.evenkeel.platform.plugins.module_utils._state import STATE_ARGUMENTS, Records
+
+MODULE = "preflight_facts"
+STATE_DIR = STATE_ARGUMENTS["state_dir"]["default"]
+LOCK_DIR = STATE_ARGUMENTS["lock_dir"]["default"]
+ADAPTER = {"adapter": "haproxy", "adapter_options": {}}
+
+ARGUMENT_SPEC = {
+    "folders": {"type": "list", "elements": "str", "default": ["/var/lib", "/opt"]},
+    "calendars": {"type": "list", "elements": "str", "default": []},
+    "apps": {"type": "list", "elements": "str", "default": []},
+    "parts": {"type": "list", "elements": "str", "choices": list(_release_facts.PARTS), "default": []},
+}
+
+
+def main() -> None:
+    module = AnsibleModule(ARGUMENT_SPEC, supports_check_mode=True)
+
+    def run(argv: list[str]) -> tuple[int, str, str]:
+        try:
+            return module.run_command(argv, handle_exceptions=False, environ_update={"LC_ALL": "C"})
+        except OSError as exc:
+            return 127, "", str(exc)
+
+    releases = {}
+    try:
+        for app in module.params["apps"] if module.params["parts"] else []:
+            records = Records(MODULE, app, STATE_DIR, LOCK_DIR, 30.0, True)
+            releases[app] = _release_facts.read(records, module.params["parts"], 100, run, ADAPTER)
+    except Failure as failure:
+        module.fail_json(msg=failure.sentence, **failure.result)
+    module.exit_json(
+        changed=False,
+        releases=releases,
+        host=_host_facts.gather(Path("/"), run, module.params["folders"], module.params["calendars"]),
+    )
+
+
+if __name__ == "__main__":
+    main()
