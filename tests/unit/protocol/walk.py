@@ -462,13 +462,14 @@ class Run:
             )
         if plan["mend"]:
             for part in (plan["to"], "background"):
-                self.task(
-                    "mend | Start what stopped of the live colour",
-                    self.host_names,
-                    lambda host, part=part: self.compose(  # type: ignore[misc]
-                        host, name=f"{APP}-{part}", state="running", guard=plan["guards"]["before"]
-                    ),
-                )
+                self.mend(part)
+
+    def mend(self, part: str) -> None:
+        self.task(
+            "mend | Start what stopped of the live colour",
+            self.host_names,
+            lambda host: self.compose(host, name=f"{APP}-{part}", state="running", guard=self.plan["guards"]["before"]),
+        )
 
     def refuse(self) -> Data:
         if self.wish["refusals"]:
