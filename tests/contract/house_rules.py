@@ -241,6 +241,29 @@ def task_name(tree: Tree) -> Iterator[str]:
                 yield f"{where}: task name {entry['name']!r} ends in {words[-1]!r}, need the object's name"
 
 
+# The stages of a release are named, not its files: release.yml holds all of them.
+RELEASE_STAGES = frozenset(
+    "backup drain edge facts fetch gate handover install lease maintenance mend migrate plan preflight rebuild record"
+    " report rollback seal smoke start status switch undo uninstall unlock withdraw".split()
+)
+
+
+def stage_prefix(tree: Tree) -> Iterator[str]:
+    """A task outside main.yml says its stage before its name: that of its file, in app_deploy that of the release."""
+    for path in tree.matching("roles/*/tasks/*.yml"):
+        stem = path.rpartition("/")[2].removesuffix(".yml")
+        stages = RELEASE_STAGES if _role_of(path) == "app_deploy" else {stem}
+        if stem == "main":
+            continue
+        for entry in _named_entries(tree.load(path)):
+            grouping = "block" in entry or "import_tasks" in str(list(entry)) or "include_tasks" in str(list(entry))
+            words = str(entry["name"]).split(" | ")
+            if len(words) == 1 and not (grouping and _role_of(path) == "app_deploy"):
+                yield f"{Task(path, entry).where}: task name {entry['name']!r} without a stage"
+            elif len(words) > 1 and not stages & set(words[:-1]):
+                yield f"{Task(path, entry).where}: task name {entry['name']!r}, need one of {', '.join(sorted(stages))}"
+
+
 def _named_entries(data: Any) -> Iterator[dict[str, Any]]:
     """Return every play, block and task with a name."""
     for entry in data if isinstance(data, list) else []:
@@ -351,6 +374,7 @@ RULES: tuple[Rule, ...] = (
     handler_kind,
     main_is_stages,
     task_name,
+    stage_prefix,
     template_header,
     machine_path,
     registry_host,
