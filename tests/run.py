@@ -199,7 +199,9 @@ def unit_stage() -> Iterator[Check]:
     modules = "tests/unit/plugins/modules"
     coverage = ["--cov=plugins", "--cov-append", "--cov-report"]
     yield from pytest_check("unit", modules, 600, *coverage, "", name="modules")
-    yield from pytest_check("unit", "tests/unit", 1200, f"--ignore={modules}", *coverage, "term:skip-covered")
+    yield from pytest_check("unit", "tests/unit/protocol", 600, *coverage, "", name="protocol")
+    others = [f"--ignore={modules}", "--ignore=tests/unit/protocol"]
+    yield from pytest_check("unit", "tests/unit", 1200, *others, *coverage, "term:skip-covered")
 
 
 def contract_stage() -> Iterator[Check]:
@@ -246,6 +248,8 @@ def e2e_short_stage() -> Iterator[Check]:
 
 
 def faults_stage() -> Iterator[Check]:
+    many = ["env", "EVENKEEL_EXAMPLES=3000", python(), "-m", "pytest", "-q", "tests/unit/protocol"]
+    yield Check("faults", "interleavings", many, 5400, count_junit)
     yield from lab_check("faults")
     yield from pytest_check("faults", "tests/faults", 12600)
 

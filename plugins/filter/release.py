@@ -422,7 +422,8 @@ def edge_addresses(names: list[str], hostvars: t.Mapping[str, t.Any], port: int,
 
 def release_without_records(app: str, hostvars: t.Mapping[str, t.Any], edges: list[str]) -> str:
     """Return what a rollback without the record host came to, and what is left to be done."""
-    moved, stayed = [], []
+    moved: list[str] = []
+    stayed: list[str] = []
     for name in edges:
         result = _result(hostvars, name, "__app_deploy_rollback")
         went = "after" in result and not result.get("cold") and not result.get("failed")
@@ -471,7 +472,7 @@ def release_next(app: str, hostvars: t.Mapping[str, t.Any], run: Data, hosts: t.
     lease = dict(records["lease"])
     # A run whose process is gone is no longer waited for.
     lease["held"] = bool(lease.get("held")) and not _controller.gone(lease.get("controller") or {})
-    row = next(iter(records["live_rows"]), {})
+    row: Data = next(iter(records["live_rows"]), {})
     live = _plan.served(answers)["entry"]["release"]
     return _next_step.next_step(
         {

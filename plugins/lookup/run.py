@@ -42,4 +42,4 @@ class LookupModule(LookupBase):
 
     def run(self, terms: list[str], variables: t.Any = None, **kwargs: t.Any) -> list[str]:
         self.set_options(var_options=variables, direct=kwargs)
-        return [_controller.this()["run"] for _term in terms or [None]]
+        return [_controller.this()["run"] for _term in terms or [""]]

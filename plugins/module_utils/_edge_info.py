@@ -50,6 +50,8 @@ def read(records: Records, adapter: Adapter) -> dict[str, t.Any]:
         holder.running = False
     record, problems = _edge.read_record(Path(records.path("edge.json")))
     state = records.read("state.json", read_only=True)
+    shown = adapter.shown()
+    kept = held.entry_recorded and adapter.read_saved() == holder.served
     found = drift(holder.served, holder.workers, adapter.read_saved(), state)
     if not holder.confirmed:
         found.append("the edge was away, and serves nothing of the app until its entry is confirmed")
@@ -57,6 +59,7 @@ def read(records: Records, adapter: Adapter) -> dict[str, t.Any]:
         "entry": _entry.as_dict(held.entry),
         **_held.as_result(held, holder.pair),
         "confirmed": holder.confirmed,
+        "recorded": kept and shown == _held.status(held, shown.pair, holder.confirmed),
         "running": holder.running,
         "workers": holder.workers,
         "backends": backends,

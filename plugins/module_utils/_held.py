@@ -30,8 +30,10 @@ class Held:
     """The live entry with its move, and what of the app is warm, withdrawn or declared out."""
 
     entry: Entry = NOTHING
-    # Whether the record names this entry, or a higher move is shown: not so after a crash right behind a move.
+    # Whether the record names this entry, or a higher move is shown: not so after a crash right behind a move, which
+    # then counts though no record has its number. C(left) is what the record names instead.
     entry_recorded: bool = True
+    left: Entry = NOTHING
     move: int = 0
     moved_at: str = ""
     moved_by: Pair = NOBODY
@@ -56,14 +58,13 @@ def of(record: t.Mapping[str, t.Any] | None, status: Status, entry: Entry) -> He
     for colour, move in status.withdrawn.items():
         withdrawn[colour] = max(move, withdrawn.get(colour, 0))
     warm = dict(record.get("warm") or {})
+    named = _entry.parse(record.get("entry"), "blue_green", "state.json")
+    recorded = "entry" not in record or named == entry or status.move > int(record.get("move") or 0)
     return Held(
         entry=entry,
-        entry_recorded=(
-            "entry" not in record
-            or _entry.parse(record["entry"], "blue_green", "state.json") == entry
-            or status.move > int(record.get("move") or 0)
-        ),
-        move=max(int(record.get("move") or 0), status.move),
+        entry_recorded=recorded,
+        left=NOTHING if recorded else named,
+        move=max(int(record.get("move") or 0), status.move) + (0 if recorded else 1),
         moved_at=str(record.get("moved_at") or ""),
         moved_by=Pair(int(by.get("token") or 0), str(by.get("run") or "")),
         previous=str(record.get("previous") or ""),
@@ -188,6 +189,7 @@ def moved(
         held,
         entry=after,
         entry_recorded=True,
+        left=NOTHING,
         move=move,
         moved_at=moved_at,
         moved_by=pair,
@@ -220,6 +222,7 @@ def taken_over(held: Held, shown: _protocol.Shown, name: str, now: str) -> Held:
         after,
         entry=entry,
         entry_recorded=True,
+        left=NOTHING,
         move=shown.status.move,
         moved_at=now,
         moved_by=shown.status.pair,

@@ -167,8 +167,9 @@ class Act:
         self.left_healthy = self.adapter.healthy(before.colour) if holder.running and before.serves else {}
         now = time.time()
         until = int(now) + self.params["warm_seconds"] if self.params["warm_seconds"] else 0
+        # A move that was killed before its record is recorded now, with what it left.
         wanted = _held.moved(
-            held,
+            held if held.entry_recorded else dataclasses.replace(held, entry=held.left),
             after,
             move=number,
             pair=pair,
@@ -177,10 +178,8 @@ class Act:
             back=self.params["colour"] == "previous",
         )
         self.moved = before != after
-        if not self.moved:
-            wanted = dataclasses.replace(
-                held, entry_recorded=True, move=number, moved_at=held.moved_at or wanted.moved_at
-            )
+        if not self.moved and held.entry_recorded:
+            wanted = dataclasses.replace(held, move=number, moved_at=held.moved_at or wanted.moved_at)
         moving = any(worker["value"] != value for worker in holder.workers) or (not holder.workers and self.moved)
         saving = self.adapter.read_saved() != value
         recording = holder.stale(wanted, pair)

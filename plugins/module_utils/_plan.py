@@ -26,6 +26,7 @@ from ansible_collections.evenkeel.platform.plugins.module_utils import (
     _ports,
     _stacks,
 )
+from ansible_collections.evenkeel.platform.plugins.module_utils._model import Model
 from ansible_collections.evenkeel.platform.plugins.module_utils._protocol import Pair
 
 Data = dict[str, t.Any]
@@ -146,7 +147,7 @@ def stays_by_hand(facts: Data, fleet: Data, release: str) -> str:
 
     It stays until the inventory names another release than it did when that one was deployed.
     """
-    row = next(iter(releases_of(facts, fleet)["live_rows"]), {})
+    row: Data = next(iter(releases_of(facts, fleet)["live_rows"]), {})
     entry = served(edges_of(fleet, facts))["entry"]
     kept = row.get("by_hand") and row.get("inventory_release") == release and row["release"] != release
     return row["identity"] if kept and entry["release"] == row["identity"] else ""
@@ -176,7 +177,7 @@ def way_back(facts: Data, fleet: Data, wanted: str = "") -> Data:
 
 
 def release(
-    model: Data, digests: Data, kind: str, fleet: Data, facts: Data, opened: Data, options: Data, note: str = ""
+    model: Model, digests: Data, kind: str, fleet: Data, facts: Data, opened: Data, options: Data, note: str = ""
 ) -> Data:
     """Return the plan of a deploy or rollback that C(release_journal) has opened.
 
@@ -187,7 +188,7 @@ def release(
     # Edges that were not of one mind end at one move, above that of each.
     strayed = [edge["move"] for edge in counted.values() if edge["entry"]["text"] != now["entry"]["text"]]
     now["move"] = max([now["move"], *(move + 1 for move in strayed if move >= now["move"])])
-    recorded = next((edge["record"] for edge in counted.values() if edge["record"]), {})
+    recorded: Data = next((edge["record"] for edge in counted.values() if edge["record"]), {})
     ports = _ports.allocate(model, _ports.recorded(recorded))
     colour = opened["to"]
     hosts = list(fleet["hosts"])
@@ -245,7 +246,7 @@ def release(
     plan["readmitted"] = sorted(known_out & set(counted)) if stages or plan["mend"] else []
     plan["retire"] = _retire(plan, model)
     rules = _ports.rules(model, [fleet["edges"][name]["address"] for name in counted], ports)
-    former = opened["former"].get("model") or {}
+    former: t.Any = opened["former"].get("model") or {}
     plan["hosts"] = {}
     for host in hosts:
         jobs = _stacks.jobs(model, host, hosts)
@@ -263,7 +264,7 @@ def release(
     return plan
 
 
-def contract(model: Data, digests: Data, fleet: Data, facts: Data, opened: Data, options: Data) -> Data:
+def contract(model: Model, digests: Data, fleet: Data, facts: Data, opened: Data, options: Data) -> Data:
     """Return the plan of the contract migration of the live release."""
     now = served(edges_of(fleet, facts, options["out"]))
     return {
@@ -306,7 +307,7 @@ def _common(fleet: Data, facts: Data, opened: Data, options: Data, move: int) ->
     return {"pair": pair, "edge_names": [edge["name"] for edge in edges], "guards": {"before": before}}
 
 
-def _outcome(kind: str, model: Data, opened: Data, note: str) -> str:
+def _outcome(kind: str, model: Model, opened: Data, note: str) -> str:
     app, identity = model["name"], opened["identity"]
     if note:
         return note
@@ -324,19 +325,19 @@ def _outcome(kind: str, model: Data, opened: Data, note: str) -> str:
     return f"{app}: {identity} is live on {opened['to']}{kept}"
 
 
-def _retire(plan: Data, model: Data) -> Data:
+def _retire(plan: Data, model: Model) -> Data:
     """Return the order to stop the old side; the edges withdraw it when its time is over."""
     if not plan["from"] or "handover" not in plan["stages"]:
         return {}
     return {"colour": plan["from"], "stack": f"{model['name']}-{plan['from']}"}
 
 
-def _background(model: Data, digests: Data, fleet: Data, host: str) -> Data:
+def _background(model: Model, digests: Data, fleet: Data, host: str) -> Data:
     hosts = list(fleet["hosts"])
     return _stack(model, _stacks.background(model, host, hosts, fleet["hosts"][host]["address"]), digests)
 
 
-def _migration(model: Data, digests: Data, phase: str) -> list[Data]:
+def _migration(model: Model, digests: Data, phase: str) -> list[Data]:
     """Return the steps of a phase, each with the stack of its one container."""
     return [
         {**step, "stack": _stack(model, _stacks.migration(model, step), digests)}
@@ -345,7 +346,7 @@ def _migration(model: Data, digests: Data, phase: str) -> list[Data]:
     ]
 
 
-def _stages(kind: str, opened: Data, model: Data, moved: bool) -> list[str]:
+def _stages(kind: str, opened: Data, model: Model, moved: bool) -> list[str]:
     if opened["unchanged"] or opened["held"]:
         return []
     stages = list(STAGES)
@@ -362,22 +363,25 @@ def _stages(kind: str, opened: Data, model: Data, moved: bool) -> list[str]:
 
 
 def _behind(counted: Data, now: Data) -> Data:
-    """Return the edges that serve something else than the newest one, with what each of them serves."""
+    """Return the edges that serve or record something else than the newest one, with what each of them serves."""
     return {
         name: {"entry": edge["entry"]["text"], "move": edge["move"]}
         for name, edge in counted.items()
         if now["entry"]["colour"]
-        and (edge["entry"]["text"], edge["move"], edge["confirmed"]) != (now["entry"]["text"], now["move"], True)
+        and not (
+            edge["recorded"]
+            and (edge["entry"]["text"], edge["move"], edge["confirmed"]) == (now["entry"]["text"], now["move"], True)
+        )
     }
 
 
-def _probe(model: Data, options: Data) -> Data:
+def _probe(model: Model, options: Data) -> Data:
     """Return what is requested through the public listener after the move; the app itself tells its release."""
     probe = _edge_record.probe(model, options["https_port"])
     return {**probe, "release": model["release"]} if probe else {}
 
 
-def _stack(model: Data, definition: Data, digests: Data) -> Data:
+def _stack(model: Model, definition: Data, digests: Data) -> Data:
     return {
         "definition": definition,
         "images": _stacks.pinned(definition, digests) if digests else {},
@@ -386,12 +390,12 @@ def _stack(model: Data, definition: Data, digests: Data) -> Data:
     }
 
 
-def migration_seconds(model: Data, phase: str) -> int:
+def migration_seconds(model: Model, phase: str) -> int:
     """Return how long the migrations of a phase may take, 0 without any."""
     return sum(int(step["timeout_seconds"]) for step in model["migration"] if step["phase"] == phase)
 
 
-def homes(model: Data, hosts: t.Sequence[str]) -> dict[str, str]:
+def homes(model: Model, hosts: t.Sequence[str]) -> dict[str, str]:
     """Return the host of each singleton of the app."""
     return {
         name: _model.home_of(service, hosts)
@@ -487,7 +491,7 @@ def _gate_of(warm: Data, plan: Data, fleet: Data, facts: Data, counted: Data) ->
     if kept is None:
         return {"targets": [], "release": "", "successes": 1, "interval_seconds": 0.3, "timeout_seconds": 1}
     model = kept["content"]["model"]
-    recorded = next((edge["record"] for edge in counted.values() if edge["record"]), {})
+    recorded: Data = next((edge["record"] for edge in counted.values() if edge["record"]), {})
     ports = _ports.allocate(model, _ports.recorded(recorded))
     targets = _edge_record.gate_targets(model, plan["to"], ports, fleet["hosts"])
     return {"targets": targets, "release": model["release"], **model["strategy"]["gate"]}

@@ -95,7 +95,7 @@ def take_lease(records: Records, params: Params) -> _lease.Lease:
 
 
 def break_lease(records: Records, params: Params) -> _lease.Lease | None:
-    """Take the lease away from its holder and raise the token."""
+    """Revoke the lease of its holder and raise the token."""
     before = records.read("lease.json")
     after = _lease.broken(
         before,

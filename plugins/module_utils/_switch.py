@@ -93,7 +93,7 @@ def next_move(held: Held, after: Entry, move: int, assumed: Entry | None, app: s
     before = held.entry
     if before == after:
         planned = assumed is not None and assumed != after
-        return max(held.move + (0 if held.entry_recorded or planned else 1), move + (1 if planned else 0))
+        return max(held.move, move + (1 if planned else 0))
     if held.move != move or (assumed is not None and assumed != before):
         raise Failure(
             sentence(

@@ -96,6 +96,11 @@ record:
   returned: always
   type: dict
   sample: {schema: 2, app: shop, hosts: [shop.example.com], services: {}, routes: {blue: [], green: []}}
+recorded:
+  description: Whether files, C(state.json) and status agree with what HAProxy serves. False after a crash in a move.
+  returned: always
+  type: bool
+  sample: true
 record_problems:
   description: One sentence for each reason why the record cannot be used.
   returned: always

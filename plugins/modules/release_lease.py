@@ -73,7 +73,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Take the lease of the app
+- name: Acquire the lease of the app
   evenkeel.platform.release_lease:
     app: shop
     owner: alice@ci

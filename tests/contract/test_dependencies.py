@@ -15,7 +15,8 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 # Other people's collections, by the full name of one of their plugins.
 USED = re.compile(
-    r"\b(ansible\.(?:netcommon|posix|utils|windows)|community\.[a-z]+|kubernetes\.core)\.[a-z][a-z0-9_]+\b"
+    # Python's own ansible.utils is a part of ansible-core.
+    r"(?<!from )(?<!import )\b(ansible\.(?:netcommon|posix|utils|windows)|community\.[a-z]+|kubernetes\.core)\.[a-z][a-z0-9_]+\b"
 )
 SHIPPED = ("roles", "playbooks", "plugins", "molecule")
 CHECKOUT = (*SHIPPED, "lab", "inventories", "examples", "benchmarks", "tests")

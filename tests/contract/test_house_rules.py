@@ -143,6 +143,11 @@ PLANTED: list[tuple[house.Rule, dict[str, str], dict[str, str]]] = [
         {TASKS: "- name: install | Install the packages\n  ansible.builtin.package: {name: x}\n"},
     ),
     (
+        house.stage_prefix,
+        {TASKS: "- name: Install the packages\n  ansible.builtin.package: {name: x}\n"},
+        {TASKS: "- name: install | Install the packages\n  ansible.builtin.package: {name: x}\n"},
+    ),
+    (
         house.task_name,
         {"playbooks/x.yml": "- name: Run the web\n  hosts: all\n  tasks:\n    - name: Start it\n      meta: noop\n"},
         {"playbooks/x.yml": "- name: Run the web\n  hosts: all\n  tasks:\n    - name: Start Nginx\n      meta: noop\n"},

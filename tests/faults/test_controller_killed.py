@@ -38,7 +38,7 @@ POINTS = [
     (r"gate \| Probe", 1.0),
     (r"gate \| Verify", 0.3),
     (r"smoke \| Request", 0.3),
-    (r"switch \| Journal the intent", 0.0),
+    (r"switch \| Record the intent in the journal", 0.0),
     (r"switch \| Move", 0.0),
     (r"switch \| Move", 0.2),
     (r"switch \| Move", 0.5),

@@ -190,10 +190,10 @@ class Host:
         self.count = 0
         (self.folder / "units").mkdir(parents=True)
         self.retire_program = program("app_deploy", "evenkeel-retire", name)
-        self.retire_program.STATE = self.folder / "state"  # type: ignore[attr-defined]
-        self.retire_program.LOCKS = self.folder / "lock"  # type: ignore[attr-defined]
-        self.retire_program.STACKS = str(self.folder / "stacks")  # type: ignore[attr-defined]
-        self.retire_program.Stack = SimulatedStack  # type: ignore[attr-defined]
+        self.retire_program.STATE = self.folder / "state"
+        self.retire_program.LOCKS = self.folder / "lock"
+        self.retire_program.STACKS = str(self.folder / "stacks")
+        self.retire_program.Stack = SimulatedStack
 
     def records(self, module: str) -> Records:
         return Records(module, APP, str(self.folder / "state"), str(self.folder / "lock"), 600, check_mode=False)
@@ -341,10 +341,10 @@ class Edge(_adapter.Adapter):
         self.memory: dict[str, str | None] = {"live": None, "status": None}
         (self.state / APP).mkdir(parents=True)
         self.program = program("edge", "edge-sync", name)
-        self.program.STATE = self.state  # type: ignore[attr-defined]
-        self.program.LOCKS = self.locks  # type: ignore[attr-defined]
-        self.program.time = fleet.clock  # type: ignore[attr-defined]
-        self.program.edges = lambda: self.program.Edges(  # type: ignore[attr-defined]
+        self.program.STATE = self.state
+        self.program.LOCKS = self.locks
+        self.program.time = fleet.clock
+        self.program.edges = lambda: self.program.Edges(
             name, {each: f"{fleet.addresses[each]}:8405" for each in fleet.edge_names if each != name}
         )
 
@@ -507,7 +507,7 @@ def built(engine: t.Any, stack: t.Any, params: Data, check_mode: bool) -> _compo
     return _compose_build.Build(folder, exists, text, record, [], b"", [], [])
 
 
-def program(role: str, name: str, owner: str) -> types.ModuleType:
+def program(role: str, name: str, owner: str) -> t.Any:
     """Load a program of a role for one host."""
     loader = importlib.machinery.SourceFileLoader(f"{name}_{owner}", str(ROLES / role / "files" / name))
     spec = importlib.util.spec_from_loader(loader.name, loader)

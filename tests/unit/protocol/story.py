@@ -8,8 +8,7 @@ from __future__ import annotations
 import typing as t
 from pathlib import Path
 
-from ansible_collections.evenkeel.platform.plugins.module_utils import _entry, _lease, _ledger
-from ansible_collections.evenkeel.platform.plugins.module_utils import _clock
+from ansible_collections.evenkeel.platform.plugins.module_utils import _clock, _entry, _lease, _ledger
 from ansible_collections.evenkeel.platform.tests.unit.protocol.fleet import APP, Broken, Fleet, Task
 from ansible_collections.evenkeel.platform.tests.unit.protocol.walk import Run, schedule_of
 
@@ -17,12 +16,13 @@ Action = tuple[t.Any, ...]
 
 
 class Story:
-    """The actions on a fleet on which release 1.0 is live."""
+    """The actions on a fleet on which some releases were deployed, each after the one before."""
 
-    def __init__(self, fleet: Fleet) -> None:
+    def __init__(self, fleet: Fleet, *releases: str) -> None:
         self.fleet = fleet
         self.runs: dict[str, Run] = {}
-        self.alone("deploy", release="1.0")
+        for release in releases:
+            self.alone("deploy", release=release)
 
     def run(self, verb: str, **options: t.Any) -> Task:
         run = Run(self.fleet, **options)
@@ -49,11 +49,18 @@ class Story:
         alive = self.fleet.alive
         return alive[number % len(alive)] if alive else None
 
-    def deploy(self, release: str) -> None:
-        self.run("deploy", release=release)
+    def deploy(self, release: str, times: int = 0) -> None:
+        """Begin a deploy and let it go some steps far."""
+        self.run("deploy", release=release).step(times)
 
-    def rollback(self, release: str = "") -> None:
-        self.run("rollback", release=release)
+    def overtake(self, release: str, times: int = 0) -> None:
+        """Begin a deploy once the lease of any other run is over."""
+        self.wait(200)
+        self.deploy(release, times)
+
+    def rollback(self, release: str = "", times: int = 0) -> None:
+        """Begin a rollback and let it go some steps far."""
+        self.run("rollback", release=release).step(times)
 
     def unlock(self) -> None:
         self.run("unlock")
@@ -67,7 +74,7 @@ class Story:
         """Let one go on to its end, or until somebody else's lock keeps it for long."""
         task = self.chosen(number)
         if task:
-            task.step(2000)
+            task.step(400)
 
     def kill(self, number: int) -> None:
         task = self.chosen(number)
@@ -80,14 +87,16 @@ class Story:
         if task:
             task.dying = True
 
-    def withdraw(self, number: int) -> None:
+    def withdraw(self, number: int, times: int = 200) -> None:
+        """Let the timer of an edge look, some steps far."""
         name = self.fleet.edge_names[number % len(self.fleet.edge_names)]
-        self.fleet.begin(f"withdraw on {name}", self.fleet.edges[name].withdraw)
+        self.fleet.begin(f"withdraw on {name}", self.fleet.edges[name].withdraw).step(times)
 
-    def retire(self, number: int) -> None:
+    def retire(self, number: int, times: int = 200) -> None:
+        """Let the timer of an app host look, some steps far."""
         hosts = list(self.fleet.hosts.values())
         host = hosts[number % len(hosts)]
-        self.fleet.begin(f"retire on {host.name}", host.retire)
+        self.fleet.begin(f"retire on {host.name}", host.retire).step(times)
 
     def wait(self, seconds: int) -> None:
         self.fleet.clock.now += seconds
@@ -132,10 +141,11 @@ class Story:
             for host in fleet.hosts.values():
                 fleet.begin("retire", host.retire).finish()
         self.converged(release)
+        live = _entry.parse(fleet.record_host.memory["live"], "test", "live").colour
         for host in fleet.hosts.values():
-            orders = {path.stem for path in Path(host.folder, "state", APP).glob("retire-*.json")}
-            if orders:
-                raise Broken(f"{orders} are left on {host.name}")
+            # One for the other side may wait for its withdrawal.
+            if Path(host.folder, "state", APP, f"retire-{live}.json").exists():
+                raise Broken(f"an order to stop {live}, which is live, is left on {host.name}")
 
     def converged(self, release: str) -> None:
         fleet = self.fleet
@@ -145,7 +155,9 @@ class Story:
         if len({text for pair in entries.values() for text in pair}) != 1 or live.release != release or live.weight:
             problems.append(f"edges serve {entries}")
         statuses = {name: edge.status() for name, edge in fleet.edges.items()}
-        if len({(each.move, each.confirmed) for each in statuses.values()}) != 1 or len(fleet.counted()) != len(entries):
+        if len({(each.move, each.confirmed) for each in statuses.values()}) != 1 or len(fleet.counted()) != len(
+            entries
+        ):
             problems.append(f"edges show {statuses}")
         records = fleet.record_host.records("test")
         row = next(iter(_ledger.live_history(records.read_lines("ledger.jsonl", read_only=True))), {})
@@ -163,10 +175,14 @@ class Story:
                     problems.append(f"{each.stack} {each.service} of {each.release} on {host.name}: {each.running}")
         names = list(fleet.hosts)
         home = names[-1] if release == "1.2" else names[0]
-        bots = [host.name for host in fleet.hosts.values() for each in host.containers.values() if each.service == "bot"]
+        bots = [
+            host.name for host in fleet.hosts.values() for each in host.containers.values() if each.service == "bot"
+        ]
         if bots != [home]:
             problems.append(f"the singleton is on {bots}, not on {home}")
-        workers = [host.name for host in fleet.hosts.values() for each in host.containers.values() if each.service == "worker"]
+        workers = [
+            host.name for host in fleet.hosts.values() for each in host.containers.values() if each.service == "worker"
+        ]
         if workers != names:
             problems.append(f"workers are on {workers}")
         if fleet.hosts[names[0]].schedule() != schedule_of(release):

@@ -36,7 +36,7 @@ from ansible_collections.evenkeel.platform.tests.unit.protocol.fleet import APP,
 INVENTORY_RELEASE = "1.0"
 
 
-class Stopped(Exception):  # noqa: N818
+class Stopped(Exception):
     """A task failed on a host, so the play goes to its rescue."""
 
 
@@ -176,7 +176,9 @@ class Run:
         }
 
     def blue_green(self, name: str, **given: t.Any) -> Data:
-        act = _move.Act(params_of(blue_green.ARGUMENT_SPEC, {"app": APP, **given}), self.edge(name).records("blue_green"))
+        act = _move.Act(
+            params_of(blue_green.ARGUMENT_SPEC, {"app": APP, **given}), self.edge(name).records("blue_green")
+        )
         blue_green.refuse_unusable(act.params, APP)
         try:
             act.run()
@@ -275,21 +277,19 @@ class Run:
         self.play("rollback")
 
     def unlock(self) -> None:
-        """Take the lease away from its holder."""
+        """Revoke the lease of its holder."""
         try:
             self.task("unlock | Read what each host knows of the app", self.everyone, self.facts, "__app_deploy_facts")
             floor = max(self.hostvars[name]["__app_deploy_facts"]["pair"]["token"] for name in self.hosts)
             lease = self.once(
-                "unlock | Take the lease away from its holder",
+                "unlock | Revoke the lease of its holder",
                 lambda: self.lease(state="broken", owner="ops", run=self.run, reason="it is gone", token_floor=floor),
             )
             if lease["changed"]:
                 self.task(
                     "unlock | Raise the pair on every edge",
                     self.edge_names,
-                    lambda name: self.blue_green(
-                        name, state="raised", token=lease["token"], run=lease["lease"]["run"]
-                    ),
+                    lambda name: self.blue_green(name, state="raised", token=lease["token"], run=lease["lease"]["run"]),
                 )
         except Stopped:
             self.outcome = "failed"
@@ -352,9 +352,9 @@ class Run:
         self.plan = plan = filters.release_plan(wish, opened, self.hostvars, self.options)
         pair, stages = plan["pair"], plan["stages"]
         for name in plan["edges_new"]:
-            self.task("edge | Configure a new edge", [name], lambda name: self.configured(name))
+            self.task("edge | Configure a new edge", [name], self.configured)
         self.task(
-            "edge | Bring an edge that is behind to the live entry",
+            "edge | Move an edge that is behind to the live entry",
             plan["behind"],
             lambda name: self.blue_green(
                 name,
@@ -366,6 +366,7 @@ class Run:
                 move=plan["behind"][name]["move"],
                 new_move=plan["move"],
                 **pair,
+                warm_seconds=plan["warm_seconds"],
                 check_wait_seconds=10,
             ),
         )
@@ -375,7 +376,7 @@ class Run:
                 plan["edge_names"],
                 lambda name: self.blue_green(name, state="withdrawn", colour=plan["to"], move=plan["move"], **pair),
             )
-        self.task("edge | Configure HAProxy for the release", plan["edges_changed"], lambda name: self.configured(name))
+        self.task("edge | Configure HAProxy for the release", plan["edges_changed"], self.configured)
         if "start" in stages:
             self.task("start | Start the containers of the idle colour", self.host_names, self.started)
         if "gate" in stages:
@@ -401,7 +402,7 @@ class Run:
             )
         if "switch" in stages:
             self.once(
-                "switch | Journal the intent",
+                "switch | Record the intent in the journal",
                 lambda: self.journal(
                     state="appended",
                     token=pair["token"],
@@ -461,13 +462,14 @@ class Run:
             )
         if plan["mend"]:
             for part in (plan["to"], "background"):
-                self.task(
-                    "mend | Start what stopped of the live colour",
-                    self.host_names,
-                    lambda host, part=part: self.compose(  # type: ignore[misc]
-                        host, name=f"{APP}-{part}", state="running", guard=plan["guards"]["before"]
-                    ),
-                )
+                self.mend(part)
+
+    def mend(self, part: str) -> None:
+        self.task(
+            "mend | Start what stopped of the live colour",
+            self.host_names,
+            lambda host: self.compose(host, name=f"{APP}-{part}", state="running", guard=self.plan["guards"]["before"]),
+        )
 
     def refuse(self) -> Data:
         if self.wish["refusals"]:
@@ -517,7 +519,7 @@ class Run:
             )
         self.job_timers()
         self.once(
-            "handover | Journal the handover",
+            "handover | Record the handover in the journal",
             lambda: self.journal(
                 state="appended",
                 token=plan["pair"]["token"],
@@ -545,7 +547,9 @@ class Run:
     # -- the rescue and undo.yml --------------------------------------------------------------
 
     def rescue(self, kind: str, again: bool) -> None:
-        self.task("undo | Read what each host knows of the app now", self.everyone, self.facts, "__app_deploy_facts_now")
+        self.task(
+            "undo | Read what each host knows of the app now", self.everyone, self.facts, "__app_deploy_facts_now"
+        )
         self.undo = undo = filters.release_undo(
             self.plan, self.wish, self.hostvars, self.everyone, {**self.options, "again": again}
         )
@@ -587,7 +591,7 @@ class Run:
                 tolerant=True,
             )
             self.task(
-                "undo | Bring back what was on the failed side, or remove it",
+                "undo | Restore or remove the failed side",
                 self.host_names,
                 lambda host: self.compose(
                     host,
@@ -613,7 +617,7 @@ class Run:
         )
         for last in undo["batches"]:
             self.task(
-                "undo | Bring back the workers and singletons of this host",
+                "undo | Restore the workers and singletons of this host",
                 [host for host in self.host_names if hosts[host]["last"] == last],
                 lambda host: self.background(
                     host, hosts[host]["background"]["definition"], undo["guards"]["background"], {}
@@ -622,7 +626,7 @@ class Run:
                 tolerant=True,
             )
         self.task(
-            "undo | Bring back the timers of its scheduled jobs",
+            "undo | Restore the timers of its scheduled jobs",
             [host for host in self.host_names if host in hosts],
             lambda host: self.jobs(host, undo["guards"]["background"], hosts[host]["jobs"]),
             "__app_deploy_jobs_back",
@@ -649,7 +653,7 @@ class Run:
             )
         if undo["free"] and sealed.get("failed"):
             self.once(
-                "undo | Free the lease of a run that goes on later",
+                "undo | Release the lease of a run that goes on later",
                 lambda: self.lease(state="freed", token=pair["token"]),
                 tolerant=True,
             )
@@ -669,7 +673,7 @@ class Run:
         )
         if all(self.hostvars[name].get("__app_deploy_regated", {}).get("passed") for name in undo["edge_names"]):
             self.task(
-                "undo | Let the warm side be gone back to again",
+                "undo | Restore the warm side on every edge",
                 undo["edge_names"],
                 lambda name: self.blue_green(
                     name,

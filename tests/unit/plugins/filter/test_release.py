@@ -12,6 +12,7 @@ import pytest
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.evenkeel.platform.plugins.filter import release
+from ansible_collections.evenkeel.platform.plugins.filter.docker_firewall import docker_firewall_rules
 from ansible_collections.evenkeel.platform.plugins.module_utils import _controller, _model, _release_content
 
 Data = dict[str, t.Any]
@@ -68,6 +69,7 @@ def edge(text: str = "green:0:1.1:1.0", move: int = 7, **more: t.Any) -> Data:
         "running": True,
         "record": {},
         "record_problems": [],
+        "recorded": True,
         **more,
     }
 
@@ -332,7 +334,7 @@ def test_hosts_of_singletons_come_last_and_a_former_home_stops_its_own() -> None
 def test_ports_are_opened_where_they_are_not() -> None:
     made = plan(hostvars())[1]
     assert made["hosts"]["app2"]["open_ports"]
-    lines = release.docker_firewall_rules(made["hosts"]["app2"]["rules"])
+    lines = docker_firewall_rules(made["hosts"]["app2"]["rules"])
     found = hostvars()
     found["app2"]["__app_deploy_facts"]["host"]["firewall"] = [line for line in lines if "accept" in line]
     made = plan(found)[1]

@@ -66,8 +66,8 @@ def test_key_that_can_be_neither_kept_nor_replaced_is_named(present, written, ch
         assert "app1" in problem
 
 
-def test_userns_remap_among_the_options_is_refused():
-    seen = {"daemon": None, "daemon_text": None, "written": None, "apt_sources": {}, "listening": []}
+def test_userns_remap_among_the_options_is_refused() -> None:
+    seen: dict[str, object] = {"daemon": None, "daemon_text": None, "written": None, "apt_sources": {}, "listening": []}
     problems = docker_host_problems(seen, "app1", {"userns-remap": "default"}, {}, {"userns-remap": "default"})
     assert len(problems) == 1
     assert "docker_host: key 'userns-remap' of app1: found \"default\"" in problems[0]

@@ -58,7 +58,12 @@ def test_record_and_status_are_read_as_they_were_written() -> None:
             Held(GREEN, withdrawn={"blue": 12}),
             id="the-later-withdrawal",
         ),
-        pytest.param({"entry": "blue:0:1.0:"}, Status(), Held(GREEN, False), id="killed-before-the-record"),
+        pytest.param(
+            {"entry": "blue:0:1.0:"},
+            Status(),
+            Held(GREEN, False, Entry("blue", 0, "1.0"), 1),
+            id="killed-before-the-record",
+        ),
         pytest.param({"entry": "blue:0:1.0:"}, Status(move=1), Held(GREEN, move=1), id="shown-on-a-full-disk"),
     ],
 )
@@ -84,9 +89,10 @@ def test_withdraw() -> None:
     ],
 )
 def test_withdraw_is_refused(held: Held, colour: str, move: int, why: str) -> None:
-    for act in (_held.withdraw, lambda *given: _held.restore(*given, WARM)):
-        with pytest.raises(Failure, match=why):
-            act(held, "shop", colour, move)
+    with pytest.raises(Failure, match=why):
+        _held.withdraw(held, "shop", colour, move)
+    with pytest.raises(Failure, match=why):
+        _held.restore(held, "shop", colour, move, WARM)
 
 
 @pytest.mark.parametrize(

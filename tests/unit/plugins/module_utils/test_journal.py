@@ -153,7 +153,7 @@ BACK_ON_1_1 = Entry("green", 0, "1.1", "1.2")
 
 
 def under_way(identity: str, boundary: str, kind: str = "deploy", before: str = "1.1") -> list[_journal.Line]:
-    first = opened(identity, kind=kind, live_before=before, **{"from": "green", "to": "blue"})
+    first = {**opened(identity, kind=kind, live_before=before), "from": "green", "to": "blue"}
     return [first, line(boundary)]
 
 

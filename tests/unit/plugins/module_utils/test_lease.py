@@ -63,7 +63,12 @@ def test_another_run_is_refused_with_who_since_when_and_what_to_do() -> None:
     with pytest.raises(Failure) as failure:
         take(lease, at(1), "b")
     text = failure.value.sentence
-    for part in ("run a of owner of a (Release 1.1)", f"since {_clock.iso(START)}", "expiring at", "evenkeel.platform.unlock"):
+    for part in (
+        "run a of owner of a (Release 1.1)",
+        f"since {_clock.iso(START)}",
+        "expiring at",
+        "evenkeel.platform.unlock",
+    ):
         assert part in text
     assert failure.value.result["token"] == 1
 

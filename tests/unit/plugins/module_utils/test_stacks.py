@@ -18,7 +18,7 @@ from ansible_collections.evenkeel.platform.plugins.module_utils import (
     _ports,
     _stacks,
 )
-from ansible_collections.evenkeel.platform.plugins.modules import compose_secrets
+from ansible_collections.evenkeel.platform.plugins.module_utils._compose_secrets import SECRET_ARGUMENTS
 from ansible_collections.evenkeel.platform.tests.unit.plugins.module_utils.described import app, background, service
 
 ADDRESS = "10.0.0.21"
@@ -133,7 +133,7 @@ def test_rows_of_secrets_are_what_the_host_takes_but_for_the_value():
         "service": "api.1", "name": "key", "uid": 10001, "as": "environment", "reason": "It reads nothing else.",
         "key": "api/key",
     }  # fmt: skip
-    assert set(row) - {"key"} <= set(compose_secrets.ARGUMENT_SPEC["secrets"]["options"])
+    assert set(row) - {"key"} <= set(SECRET_ARGUMENTS)
     (row,) = _stacks.secrets(model, _stacks.migration(model, model["migration"][0]))
     assert (row["service"], row["key"]) == ("migration", "api/key")
 

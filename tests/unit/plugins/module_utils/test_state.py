@@ -147,18 +147,6 @@ def test_check_mode_takes_no_lock_and_writes_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    ("token", "highest", "kept"),
-    [pytest.param(3, 2, 3, id="higher"), pytest.param(3, 3, 3, id="the-same"), pytest.param(3, 4, None, id="lower")],
-)
-def test_fence(token: int, highest: int, kept: int | None) -> None:
-    if kept is None:
-        with pytest.raises(Failure, match="this run stops here and changes nothing more"):
-            _state.fence("test", "shop", token, highest)
-    else:
-        assert _state.fence("test", "shop", token, highest) == kept
-
-
 def test_a_record_is_json_that_people_can_read(tmp_path: Path) -> None:
     books = records(tmp_path)
     books.write({"b": 1, "a": 2}, "state.json")

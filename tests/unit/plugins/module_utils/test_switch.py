@@ -120,7 +120,7 @@ GREEN = Entry("green", 0, "1.1", "1.0")
         pytest.param(Held(GREEN, move=4), GREEN, 4, GREEN, 4, id="nothing-to-change"),
         pytest.param(Held(GREEN, move=5), GREEN, 4, BLUE, 5, id="moved-already"),
         pytest.param(Held(GREEN, move=4), GREEN, 4, BLUE, 5, id="killed-before-the-record"),
-        pytest.param(Held(GREEN, False, 4), GREEN, 4, None, 5, id="killed-before-the-record-and-no-assumption"),
+        pytest.param(Held(GREEN, False, move=5), GREEN, 4, None, 5, id="killed-before-the-record-and-no-assumption"),
         pytest.param(Held(GREEN, move=2), GREEN, 4, GREEN, 4, id="left-behind"),
         pytest.param(Held(GREEN, move=7), GREEN, 4, BLUE, 7, id="never-back"),
     ],

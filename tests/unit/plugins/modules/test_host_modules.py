@@ -24,7 +24,10 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.evenkeel.platform.plugins.module_utils import _edges, _jobs, _names, _retire
+from ansible_collections.evenkeel.platform.plugins.module_utils._failure import Failure
+from ansible_collections.evenkeel.platform.plugins.module_utils._guard import Guard
 from ansible_collections.evenkeel.platform.plugins.module_utils._protocol import Pair, Shown, Status
+from ansible_collections.evenkeel.platform.plugins.module_utils._state import Records
 
 ROOT = Path(__file__).resolve().parents[4]
 PACKAGE = "ansible_collections.evenkeel.platform.plugins.modules"
@@ -168,18 +171,23 @@ def test_names_read_back() -> None:
 # -- orders to retire ----------------------------------------------------------------
 
 
-def test_order_is_written_once_for_its_move(run: t.Callable[..., Result], edge: Edge, tmp_path: Path) -> None:
-    options = {"colour": "green", "guard": guard(edge)}
-    assert run("retire_order", _check=True, **options)["changed"]
+def held_guard(tmp_path: Path, edge: Edge, token: int = 7, move: int = 4, check: bool = False) -> Guard:
+    """The guard of an act of app shop that touches no colour."""
+    records = Records("test", "shop", str(tmp_path / "state"), str(tmp_path / "lock"), 5.0, check)
+    return Guard(records, Pair(token, "run-a"), [edge.about], move)
+
+
+def test_order_is_written_once_for_its_move(edge: Edge, tmp_path: Path) -> None:
+    assert held_guard(tmp_path, edge, check=True).leave_order("green", "shop-green")
     assert not (tmp_path / "state").exists()
-    result = run("retire_order", **options)
-    assert result["changed"]
-    order = _retire.parse(Path(result["path"]).read_text())
+    act = held_guard(tmp_path, edge)
+    assert act.leave_order("green", "shop-green") == ["ordered to stop green, left behind by move 4"]
+    order = _retire.parse(act.order("green").read_text())
     assert order == ("shop", "green", 4, "shop-green", [edge.about])
-    assert not run("retire_order", **options)["changed"]
-    assert run("retire_order", **options, state="absent")["changed"]
-    assert not Path(result["path"]).exists()
-    assert not run("retire_order", **options, state="absent")["changed"]
+    assert act.leave_order("green", "shop-green") == []
+    assert act.drop_order("green")
+    assert not act.order("green").exists()
+    assert not act.drop_order("green")
 
 
 @pytest.mark.parametrize(
@@ -187,13 +195,11 @@ def test_order_is_written_once_for_its_move(run: t.Callable[..., Result], edge: 
     [(6, 4, "the run was overtaken"), (7, 3, "edge1 is at move 4")],
     ids=["older-run", "other-move"],
 )
-def test_order_of_another_run_or_move_is_refused(
-    run: t.Callable[..., Result], edge: Edge, tmp_path: Path, token: int, move: int, words: str
-) -> None:
+def test_act_of_another_run_or_move_is_refused(edge: Edge, tmp_path: Path, token: int, move: int, words: str) -> None:
     meet(tmp_path, 7, "run-a")
-    result = run("retire_order", colour="green", guard=guard(edge, token=token, move=move))
-    assert words in result["msg"]
-    assert not list((tmp_path / "state").glob("*/retire-*"))
+    act = held_guard(tmp_path, edge, token, move)
+    with pytest.raises(Failure, match=words), act.act():
+        act.ask()
 
 
 def show(entry: str = "blue:0:1.1:1.0", move: int = 5, **withdrawn: int) -> dict[str, Shown | None]:
@@ -239,12 +245,12 @@ def retire(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> t.Any:
     return module
 
 
-def test_order_left_before_a_rollback_never_stops_the_colour_later(
-    run: t.Callable[..., Result], edge: Edge, retire: t.Any, tmp_path: Path
-) -> None:
+def test_order_left_before_a_rollback_never_stops_the_colour_later(edge: Edge, retire: t.Any, tmp_path: Path) -> None:
     """Green was left by move 4; a rollback made it live by move 5, a deploy left it again by move 6, not withdrawn."""
     edge.status = Status(move=4)
-    path = Path(run("retire_order", colour="green", guard=guard(edge))["path"])
+    act = held_guard(tmp_path, edge)
+    act.leave_order("green", "shop-green")
+    path = act.order("green")
     stops: list[list[str]] = []
 
     def command(argv: list[str], **_options: t.Any) -> tuple[int, str, str]:
