@@ -10,7 +10,7 @@ from ansible_collections.evenkeel.platform.tests.unit.plugins.module_utils.descr
 
 def test_one_release_needs_one_app():
     apps = [app(), app(name="two")]
-    assert "app_deploy_only" in _app_choice.choice_problems(apps, release="1.1")[0]
+    assert "need one app. Set app" in _app_choice.choice_problems(apps, release="1.1")[0]
     assert _app_choice.choice_problems(apps, only="two", release="1.1") == []
     assert [one["release"] for one in _app_choice.chosen(apps, only="two", release="1.1")] == ["1.1"]
     assert "need one of shop, two" in _app_choice.choice_problems(apps, only="gone")[0]
