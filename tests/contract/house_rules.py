@@ -243,7 +243,35 @@ def task_name(tree: Tree) -> Iterator[str]:
 
 # The stages of a release are named, not its files: release.yml holds all of them.
 RELEASE_STAGES = frozenset(
-    ["backup", "drain", "edge", "facts", "fetch", "gate", "handover", "install", "lease", "maintenance", "mend", "migrate", "plan", "preflight", "rebuild", "record", "report", "rollback", "seal", "smoke", "start", "status", "switch", "undo", "uninstall", "unlock", "withdraw"]
+    [
+        "backup",
+        "drain",
+        "edge",
+        "facts",
+        "fetch",
+        "gate",
+        "handover",
+        "install",
+        "lease",
+        "maintenance",
+        "mend",
+        "migrate",
+        "plan",
+        "preflight",
+        "rebuild",
+        "record",
+        "report",
+        "rollback",
+        "seal",
+        "smoke",
+        "start",
+        "status",
+        "switch",
+        "undo",
+        "uninstall",
+        "unlock",
+        "withdraw",
+    ]
 )
 
 

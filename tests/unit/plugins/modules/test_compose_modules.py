@@ -942,6 +942,7 @@ class Edge:
         self.status = Status(move=4, pair=Pair(7, "run-a"), withdrawn={"green": 4})
         self.asked = 0
         self.each: Any = None
+        self.url = ""
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -145,7 +145,7 @@ class Needing:
     ],
 )
 def test_the_variable_behind_a_secret_of_an_app_is_known(missing, found):
-    assert _checks.undefined_secrets({"app1": Needing(*missing)}) == found
+    assert _checks.undefined_secrets({"app1": cast(_checks.HostChecks, Needing(*missing))}) == found
 
 
 def test_an_app_that_is_no_app_yet_is_left_to_the_checks_of_apps():
