@@ -105,7 +105,8 @@ class ActionModule(ActionBase):
             f"inventory: vault {path}: found it open, need it encrypted. Run ansible-vault encrypt {path}."
             for path in unsealed(sources, ["lab"])
         ]
-        problems += _preflight.reach_problems(unreachable)
+        if unreachable:
+            problems += _preflight.reach_problems(unreachable, edges_of(next(iter(checks.values()))))
         held = {host: one.facts["addresses"] for host, one in checks.items() if one.known}
         problems += _preflight.address_problems({host: one.address for host, one in checks.items()}, held)
         asked, breaches = [], set()
@@ -161,10 +162,15 @@ def play_variables(variables: t.Mapping[str, t.Any], raw: t.Mapping[str, t.Any])
     }
 
 
+def edges_of(checks: HostChecks) -> list[str]:
+    """Return the edges of the inventory."""
+    return list(checks.raw["groups"].get(checks.view("app_deploy").options["app_deploy_edge_group"]) or [])
+
+
 def fleet_limit(checks: HostChecks, present: list[str], out: list[str]) -> list[str]:
     """Return why the hosts of a run leave an edge, an app host or the record host out."""
     options, groups = checks.view("app_deploy").options, checks.raw["groups"]
-    edges = list(groups.get(options["app_deploy_edge_group"]) or [])
+    edges = edges_of(checks)
     app_hosts = list(groups.get(options["app_deploy_app_group"]) or [])
     record_host = options.get("app_deploy_record_host") or (edges[0] if edges else "")
     return _preflight.limit_problems([*present, *out], edges, app_hosts, record_host, "app_deploy")

@@ -77,11 +77,12 @@ def limit_problems(
     ]
 
 
-def reach_problems(unreachable: t.Mapping[str, str]) -> list[str]:
-    """Return one sentence for each host that could not be read, with the reason."""
+def reach_problems(unreachable: t.Mapping[str, str], edges: t.Collection[str] = ()) -> list[str]:
+    """Return one sentence for each host that could not be read, with the reason; a deploy can leave one edge out."""
     return [
         f"preflight: host {host}: found it unreachable ({reason}), need it to answer over SSH with Python. "
-        "Set ansible_host and ansible_user, or mend the host."
+        "Set ansible_host and ansible_user, or mend the host"
+        + (f", or declare it out with -e edge_out={host}." if host in edges and len(edges) > 1 else ".")
         for host, reason in unreachable.items()
     ]
 

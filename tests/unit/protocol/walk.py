@@ -686,7 +686,7 @@ class Run:
                 tolerant=True,
             )
         self.task(
-            "undo | Order the end of the warm side",
+            "undo | Write the retire order of the warm side",
             self.host_names,
             lambda host: self.compose(
                 host,

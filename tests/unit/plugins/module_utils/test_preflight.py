@@ -64,6 +64,9 @@ def test_each_unreachable_host_is_named_with_its_reason():
     found = _preflight.reach_problems({"app2": "connection refused", "app3": "no route to host"})
     assert [one.split(": ")[1] for one in found] == ["host app2", "host app3"]
     assert "(connection refused)" in found[0]
+    assert "edge_out" not in str(found)
+    assert "-e edge_out=e2." in _preflight.reach_problems({"e2": "no route"}, ["e1", "e2"])[0]
+    assert "edge_out" not in _preflight.reach_problems({"e1": "no route"}, ["e1"])[0]
 
 
 @pytest.mark.parametrize(
