@@ -77,7 +77,7 @@ BAD: dict[str, tuple[list[str], list[str]]] = {
             r"routes of service shop/lost: found none",
             r"user of service shop/lost: found www, need a numeric user id",
             r"resources\.memory of service shop/worker: found none",
-            r"replicas of service shop/bot: found 2, need 1, since a singleton may run once",
+            r"replicas of service shop/bot: found 2, need 1, since a singleton service may run once",
             r"host of service shop/bot: found app9, need one of app1, app2",
             r"secret database_password of service shop/sealed: found a sealed vault text",
             r"route shop\.lab\.test/: found services shop/api and shop/front, need one",
@@ -123,5 +123,5 @@ def test_open_vault_beside_the_inventory_is_refused_and_nothing_changes(
     run = rig.play(playbook, "-i", "inventories/lab", "-i", str(tmp_path / "more"), folder=folder)
     assert run.code != 0
     shop.assert_says(run, r"inventory: vault \S+/more/group_vars/all/vault\.yml: found it open, need it encrypted\.")
-    assert run.tasks == ["Refuse unencrypted vaults"]
+    assert run.tasks == ["Read what the checks need", "Check options, hosts and secrets"]
     assert NOT_THE_PASSWORD not in run.output
