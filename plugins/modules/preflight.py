@@ -44,7 +44,7 @@ seealso:
 
 EXAMPLES = r"""
 - name: Check everything that the run needs
-  evenkeel.platform.preflight:
+  evenkeel.platform.preflight: {}
   register: __preflight
   run_once: true
 

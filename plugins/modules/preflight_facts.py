@@ -46,7 +46,7 @@ seealso:
 
 EXAMPLES = r"""
 - name: Read what the checks need
-  evenkeel.platform.preflight_facts:
+  evenkeel.platform.preflight_facts: {}
   register: __preflight_facts
 """
 
