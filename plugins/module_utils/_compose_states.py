@@ -242,7 +242,7 @@ class States:
         self._ask()
         if target is None:
             return self._taken_down(current)
-        result = dict(self._about(target), previous=current)
+        result = {**self._about(target), "previous": current}
         if not self.stack.file(target).is_file():
             raise ReleaseError(
                 f"compose_release: release on {self.where}: found no folder {target}, need one of "

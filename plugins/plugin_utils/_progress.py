@@ -62,8 +62,8 @@ def short_action(action: str) -> str:
 
 def split_name(name: str) -> tuple[str, str]:
     """Return stage and title of a task's name: C(switch | Move the traffic)."""
-    stage, bar, title = name.partition(" | ")
-    return (stage.strip(), title.strip()) if bar else ("", name.strip())
+    stage, separator, title = name.partition(" | ")
+    return (stage.strip(), title.strip()) if separator else ("", name.strip())
 
 
 def in_sentence(title: str) -> str:

@@ -33,8 +33,8 @@ SECRET = {"name": "key", "value": "canary-4711"}
 WAIVER = {"rule": "root-user", "reason": "It binds a low port."}
 
 
-def problems(*apps, facts=None, edges=("edge1",), hosts=HOSTS):
-    return _app_problems.problems(list(apps), hosts, list(edges), facts)
+def problems(*apps, facts=None, edges=("edge1",), hosts=None):
+    return _app_problems.problems(list(apps), HOSTS if hosts is None else hosts, list(edges), facts)
 
 
 def with_service(**options):

@@ -123,4 +123,4 @@ def test_copies_nothing_but_the_data() -> None:
     made = _model.of(described)["services"]["api"]["environment"]
     made["A"] = "changed"
     assert described["services"][0]["env"] == {"A": "b"}
-    assert type(_app_shape.read(described)[0]["services"][0]["env"]) is dict
+    assert not isinstance(_app_shape.read(described)[0]["services"][0]["env"], Carrying)

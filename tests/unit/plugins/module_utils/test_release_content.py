@@ -24,8 +24,10 @@ DESCRIBED = app(
 )
 
 
-def identity(described=DESCRIBED):
-    return _journal.content_hash(_release_content.content(_model.of(described), {"registry.test/api:1.0": "x"}))
+def identity(described=None):
+    return _journal.content_hash(
+        _release_content.content(_model.of(described or DESCRIBED), {"registry.test/api:1.0": "x"})
+    )
 
 
 def test_a_release_holds_no_secret_value():

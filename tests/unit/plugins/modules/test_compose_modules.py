@@ -781,10 +781,11 @@ def engine_socket(tmp_path, monkeypatch):
 
     path = str(tmp_path / "docker.sock")
     monkeypatch.setattr(_compose_engine, "SOCKET", path)
-    with Server(path, Handler) as server:
-        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-        yield asked
-        server.shutdown()
+    server = Server(path, Handler)
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    yield asked
+    server.shutdown()
+    server.server_close()
 
 
 def test_pulled_gives_digests(run, docker):
