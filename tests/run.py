@@ -205,7 +205,7 @@ def unit_stage() -> Iterator[Check]:
 
 
 def contract_stage() -> Iterator[Check]:
-    yield from pytest_check("contract", "tests/contract", 180)
+    yield from pytest_check("contract", "tests/contract", 400)
 
 
 def sanity_stage() -> Iterator[Check]:
