@@ -222,7 +222,7 @@ def scenarios() -> list[str]:
 def molecule_stage(names: list[str] | None = None) -> Iterator[Check]:
     for name in names or scenarios():
         argv = [tool("molecule"), "-c", "molecule/config.yml", "test", "--destroy=always", "-s", name]
-        yield Check("molecule", name, argv, 1500, count_molecule)
+        yield Check("molecule", name, argv, 2400, count_molecule)
 
 
 def integration_stage() -> Iterator[Check]:
