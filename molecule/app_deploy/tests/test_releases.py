@@ -318,7 +318,7 @@ def test_edge_that_is_lost_right_after_its_move_keeps_what_it_serves(hosts, edge
     loss.cut()
     done = run.end()
     assert done.rc != 0
-    assert re.search(r"host edge-b: found it unreachable during \w+", done.output), done.raw
+    assert re.search(r"host edge-b: found it unreachable", done.output), done.raw
     assert re.search(r"edge-b serves green", done.output), done.raw
     assert sides(edges) == [("blue", "1.0"), ("green", "1.1")]
     assert [served(edge) for edge in edges] == ["1.0", "1.1"]
