@@ -110,6 +110,13 @@ def changed_without_reason(tree: Tree) -> Iterator[str]:
             above = line
 
 
+def unreachable_in_vain(tree: Tree) -> Iterator[str]:
+    """A task that ignores an unreachable host sets `any_errors_fatal: false`, or its play's true ends the run."""
+    for task in tree.tasks():
+        if task.data.get("ignore_unreachable") and task.data.get("any_errors_fatal") is not False:
+            yield f"{task.where}: ignore_unreachable without any_errors_fatal: false"
+
+
 def secret_in_arguments(tree: Tree) -> Iterator[str]:
     """A secret never stands among the arguments of a program: the process list shows it."""
     for task in tree.tasks():
@@ -395,6 +402,7 @@ def unsealed_vault(tree: Tree) -> Iterator[str]:
 RULES: tuple[Rule, ...] = (
     include_without_apply,
     changed_without_reason,
+    unreachable_in_vain,
     secret_in_arguments,
     secret_file_mode,
     secret_in_the_open,

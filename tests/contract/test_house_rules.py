@@ -58,6 +58,11 @@ PLANTED: list[tuple[house.Rule, dict[str, str], dict[str, str]]] = [
         {"playbooks/x.yml": "- ansible.builtin.command: x\n  # it always rotates\n  changed_when: true\n"},
     ),
     (
+        house.unreachable_in_vain,
+        {TASKS: "- ansible.builtin.ping:\n  ignore_unreachable: true\n"},
+        {TASKS: "- ansible.builtin.ping:\n  ignore_unreachable: true\n  any_errors_fatal: false\n"},
+    ),
+    (
         house.secret_in_arguments,
         {TASKS: "- ansible.builtin.command: {argv: [psql, '{{ web_password }}']}\n"},
         {TASKS: "- ansible.builtin.command: {argv: [psql], stdin: '{{ web_password }}'}\n"},
