@@ -251,11 +251,13 @@ def refuse_held(identity: str, release: str, rows: list[Line], retry: str) -> Li
 
 
 def held_sentence(app: str, identity: str, row: Line) -> str:
+    # The row of a rollback tells of the release it went to.
+    ended = f"left by a rollback to {row['identity']}" if row["identity"] != identity else row["result"]
     return sentence(
         MODULE,
         "the release is held",
         f"{app} {identity}",
-        f"it {row['result']} at {row['sealed_at']} by {row.get('owner')} ({row.get('reason') or 'no reason given'})",
+        f"it {ended} at {row['sealed_at']} by {row.get('owner')} ({row.get('reason') or 'no reason given'})",
         "other content, or a retry by name",
         f"Set retry={identity} to try it again",
     )

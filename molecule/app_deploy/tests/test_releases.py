@@ -421,7 +421,7 @@ def test_cold_rollback_asks_no_registry(hosts, edges, app, rollback):
 
 
 def test_rollback_goes_to_the_release_that_was_named_and_not_to_the_warm_one(hosts, edges, app, deploy, rollback):
-    run = deploy("1.4")
+    run = deploy("1.4", retry="1.4")
     assert run.rc == 0, run.raw
     assert [held(edge)["warm"]["release"] for edge in edges] == ["1.0"] * 2
     # It is held, as an earlier rollback has left it.

@@ -291,3 +291,9 @@ def test_row(kind: str, result: str, holds: list[str]) -> None:
     assert (row["identity"], row["previous"], row["seconds"]) == ("1.1", "1.0", 10.0)
     assert [(each["boundary"], each["seconds"]) for each in row["timings"]] == [("fetched", 3.0), ("warm", 5.0)]
     assert row["warm_until"] == "2027-01-15T09:00:00Z"
+
+
+def test_a_release_that_a_rollback_left_is_told_as_such() -> None:
+    row = {"identity": "1.0", "result": "live", "sealed_at": "2026-11-30T17:43:03.520Z", "owner": "alice", "reason": ""}
+    told = _journal.held_sentence("shop", "1.1", row)
+    assert "found it left by a rollback to 1.0 at 2026-11-30T17:43:03.520Z by alice" in told
