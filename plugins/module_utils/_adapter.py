@@ -64,6 +64,10 @@ class Adapter(abc.ABC):
         """Return the status that is shown; that of the file when the proxy does not run."""
 
     @abc.abstractmethod
+    def loaded(self) -> bool:
+        """Tell whether the proxy runs on the configuration that its files hold; False after a crash before a reload."""
+
+    @abc.abstractmethod
     def maintenance(self) -> tuple[list[str | None], str | None]:
         """Return the maintenance mark of each serving process, the current one first, and that of the file.
 
@@ -191,6 +195,11 @@ class HaproxyAdapter(Adapter):
             return parse_status(text or self.saved("status") or "")
         except ValueError:
             return Status()
+
+    # -- the configuration -----------------------------------------------------
+
+    def loaded(self) -> bool:
+        return (_file.read_text(str(_haproxy.LOADED)) or "").strip() == _haproxy.digest()
 
     # -- maintenance -----------------------------------------------------------
 

@@ -61,6 +61,7 @@ def read(records: Records, adapter: Adapter) -> dict[str, t.Any]:
         "confirmed": holder.confirmed,
         "recorded": kept and shown == _held.status(held, shown.pair, holder.confirmed),
         "running": holder.running,
+        "loaded": adapter.loaded(),
         "workers": holder.workers,
         "backends": backends,
         "sessions": sessions,

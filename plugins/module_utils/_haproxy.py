@@ -18,19 +18,39 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import hashlib
 import io
 import re
 import socket
+from pathlib import Path
 
 from ansible_collections.evenkeel.platform.plugins.module_utils._failure import ProxyDown, sentence
 
 DEFAULT_MASTER = "/run/haproxy-master.sock"
+CONFIG_DIR = Path("/etc/haproxy")
+# Where edge-sync writes the digest of the configuration that HAProxy loaded.
+LOADED = Path("/run/evenkeel/edge-loaded")
 _PROC = re.compile(r"(?P<pid>\d+)\s+(?P<type>master|worker)\s+(?P<reloads>\d+)\s")
 _FAILED = re.compile(r"\[failed:\s*(\d+)\]")
 _STREAM = re.compile(r"(?P<id>0x[0-9a-f]+): .*?\bsrc=(?P<src>\S+) fe=(?P<fe>\S+) be=(?P<be>\S+)")
 _MAP_LINE = re.compile(r"0x[0-9a-f]+ (\S+) ?(.*)\Z")
 ATTEMPTS = 5
 _GONE = "Can't find the target PID"
+
+
+def config_files(folder: Path = CONFIG_DIR) -> list[Path]:
+    """Return the configuration files that HAProxy reads, in its order."""
+    return [path for path in [folder / "haproxy.cfg", *sorted((folder / "conf.d").glob("*.cfg"))] if path.is_file()]
+
+
+def digest(folder: Path = CONFIG_DIR) -> str:
+    """Return a hash over everything that HAProxy reads when it starts, but for maps and certificates."""
+    total = hashlib.sha256()
+    for path in [*config_files(folder), *sorted((folder / "pages").glob("*.html"))]:
+        total.update(f"{path.name}\0".encode())
+        total.update(path.read_bytes())
+        total.update(b"\0")
+    return total.hexdigest()
 
 
 class WorkerGone(Exception):

@@ -27,7 +27,7 @@ from ansible_collections.evenkeel.platform.plugins.module_utils import (
     _stacks,
 )
 from ansible_collections.evenkeel.platform.plugins.module_utils._model import Model
-from ansible_collections.evenkeel.platform.plugins.module_utils._protocol import Pair
+from ansible_collections.evenkeel.platform.plugins.module_utils._protocol import Pair, serves
 
 Data = dict[str, t.Any]
 STAGES = ("migrate", "withdraw", "start", "gate", "smoke", "switch", "handover", "drain", "seal")
@@ -235,9 +235,17 @@ def release(
     plan["migration"] = _migration(model, digests, "expand")
     plan["guards"]["idle"] = {**plan["guards"]["before"], "colour": colour}
     plan["guards"]["after"] = {**plan["guards"]["before"], "move": move_after}
-    known = [name for name, edge in counted.items() if edge["record"]]
-    wanting = [name for name, edge in counted.items() if options["installing"] or edge["record"] != record]
-    # An edge that does not know the app yet is configured before it is asked for anything.
+    wanting = [
+        name
+        for name, edge in counted.items()
+        if options["installing"] or edge["record"] != record or not edge["loaded"]
+    ]
+    # An edge whose proxy does not know the app yet is configured before it is asked for anything.
+    known = [
+        name
+        for name, edge in counted.items()
+        if edge["record"] and all(worker["value"] is not None for worker in edge["workers"][:1])
+    ]
     plan["edges_new"] = [name for name in wanting if name not in known] if stages else []
     plan["edges_changed"] = [name for name in wanting if name in known] if stages or plan["mend"] else []
     plan["behind"] = _behind(counted, now) if stages or plan["mend"] else {}
@@ -425,12 +433,14 @@ def undo(plan: Data, fleet: Data, facts: Data, failures: t.Sequence[Data], lost:
     pair = Pair(plan["pair"]["token"], plan["pair"]["run"])
     begun = any(Pair(each["pair"]["token"], each["pair"]["run"]) == pair for each in counted.values())
     move_after = now["move"] + 1 if back else now["move"]
-    remove = bool(back) or (begun and "withdraw" in plan["stages"] and not (serving or plan["moved"]))
+    # Another run may have made the colour live meanwhile, with whatever release.
+    taken = any(serves(edge["entry"]["text"], plan["to"]) for edge in counted.values())
+    remove = bool(back) or (begun and "withdraw" in plan["stages"] and not (taken or plan["moved"]))
     remove = remove and plan["kind"] != "contract"
     warm = plan["warm"] if not back and remove and plan["warm"].get("colour") == plan["to"] else {}
     # An edge that moved back by itself is the newest, and shows what the others will serve.
     returned = now["entry"]["colour"] == plan["from"]
-    serves = now["entry"]["release" if returned else "other_release"] if back else ""
+    left = now["entry"]["release" if returned else "other_release"] if back else ""
     # Every edge ends at one move: one that moved back by itself is ahead of the others.
     moves = {
         name: {"entry": edge["entry"]["text"], "move": edge["move"]}
@@ -466,7 +476,7 @@ def undo(plan: Data, fleet: Data, facts: Data, failures: t.Sequence[Data], lost:
     }
     before = {**plan["guards"]["before"], "move": move_after}
     undo_plan["guards"] = {"idle": {**before, "colour": plan["to"]}, "background": before}
-    kept = kept_release(facts, fleet, serves) if back else None
+    kept = kept_release(facts, fleet, left) if back else None
     if kept is not None:
         model, digests = kept["content"]["model"], kept["content"]["digests"]
         undo_plan["homes"] = homes(model, list(fleet["hosts"]))

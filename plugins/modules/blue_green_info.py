@@ -96,6 +96,11 @@ record:
   returned: always
   type: dict
   sample: {schema: 2, app: shop, hosts: [shop.example.com], services: {}, routes: {blue: [], green: []}}
+loaded:
+  description: Whether HAProxy has loaded the configuration that its files hold. False after a crash before a reload.
+  returned: always
+  type: bool
+  sample: true
 recorded:
   description: Whether files, C(state.json) and status agree with what HAProxy serves. False after a crash in a move.
   returned: always

@@ -120,7 +120,6 @@ checked:
   sample: true
 """
 
-import hashlib
 import json
 import os
 import shutil
@@ -214,22 +213,6 @@ class Edge:
             path for name in OURS for path in sorted(self.state_dir.glob(f"*/{name}")) if path.parent.name not in apps
         ]
 
-    def digest(self) -> str:
-        """Return the hash that edge-sync records for the loaded configuration."""
-        total = hashlib.sha256()
-        paths = [
-            self.config_dir / "haproxy.cfg",
-            *sorted((self.config_dir / "conf.d").glob("*.cfg")),
-            *sorted((self.config_dir / "pages").glob("*.html")),
-        ]
-        for path in paths:
-            if not path.is_file():
-                continue
-            total.update(f"{path.name}\0".encode())
-            total.update(path.read_bytes())
-            total.update(b"\0")
-        return total.hexdigest()
-
     # -- validation -----------------------------------------------------------
 
     def check(self, wanted: dict[Path, str | None]) -> None:
@@ -300,7 +283,7 @@ class Edge:
 
     def loads_something_else(self) -> bool:
         """Return whether HAProxy has loaded other files than those in place."""
-        return (_file.read_text(self.module.params["loaded"]) or "").strip() != self.digest()
+        return (_file.read_text(self.module.params["loaded"]) or "").strip() != _haproxy.digest(self.config_dir)
 
     def move_routes(self, write: bool) -> None:
         """Make the routes in each worker's memory equal to the files, one commit per map."""
@@ -434,8 +417,11 @@ class Edge:
             if different:
                 self.check(wanted)
             self.note(different)
-            self.put(different)
+            # The records come last: an edge whose record is that of a run has everything else of it.
+            records = {path: content for path, content in different.items() if path.name == "edge.json"}
+            self.put({path: content for path, content in different.items() if path not in records})
             self.move_routes(write=True)
+            self.put(records)
             self.reloaded = self.running() and self.loads_something_else()
         if self.reloaded:
             self.reload()

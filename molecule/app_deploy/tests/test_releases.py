@@ -531,18 +531,21 @@ def test_rollback_goes_on_without_the_record_host_and_is_mended_when_it_is_back(
 ):
     run = deploy("1.0", retry="1.0")
     assert run.rc == 0, run.raw
-    assert entries(edges) == ["blue:0:1.0:1.1"] * 2
+    # A release that was pruned before comes back under a further number.
+    (_colour, identity), _second = sides(edges)
+    assert identity.partition("+")[0] == "1.0"
+    assert entries(edges) == [f"blue:0:{identity}:1.1"] * 2
     with powered_off("edge-a"):
         run = rollback(app_deploy_break_glass="demo")
         assert run.rc == 0, run.raw
         assert "edge-a did not go back" in run.output
-        assert entries([hosts["edge-b"]]) == ["green:0:1.1:1.0"]
+        assert entries([hosts["edge-b"]]) == [f"green:0:1.1:{identity}"]
         assert served(hosts["edge-b"]) == "1.1"
         assert running(app, "background") == ["1.0"]
     assert until(lambda: answers(hosts["edge-a"]))
     run = rollback()
     assert run.rc == 0, run.raw
-    assert entries(edges) == ["green:0:1.1:1.0"] * 2
+    assert entries(edges) == [f"green:0:1.1:{identity}"] * 2
     assert running(app, "background") == ["1.1"]
     rows = ledger(hosts)
     assert (rows[-1]["kind"], rows[-1]["identity"], rows[-1]["result"]) == ("rollback", "1.1", "live")

@@ -98,6 +98,8 @@ class Task(threading.Thread):
         self.go = threading.Semaphore(0)
         self.stopped = threading.Semaphore(0)
         self.ended = self.killed = self.dying = False
+        # How many tasks of a playbook it has begun.
+        self.begun = 0
         self.error: BaseException | None = None
         self.outcome = ""
         self.controller: Data = {}
@@ -130,6 +132,13 @@ class Task(threading.Thread):
             if self.error:
                 raise self.error
             self.fleet.verify()
+
+    def reach(self, number: int, limit: int = 20000) -> None:
+        """Let it go on until it is about to begin its task of this number, or to its end."""
+        for _time in range(limit):
+            if self.ended or self.begun >= number:
+                break
+            self.step()
 
     def finish(self, limit: int = 20000) -> None:
         """Let it go on to its end."""
@@ -339,6 +348,9 @@ class Edge(_adapter.Adapter):
         self.locks = fleet.folder / name / "lock"
         self.up = True
         self.memory: dict[str, str | None] = {"live": None, "status": None}
+        self.marks: dict[str, str] = {"memory": "off", "file": "off"}
+        # The configuration that the process runs on; that of the files is in C(config).
+        self.running_on = ""
         (self.state / APP).mkdir(parents=True)
         self.program = program("edge", "edge-sync", name)
         self.program.STATE = self.state
@@ -407,11 +419,22 @@ class Edge(_adapter.Adapter):
             self.memory["status"] = status.text()
         _file.write_atomic(self.path("status"), f"{APP} {status.text()}\n")
 
+    def config(self) -> str:
+        return _file.read_text(str(self.state / "haproxy.cfg")) or ""
+
+    def loaded(self) -> bool:
+        return self.running_on == self.config()
+
     def maintenance(self) -> tuple[list[str | None], str | None]:
-        return ["off"], "off"
+        return [self.marks["memory"]] if self.up else [], self.marks["file"]
 
     def set_maintenance(self, value: str) -> list[str]:
-        raise NotImplementedError
+        self.fleet.pause()
+        if self.up:
+            self.marks["memory"] = value
+        self.fleet.pause()
+        self.marks["file"] = value
+        return []
 
     def sessions(self, colour: str) -> dict[str, int]:
         return {}
@@ -431,6 +454,8 @@ class Edge(_adapter.Adapter):
 
     def load(self) -> None:
         self.memory = {"live": self.saved("live"), "status": self.saved("status")}
+        self.marks["memory"] = self.marks["file"]
+        self.running_on = self.config()
         self.up = True
 
     def start(self) -> None:
@@ -453,10 +478,12 @@ class Edge(_adapter.Adapter):
         records = self.records("edge_config")
         with _file.lock(str(self.locks / "evenkeel-edge.lock"), 60, "edge_config"):
             _pair.check(records, Pair(pair["token"], pair["run"]))
-            _file.write_atomic(str(self.state / APP / "edge.json"), _edge.record_text(record))
+            _file.write_atomic(str(self.state / "haproxy.cfg"), _edge.record_text(record))
             for name, first in (("live", "none:0::"), ("status", Status().text())):
                 if self.saved(name) is None:
                     _file.write_atomic(self.path(name), f"{APP} {first}\n")
+            _file.write_atomic(str(self.state / APP / "edge.json"), _edge.record_text(record))
+        self.fleet.pause()
         with _file.lock(str(self.locks / "evenkeel-edge.lock"), 60, "edge-sync"):
             self._need()
             for name, value in self.memory.items():
@@ -544,6 +571,8 @@ class Fleet:
 
     def between(self) -> None:
         """Stop between two tasks; there the end of a controller comes that leaves a task on a host to end."""
+        if self.current is not None:
+            self.current.begun += 1
         self.pause()
         if self.current is not None and self.current.dying:
             raise Killed

@@ -32,6 +32,7 @@ ACTIONS = st.one_of(
     st.tuples(st.just("rollback"), st.sampled_from(["", "", "", "1.0", "1.1"]), STEPS),
     st.tuples(st.just("step"), NUMBER, STEPS),
     st.tuples(st.just("step"), NUMBER, STEPS),
+    st.tuples(st.just("reach"), NUMBER, st.integers(1, 28)),
     st.tuples(st.just("finish"), NUMBER),
     st.tuples(st.just("kill"), NUMBER),
     st.tuples(st.just("leave"), NUMBER),

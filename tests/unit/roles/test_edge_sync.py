@@ -64,8 +64,7 @@ def test_ports_are_read_from_every_section(
     (tmp_path / "conf.d" / "50.cfg").write_text(
         "backend b\n    server a [2001:db8::1]:2 check\nlisten c\n  server a h:3\n"
     )
-    monkeypatch.setattr(program, "CONFIG", tmp_path / "haproxy.cfg")
-    monkeypatch.setattr(program, "FRAGMENTS", tmp_path / "conf.d")
+    monkeypatch.setattr(program, "CONFIG", tmp_path)
     assert program.configured() == {("old", "a"): "1", ("b", "a"): "2", ("c", "a"): "3"}
 
 

@@ -353,7 +353,11 @@ def test_a_part_that_the_edges_lead_to_listens_on_the_private_address_and_says_i
             ["monitoring_log_store on the stack: found elsewhere, need loki or victorialogs"],
             id="log store",
         ),
-        pytest.param({"public_urls": {"victorialogs": "https://l.example.com"}}, ["found it switched off, need it on. Set monitoring_log_store"], id="page of the other store"),
+        pytest.param(
+            {"public_urls": {"victorialogs": "https://l.example.com"}},
+            ["found it switched off, need it on. Set monitoring_log_store"],
+            id="page of the other store",
+        ),
         pytest.param({"prometheus_retention": {"days": 1, "gigabytes": 200}}, ["found 215 GB"], id="disk"),
         pytest.param({"slos": [{"name": "a", "app": "shop", "kind": "x"}]}, ["kind on SLO a"], id="SLO"),
         pytest.param({"receiver": "x", "packs": ["y"]}, ["found x", "found y"], id="all at once"),
