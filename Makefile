@@ -18,7 +18,9 @@ ARGS ?=
 LAB_PORT := $(shell echo $$((8080 + 100 * $${EVENKEEL_LAB_ID:-0})))
 
 RUN = python3 tests/run.py
-PLAY = ansible-playbook -i $(INVENTORY) $(ARGS)
+# EVENKEEL_LAB_EDGES=2 puts a second edge into the lab.
+EDGE2 = $(if $(filter 2,$(EVENKEEL_LAB_EDGES)),-i lab/edge2.yml)
+PLAY = ansible-playbook $(EDGE2) -i $(INVENTORY) $(ARGS)
 
 .PHONY: help
 help: ## this list

@@ -18,6 +18,7 @@ import asyncio
 import collections
 import contextlib
 import ipaddress
+import itertools
 import json
 import resource
 import signal
@@ -31,12 +32,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / ".collection"))
+
+from ansible_collections.evenkeel.platform.benchmarks.web_sockets import Clients
+
 # The networks of lab/vars.yml, the only allowed targets.
 ALLOWED = [ipaddress.ip_network(text) for text in ("127.0.0.0/8", "::1/128", "10.231.0.0/16", "fd23:1::/32")]
 MOST_RATE = 1000.0
 MOST_SECONDS = 1800.0
 MOST_IN_FLIGHT = 2000
 MOST_IDLE = 64
+MOST_WEB_SOCKETS = 200
+# An upload sends its body in this many pieces, this far apart.
+UPLOAD_PIECES = 5
+UPLOAD_PAUSE = 0.5
+UPLOAD_BYTES = 4096
 DETAILS = 20
 
 
@@ -175,6 +185,11 @@ class Wire(asyncio.Protocol):
         self.answer, self.waiter = Answer(), waiter
         self.transport.write(request)
 
+    def send(self, more: bytes) -> None:
+        """Send a further piece of the request, unless it was answered or ended meanwhile."""
+        if self.waiter is not None and self.transport is not None and not self.transport.is_closing():
+            self.transport.write(more)
+
     def data_received(self, data: bytes) -> None:
         waiter = self.waiter
         if waiter is None:
@@ -236,6 +251,8 @@ class Plan:
     fresh_share: float = 0.5
     post_share: float = 0.3
     timeout_seconds: float = 5.0
+    upload_share: float = 0.0
+    web_sockets: int = 0
 
     def problems(self) -> Iterator[str]:
         for name, value, most in (
@@ -245,7 +262,13 @@ class Plan:
         ):
             if not 0 < value <= most:
                 yield f"load: --{name}: found {value:g}, need more than 0 and at most {most:g}."
-        for name, value in (("fresh-share", self.fresh_share), ("post-share", self.post_share)):
+        if not 0 <= self.web_sockets <= MOST_WEB_SOCKETS:
+            yield f"load: --web-sockets: found {self.web_sockets}, need 0 to {MOST_WEB_SOCKETS}."
+        for name, value in (
+            ("fresh-share", self.fresh_share),
+            ("post-share", self.post_share),
+            ("upload-share", self.upload_share),
+        ):
             if not 0 <= value <= 1:
                 yield f"load: --{name}: found {value:g}, need 0 to 1."
 
@@ -282,6 +305,8 @@ class Load:
             if not ca_file:  # the lab's certificate is self-signed, and the address is local
                 self.context.check_hostname = False
                 self.context.verify_mode = ssl.CERT_NONE
+        self.clients = Clients(target.address, target.port, target.host, self.context, plan.web_sockets)
+        self.uploads = self.posts = 0
         head = f"Host: {target.host}\r\nAccept: application/json\r\nUser-Agent: evenkeel-load\r\n"
         kept = {True: "Connection: close", False: "Connection: keep-alive"}
         self._get = {
@@ -299,6 +324,7 @@ class Load:
         loop = asyncio.get_running_loop()
         cpu = time.process_time()
         self.began, self.began_at = loop.time(), time.time()
+        self.clients.start()
         total = int(self.plan.rate * self.plan.seconds)
         number = 0
         while number < total and not self.stopped:
@@ -314,6 +340,7 @@ class Load:
                 await asyncio.sleep(0)
         if self.in_flight:
             await asyncio.wait(self.in_flight, timeout=self.plan.timeout_seconds + 5)
+        await self.clients.stop()
         self.ended = loop.time()
         for wire in list(self.wires):
             wire.close()
@@ -345,7 +372,10 @@ class Load:
                     wire = await self._connect()
                 step = "answer"
                 waiter: asyncio.Future[Answer] = loop.create_future()
-                wire.ask(self._request(order, fresh), waiter)
+                first, *pieces = self._request(order, fresh)
+                wire.ask(first, waiter)
+                for count, piece in enumerate(pieces, 1):
+                    loop.call_later(count * UPLOAD_PAUSE, wire.send, piece)
                 answer = await waiter
             record.status = answer.status
             record.release = self._judge(answer, order)
@@ -397,11 +427,20 @@ class Load:
         with contextlib.suppress(ValueError):
             self.idle.remove(wire)
 
-    def _request(self, order: str, fresh: bool) -> bytes:
+    def _request(self, order: str, fresh: bool) -> list[bytes]:
+        """Return the request; of an upload head and first piece of the body, then the further pieces."""
         if not order:
-            return self._get[fresh]
-        body = f'{{"id":"{order}","item":"load"}}'
-        return f"{self._post_head[fresh]}{len(body)}\r\n\r\n{body}".encode()
+            return [self._get[fresh]]
+        self.posts += 1
+        upload = spread(self.plan.upload_share, self.posts)
+        body = f'{{"id":"{order}","item":"load"}}'.ljust(UPLOAD_BYTES if upload else 0)
+        text = f"{self._post_head[fresh]}{len(body)}\r\n\r\n{body}".encode()
+        if not upload:
+            return [text]
+        self.uploads += 1
+        size = len(body) // UPLOAD_PIECES
+        cuts = [0, *(len(text) - size * count for count in range(UPLOAD_PIECES - 1, 0, -1)), len(text)]
+        return [text[start:end] for start, end in itertools.pairwise(cuts)]
 
     @staticmethod
     def _judge(answer: Answer, order: str) -> str:
@@ -433,6 +472,8 @@ class Load:
             "seconds": round(self.ended - self.began, 3),
             **summarise(self.records, self.began_at),
             "acknowledged": self.acknowledged,
+            "uploads": self.uploads,
+            "web_sockets": self.clients.summary(),
             "connections": self.connections,
             "failures": self.details,
             "generator": {
@@ -487,6 +528,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--timeout", type=float, default=plan.timeout_seconds, help="of one request (%(default)s)")
     parser.add_argument("--fresh-share", type=float, default=plan.fresh_share, help="on new connections (%(default)s)")
     parser.add_argument("--post-share", type=float, default=plan.post_share, help="orders (%(default)s)")
+    parser.add_argument("--upload-share", type=float, default=plan.upload_share, help="slow orders (%(default)s)")
+    parser.add_argument("--web-sockets", type=int, default=plan.web_sockets, help="kept open (%(default)s)")
     parser.add_argument("--ids-file", help="write each acknowledged id here, as it is acknowledged")
     parser.add_argument("--records-file", help="write each request here at the end, a JSON object a line")
     parser.add_argument("--summary-file", help="write the summary here instead of printing it")
@@ -507,7 +550,15 @@ async def loaded(options: argparse.Namespace, target: Target, plan: Plan) -> Loa
 
 def main(arguments: list[str]) -> int:
     options = parse(arguments)
-    plan = Plan(options.rate, options.seconds, options.fresh_share, options.post_share, options.timeout)
+    plan = Plan(
+        options.rate,
+        options.seconds,
+        options.fresh_share,
+        options.post_share,
+        options.timeout,
+        options.upload_share,
+        options.web_sockets,
+    )
     problems = list(plan.problems())
     try:
         target = Target.parse(options.url, options.host)

@@ -31,6 +31,7 @@ TITLES = {
     "lab_time": "The lab from nothing",
     "site_time": "From bare hosts to a running platform",
     "deploy_loss": "Requests lost by deploys",
+    "crash_matrix": "What a fault in the middle of a release leaves behind",
     "deploy_time": "What a deploy takes beyond the app's own start",
     "rollback_time": "From Enter to the last answer of the bad release",
     "backup_faults": "Faults of backups, and who names them",

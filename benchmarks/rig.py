@@ -37,6 +37,9 @@ URL = f"https://{ADDRESS}:{PORT}"
 HOST = "shop.lab.test"
 APP = "shop"
 STATE = f"/var/lib/evenkeel/{APP}"
+# The second edge of a lab with EVENKEEL_LAB_EDGES=2.
+EDGES = int(os.environ.get("EVENKEEL_LAB_EDGES") or 1)
+URLS = [URL, f"https://{ADDRESS}:{PORT + 1}"][:EDGES]
 PLAYBOOK_SECONDS = 600
 ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 BANNER = re.compile(r"^TASK \[(?:[\w.]+ : )?(?P<name>.+?)\] \**$", re.MULTILINE)
@@ -62,6 +65,8 @@ def environment() -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         "LC_ALL": "C.UTF-8",
     }
+    if EDGES > 1:
+        env["ANSIBLE_INVENTORY"] = f"{ROOT / 'lab' / 'edge2.yml'},{ROOT / 'inventories' / 'lab'}"
     for name in ("ANSIBLE_FORCE_COLOR", "EVENKEEL_COUNTS_FILE", "PYTHONPATH", "PYTEST_ADDOPTS"):
         env.pop(name, None)
     return env
@@ -359,6 +364,8 @@ class Traffic:
         tail_seconds: float = 2,
         url: str = URL,
         timeout_seconds: float = 5,
+        upload_share: float = 0,
+        web_sockets: int = 0,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.url = url
@@ -372,6 +379,8 @@ class Traffic:
             str(ROOT / "benchmarks" / "load.py"),
             *("--url", url, "--host", HOST, "--rate", str(rate), "--seconds", str(seconds)),
             *("--timeout", str(timeout_seconds)),
+            *("--upload-share", str(upload_share)),
+            *("--web-sockets", str(web_sockets)),
             *("--summary-file", str(self.summary_file)),
             *("--records-file", str(self.records_file)),
             *("--ids-file", str(self.ids_file)),

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import json
 import os
 import subprocess
@@ -79,6 +80,8 @@ class Losses:
         self.requests = self.failed = self.acknowledged = self.missing = self.duplicated = self.unacknowledged = 0
         self.by_kind: collections.Counter[str] = collections.Counter()
         self.latencies: list[float] = []
+        self.uploads = 0
+        self.web_sockets: collections.Counter[str] = collections.Counter()
         self.generator_late = 0.0
 
     def add(self, outcome: rig.Outcome) -> None:
@@ -90,6 +93,10 @@ class Losses:
         self.duplicated += outcome.orders["duplicated"]
         self.unacknowledged += outcome.orders["unacknowledged"]
         self.latencies += [record["latency"] for record in outcome.records if not record["kind"]]
+        self.uploads += outcome.summary["uploads"]
+        sockets = outcome.summary["web_sockets"]
+        self.web_sockets.update({key: sockets[key] for key in ("opened", "closed_by_server", "messages", "failed")})
+        self.by_kind.update(sockets["by_kind"])
         self.generator_late = max(self.generator_late, outcome.summary["generator"]["late"]["max"] or 0.0)
 
     def as_json(self) -> dict[str, Any]:
@@ -103,6 +110,8 @@ class Losses:
                 "duplicated": self.duplicated,
                 "unacknowledged": self.unacknowledged,
             },
+            "uploads": self.uploads,
+            "web_sockets": dict(self.web_sockets),
             "latency": quantiles(self.latencies),
             "generator_late_seconds": round(self.generator_late, 3),
         }
@@ -137,26 +146,29 @@ def moving(outcome: rig.Outcome, began: float, ended: float) -> dict[str, Any]:
 
 def deploy_loss(folder: Path) -> Measured:
     need_lab()
-    deploys, rate = number("DEPLOYS", 20), number("RATE", 300)
+    deploys, rate = number("DEPLOYS", 50), number("RATE", 100)
     put_live(OLD, folder)
     losses, picture, seconds = Losses(), None, []
     proxy = rig.proxy_retries()
     for count in range(deploys):
         release = other(rig.live_release())
-        with rig.Traffic(folder, rate, timeout_seconds=PATIENCE_SECONDS) as traffic:
+        with contextlib.ExitStack() as stack:
+            loads = [stack.enter_context(mixed(folder, rate / len(rig.URLS), url)) for url in rig.URLS]
             began = time.time()
             run = deploy(release, folder)
             ended = time.time()
-        losses.add(traffic.outcome)
+        for load in loads:
+            losses.add(load.outcome)
         seconds.append(run.seconds)
-        picture = picture or moving(traffic.outcome, began, ended)
-        seen = f"{traffic.outcome.failed} failed of {traffic.outcome.summary['requests']}"
-        say(f"deploy {count + 1} of {deploys} to {release}: {seen} in {run.seconds:.1f} s")
+        picture = picture or moving(loads[0].outcome, began, ended)
+        seen = f"{losses.failed} requests and {losses.web_sockets['failed']} WebSockets failed of {losses.requests}"
+        say(f"deploy {count + 1} of {deploys} to {release} in {run.seconds:.1f} s; so far {seen}")
     after = rig.proxy_retries()
     return Measured(
         results={
             **losses.as_json(),
             "rate": rate,
+            "edges": rig.EDGES,
             "patience_seconds": PATIENCE_SECONDS,
             "deploys": deploys,
             "deploy_seconds": quantiles(seconds),
@@ -166,12 +178,20 @@ def deploy_loss(folder: Path) -> Measured:
         },
         control=recreate_control(folder, rate),
         bar=[
+            {"of": "results.requests", "at_least": 50000},
             {"of": "results.failed", "at_most": 0},
+            {"of": "results.web_sockets.failed", "at_most": 0},
+            {"of": "results.edges", "at_least": 2},
             {"of": "results.orders.missing", "at_most": 0},
             {"of": "results.orders.duplicated", "at_most": 0},
             {"of": "control.failed", "at_least": 1},
         ],
     )
+
+
+def mixed(folder: Path, rate: float, url: str) -> rig.Traffic:
+    """Requests of all kinds: one order in three is uploaded over some seconds, and WebSockets stay open."""
+    return rig.Traffic(folder, rate, url=url, timeout_seconds=PATIENCE_SECONDS, upload_share=0.34, web_sockets=10)
 
 
 def recreate_control(folder: Path, rate: float) -> dict[str, Any]:

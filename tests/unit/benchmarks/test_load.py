@@ -85,6 +85,14 @@ def test_half_of_the_requests_use_new_connections_and_orders_are_mixed_in() -> N
     assert shop.connections == found["connections"] < 200
 
 
+def test_upload_arrives_whole_though_it_is_sent_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(load, "UPLOAD_PAUSE", 0.02)
+    done, shop = run(good, load.Plan(rate=100, seconds=0.2, post_share=1, upload_share=0.5))
+    assert done.summary()["uploads"] == 10
+    assert done.summary()["failed"] == 0
+    assert len(set(shop.posted)) == 20
+
+
 def test_release_is_the_one_the_app_names_in_its_body() -> None:
     def answer(number: int, order: str) -> bytes:
         return good(number, order, "1.0" if number <= 10 else "1.1", "X-Release: none\r\n")
