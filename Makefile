@@ -82,8 +82,12 @@ lint: ## linters and types
 	@$(RUN) --stage lint
 
 .PHONY: unit
-unit: ## unit tests with coverage
+unit: ## unit tests
 	@$(RUN) --stage unit
+
+.PHONY: coverage
+coverage: ## unit tests with coverage
+	@$(RUN) --stage coverage
 
 .PHONY: contract
 contract: ## specs, docs and the rules of the house
