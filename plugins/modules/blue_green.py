@@ -228,7 +228,7 @@ EXAMPLES = r"""
     colour: blue
     move: 13
 
-- name: Go back at once, whoever is deploying
+- name: Roll back at once, even during another run
   evenkeel.platform.blue_green:
     app: shop
     run: 20261130T120500Z-51c02d

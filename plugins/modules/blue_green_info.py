@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: blue_green_info
-short_description: Read what an edge serves of an app
+short_description: Gather information about an app on an edge
 version_added: 0.1.0
 description: Reads the live entry from every worker of the proxy and from the records, and the state of each server.
 extends_documentation_fragment:

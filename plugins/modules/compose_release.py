@@ -217,7 +217,7 @@ EXAMPLES = r"""
           restart: unless-stopped
     boot: true
 
-- name: Start the idle colour of the shop, as every edge allows it
+- name: Start the idle colour of the shop
   evenkeel.platform.compose_release:
     name: shop-green
     definition: "{{ definition }}"
@@ -230,7 +230,7 @@ EXAMPLES = r"""
       edges:
         - {name: edge1, url: "http://192.0.2.10:8405/live/shop"}
 
-- name: Bring an image here and learn its digest
+- name: Pull an image and return its digest
   evenkeel.platform.compose_release:
     state: pulled
     images:

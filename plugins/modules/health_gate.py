@@ -146,7 +146,7 @@ EXAMPLES = r"""
         host: shop.example.com
     release: "1.1"
 
-- name: Wait for green on an edge, and let it be moved to
+- name: Wait for green on an edge and allow moves to green
   evenkeel.platform.health_gate:
     app: shop
     colour: green

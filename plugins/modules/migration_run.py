@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: migration_run
-short_description: Run a migration of an app as a unit of its host
+short_description: Run a migration of an app in a systemd unit
 version_added: 0.1.0
 author: The Evenkeel authors (@evenkeel)
 description:

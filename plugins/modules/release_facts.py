@@ -7,13 +7,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: release_facts
-short_description: Read in one call what a host knows of an app
+short_description: Gather facts about an app on a host
 version_added: 0.1.0
 description:
   - Reads what the plan of a release is computed from, with one call on each host.
   - An edge returns what it serves, an app host what runs on it, the record host what was released.
 extends_documentation_fragment:
-  - evenkeel.platform.attributes
+  - evenkeel.platform.attributes.info
   - evenkeel.platform.state
   - evenkeel.platform.haproxy
 options:

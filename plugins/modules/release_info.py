@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: release_info
-short_description: Read who released what, when and why, and what is under way
+short_description: Gather information about the releases of an app
 version_added: 0.1.0
 description: Reads the records of an app on the record host. Nothing is written, repaired or locked.
 extends_documentation_fragment:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: release_journal
-short_description: Open a run under the app's lease, record each boundary it reaches, and seal it
+short_description: Record the runs of an app in its journal and ledger
 version_added: 0.1.0
 description:
   - Keeps C(journal.jsonl), C(ledger.jsonl) and C(releases/) of an app on the record host.

@@ -82,7 +82,7 @@ EXAMPLES = r"""
     wait_seconds: 300
   register: lease
 
-- name: Free it
+- name: Free the lease
   evenkeel.platform.release_lease:
     app: shop
     state: freed
