@@ -18,6 +18,7 @@ description:
 extends_documentation_fragment:
   - evenkeel.platform.attributes
   - evenkeel.platform.guard
+  - evenkeel.platform.state.folders
 options:
   app:
     description: Name of the app.
