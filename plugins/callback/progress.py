@@ -11,7 +11,7 @@ name: progress
 type: stdout
 author: The Evenkeel authors (@evenkeel)
 version_added: 0.1.0
-short_description: One line a stage, failures with their evidence and the next command
+short_description: Print one line for each stage, failures with their evidence, and the next command
 description:
   - Prints one line for each stage of a play, with its hosts, its seconds and what moved.
     A stage is the text before C( | ) in the names of its tasks; tasks without one are grouped by their role or play.

@@ -4,10 +4,29 @@
 
 from __future__ import annotations
 
+import textwrap
+
+# Mirrors EDGES_ARGUMENT of plugins/module_utils/_edges.py.
+EDGES = r"""
+type: list
+elements: dict
+default: []
+suboptions:
+  name:
+    description: Name of the edge.
+    type: str
+    required: true
+  url:
+    description: Its status address for the app, as V(http://192.0.2.10:8405/live/shop).
+    type: str
+    required: true
+"""
+
 
 class ModuleDocFragment:
-    # Mirrors GUARD_ARGUMENTS of plugins/module_utils/_guard.py.
-    DOCUMENTATION = r"""
+    # Mirrors GUARD_ARGUMENTS of plugins/module_utils/_guard.py, whose folders are in state.folders.
+    DOCUMENTATION = (
+        r"""
 options:
   guard:
     description:
@@ -40,18 +59,9 @@ options:
         choices: [blue, green]
       edges:
         description: The edges to query.
-        type: list
-        elements: dict
-        default: []
-        suboptions:
-          name:
-            description: Name of the edge.
-            type: str
-            required: true
-          url:
-            description: Its status address for the app, as V(http://192.0.2.10:8405/live/shop).
-            type: str
-            required: true
+"""
+        + textwrap.indent(EDGES, " " * 8)
+        + r"""
       ask:
         description:
           - Whether to query the edges. V(false) is for an uninstall, when the edges no longer know the app. Token and
@@ -62,12 +72,12 @@ options:
         description: How long to wait for another act on the app's containers on this host.
         type: float
         default: 600.0
-  state_dir:
-    description: Folder that holds one folder of records for each app.
-    type: path
-    default: /var/lib/evenkeel
-  lock_dir:
-    description: Folder of the lock files.
-    type: path
-    default: /run/lock
 """
+    )
+
+    # For a module that is told the other edges.
+    PEERS = r"""
+options:
+  peers:
+    description: The other edges.
+""" + textwrap.indent(EDGES, " " * 4)

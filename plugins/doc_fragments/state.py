@@ -6,15 +6,9 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    # Mirrors STATE_ARGUMENTS of plugins/module_utils/_state.py.
-    DOCUMENTATION = r"""
+    # Mirrors FOLDER_ARGUMENTS of plugins/module_utils/_state.py.
+    FOLDERS = r"""
 options:
-  app:
-    description:
-      - Name of the app as in C(app_deploy_apps).
-      - A lower case letter, then at most 30 of a-z, 0-9 and C(-).
-    type: str
-    required: true
   state_dir:
     description: Folder that holds one folder of records for each app.
     type: path
@@ -23,8 +17,21 @@ options:
     description: Folder of the lock files.
     type: path
     default: /run/lock
+"""
+
+    # Mirrors STATE_ARGUMENTS of the same file.
+    DOCUMENTATION = (
+        FOLDERS
+        + r"""
+  app:
+    description:
+      - Name of the app as in C(app_deploy_apps).
+      - A lower case letter, then at most 30 of a-z, 0-9 and C(-).
+    type: str
+    required: true
   lock_seconds:
     description: How long to wait for a lock that another process holds.
     type: float
     default: 30.0
 """
+    )

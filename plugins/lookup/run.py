@@ -8,7 +8,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: run
-short_description: The id of this ansible-playbook
+short_description: Return the identifier of the run
 version_added: 0.1.0
 description:
   - Returns one id that is the same for every task and host of a run, and of no other run.
@@ -18,7 +18,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Print the id of the run
+- name: Print the identifier of the run
   ansible.builtin.debug:
     msg: "{{ lookup('evenkeel.platform.run') }}"
 """

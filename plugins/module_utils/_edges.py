@@ -20,6 +20,12 @@ from ansible_collections.evenkeel.platform.plugins.module_utils._protocol import
 )
 
 ENTRY_LIMIT = 400
+EDGES_ARGUMENT: dict[str, t.Any] = {
+    "type": "list",
+    "elements": "dict",
+    "default": [],
+    "options": {"name": {"type": "str", "required": True}, "url": {"type": "str", "required": True}},
+}
 
 
 def ask(edges: t.Sequence[t.Mapping[str, t.Any]], timeout: float = 3.0) -> dict[str, Shown | None]:

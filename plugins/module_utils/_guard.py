@@ -14,7 +14,7 @@ from pathlib import Path
 from ansible_collections.evenkeel.platform.plugins.module_utils import _edges, _file, _pair, _retire
 from ansible_collections.evenkeel.platform.plugins.module_utils._failure import Failure, sentence
 from ansible_collections.evenkeel.platform.plugins.module_utils._protocol import Pair, refusals
-from ansible_collections.evenkeel.platform.plugins.module_utils._state import APP, Records
+from ansible_collections.evenkeel.platform.plugins.module_utils._state import FOLDER_ARGUMENTS, Records, refuse_name
 
 GUARD_ARGUMENTS: dict[str, t.Any] = {
     "guard": {
@@ -25,18 +25,12 @@ GUARD_ARGUMENTS: dict[str, t.Any] = {
             "run": {"type": "str", "required": True},
             "move": {"type": "int", "default": 0},
             "colour": {"type": "str", "choices": ["blue", "green"]},
-            "edges": {
-                "type": "list",
-                "elements": "dict",
-                "default": [],
-                "options": {"name": {"type": "str", "required": True}, "url": {"type": "str", "required": True}},
-            },
+            "edges": _edges.EDGES_ARGUMENT,
             "ask": {"type": "bool", "default": True},
             "lock_seconds": {"type": "float", "default": 600.0},
         },
     },
-    "state_dir": {"type": "path", "default": "/var/lib/evenkeel"},
-    "lock_dir": {"type": "path", "default": "/run/lock"},
+    **FOLDER_ARGUMENTS,
 }
 
 
@@ -66,17 +60,7 @@ class Guard:
         given = params.get("guard")
         if not given:
             return None
-        if not APP.match(given["app"]):
-            raise Failure(
-                sentence(
-                    name,
-                    "the name is not usable",
-                    "app of the guard",
-                    repr(given["app"]),
-                    "a lower case letter, then at most 30 of a-z, 0-9 and -",
-                    "Set guard.app",
-                )
-            )
+        refuse_name(name, given["app"], "app of the guard", "guard.app")
         records = Records(
             module=name,
             app=given["app"],

@@ -19,11 +19,15 @@ CERTIFICATES = "/etc/docker/certs.d"
 CONFIG = "~/.docker"
 DOCKER_HUB = "docker.io"
 
-REGISTRY_ARGUMENTS: dict[str, Any] = {
+LOGIN_ARGUMENTS: dict[str, Any] = {
     "host": {"type": "str", "required": True},
     "user": {"type": "str"},
     "password": {"type": "str", "no_log": True},
     "ca": {"type": "str"},
+}
+FOLDER_ARGUMENTS: dict[str, Any] = {
+    "config_dir": {"type": "path", "default": CONFIG},
+    "certificates_dir": {"type": "path", "default": CERTIFICATES},
 }
 
 CAUSES = (

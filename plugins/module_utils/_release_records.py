@@ -35,6 +35,13 @@ from ansible_collections.evenkeel.platform.plugins.module_utils._state import RE
 MODULE = "release_journal"
 Params = t.Mapping[str, t.Any]
 Result = dict[str, t.Any]
+LEASE_ARGUMENTS: dict[str, t.Any] = {
+    "wait_seconds": {"type": "float", "default": 0.0},
+    "token_floor": {"type": "int", "default": 0, "no_log": False},
+    "preempt": {"type": "bool", "default": False},
+    "dead_run": {"type": "str", "default": ""},
+    "controller": {"type": "dict", "default": {}},
+}
 
 
 def empty() -> Result:

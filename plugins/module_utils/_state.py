@@ -23,12 +23,22 @@ APP = re.compile(r"[a-z][a-z0-9-]{0,30}\Z")
 RELEASE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,127}\Z")
 FOLDER = re.compile(r"/[A-Za-z0-9._/+-]*\Z")
 
-STATE_ARGUMENTS: dict[str, t.Any] = {
-    "app": {"type": "str", "required": True},
+FOLDER_ARGUMENTS: dict[str, t.Any] = {
     "state_dir": {"type": "path", "default": "/var/lib/evenkeel"},
     "lock_dir": {"type": "path", "default": "/run/lock"},
+}
+STATE_ARGUMENTS: dict[str, t.Any] = {
+    **FOLDER_ARGUMENTS,
+    "app": {"type": "str", "required": True},
     "lock_seconds": {"type": "float", "default": 30.0},
 }
+
+
+def refuse_name(module: str, app: str, place: str = "app", option: str = "app") -> None:
+    """Refuse a name of an app that could not be the name of a folder."""
+    if not APP.match(app):
+        need = "a lower case letter, then at most 30 of a-z, 0-9 and -"
+        raise Failure(sentence(module, "the name is not usable", place, repr(app), need, f"Set {option}"))
 
 
 @dataclasses.dataclass
@@ -46,17 +56,7 @@ class Records:
     @classmethod
     def of(cls, module: t.Any, name: str) -> Records:
         params = module.params
-        if not APP.match(params["app"]):
-            raise Failure(
-                sentence(
-                    name,
-                    "the name is not usable",
-                    "app",
-                    repr(params["app"]),
-                    "a lower case letter, then at most 30 of a-z, 0-9 and -",
-                    "Set app",
-                )
-            )
+        refuse_name(name, params["app"])
         for option in ("state_dir", "lock_dir"):
             if not FOLDER.match(params[option]):
                 raise Failure(
@@ -215,3 +215,16 @@ def split_lines(text: str) -> tuple[list[dict[str, t.Any]], list[str], str]:
         else:
             bad.append(line)
     return good, bad, "".join(line + "\n" for line in kept)
+
+
+def inform(module: t.Any, name: str, read: t.Callable[[Records], dict[str, t.Any]]) -> None:
+    """Exit as a module that changes nothing, with what *read* finds in the records of the app."""
+    try:
+        records = Records.of(module, name)
+        result = read(records)
+    except Failure as failure:
+        module.fail_json(msg=failure.sentence, **failure.result)
+    else:
+        for text in dict.fromkeys(records.warnings):
+            module.warn(text)
+        module.exit_json(changed=False, **result)

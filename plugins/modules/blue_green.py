@@ -25,6 +25,7 @@ extends_documentation_fragment:
   - evenkeel.platform.attributes
   - evenkeel.platform.state
   - evenkeel.platform.haproxy
+  - evenkeel.platform.guard.peers
 options:
   state:
     description:
@@ -120,18 +121,6 @@ options:
     default: false
   peers:
     description: For O(colour=previous), the other edges, which are queried for their highest pair and move.
-    type: list
-    elements: dict
-    default: []
-    suboptions:
-      name:
-        description: Name of the edge.
-        type: str
-        required: true
-      url:
-        description: Address at which it shows the app.
-        type: str
-        required: true
   edge:
     description: For O(state=out) and O(state=in), the name of the other edge.
     type: str
@@ -228,7 +217,7 @@ EXAMPLES = r"""
     colour: blue
     move: 13
 
-- name: Go back at once, whoever is deploying
+- name: Roll back at once, even during another run
   evenkeel.platform.blue_green:
     app: shop
     run: 20261130T120500Z-51c02d
@@ -321,7 +310,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.evenkeel.platform.plugins.module_utils import _adapter, _move
+from ansible_collections.evenkeel.platform.plugins.module_utils import _adapter, _edges, _move
 from ansible_collections.evenkeel.platform.plugins.module_utils._failure import Failure, sentence
 from ansible_collections.evenkeel.platform.plugins.module_utils._state import RELEASE, STATE_ARGUMENTS, Records
 
@@ -351,12 +340,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     },
     "check_wait_seconds": {"type": "float", "default": 5.0},
     "backward": {"type": "bool", "default": False},
-    "peers": {
-        "type": "list",
-        "elements": "dict",
-        "default": [],
-        "options": {"name": {"type": "str", "required": True}, "url": {"type": "str", "required": True}},
-    },
+    "peers": _edges.EDGES_ARGUMENT,
     "edge": {"type": "str"},
     "own": {"type": "str", "default": ""},
     "owner": {"type": "str", "default": ""},

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: blue_green_info
-short_description: Read what an edge serves of an app
+short_description: Gather information about an app on an edge
 version_added: 0.1.0
 description: Reads the live entry from every worker of the proxy and from the records, and the state of each server.
 extends_documentation_fragment:
@@ -125,8 +125,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.evenkeel.platform.plugins.module_utils import _adapter, _edge_info
-from ansible_collections.evenkeel.platform.plugins.module_utils._failure import Failure
-from ansible_collections.evenkeel.platform.plugins.module_utils._state import STATE_ARGUMENTS, Records
+from ansible_collections.evenkeel.platform.plugins.module_utils._state import STATE_ARGUMENTS, Records, inform
 
 ARGUMENT_SPEC: dict[str, t.Any] = {**STATE_ARGUMENTS, **_adapter.ADAPTER_ARGUMENTS}
 MODULE = "blue_green_info"
@@ -134,15 +133,11 @@ MODULE = "blue_green_info"
 
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
-    try:
-        records = Records.of(module, MODULE)
-        adapter = _adapter.of(module.params, MODULE, records.app, records.folder)
-        result = _edge_info.read(records, adapter)
-    except Failure as failure:
-        module.fail_json(msg=failure.sentence, **failure.result)
-    for text in dict.fromkeys(records.warnings):
-        module.warn(text)
-    module.exit_json(changed=False, **result)
+
+    def read(records: Records) -> dict[str, t.Any]:
+        return _edge_info.read(records, _adapter.of(module.params, MODULE, records.app, records.folder))
+
+    inform(module, MODULE, read)
 
 
 if __name__ == "__main__":

@@ -16,21 +16,19 @@ description:
   - It calls C(docker compose) itself, so that one call checks under a lock, acts, and restores the former release if
     the act fails. Between two modules another run could act.
 extends_documentation_fragment:
+  - evenkeel.platform.attributes
   - evenkeel.platform.guard
+  - evenkeel.platform.state.folders
+  - evenkeel.platform.registry
+  - evenkeel.platform.registry.logins
 attributes:
   check_mode:
-    support: full
-    description: Can run in check_mode and return changed status prediction without modifying target.
     details:
       - On a host without Docker the definition cannot be normalised, and every stack counts as new.
       - Images that V(pulled) would pull are looked up in their registry by the engine.
       - O(guard) is not checked in check mode, since a dry run takes no lease and withdraws nothing.
   diff_mode:
-    support: full
-    description: Returns the Compose file before and after. It never contains secrets.
-  idempotent:
-    support: full
-    description: When run twice in a row with the same arguments, the second invocation indicates no change.
+    details: ["Shows the Compose file, which never contains secrets."]
 options:
   name:
     description: Name of the stack, which is the name of its Compose project. Only V(pulled) needs none.
@@ -71,23 +69,6 @@ options:
     default: missing
   registries:
     description: For V(pulled), registries that need a login or have a certificate of a private authority.
-    type: list
-    elements: dict
-    default: []
-    suboptions:
-      host:
-        description: The registry, with its port.
-        type: str
-        required: true
-      user:
-        description: The user. Without one there is no login.
-        type: str
-      password:
-        description: The password or token.
-        type: str
-      ca:
-        description: Certificate of the registry's authority, in PEM.
-        type: str
   secrets:
     description: Secrets, each a file below C(/run/secrets) of its service.
     type: list
@@ -194,14 +175,6 @@ options:
     description: Folder of all stacks.
     type: path
     default: /opt/evenkeel/stacks
-  config_dir:
-    description: Folder of Docker's C(config.json), which holds the logins.
-    type: path
-    default: ~/.docker
-  certificates_dir:
-    description: Folder in which the engine looks for certificates of registries.
-    type: path
-    default: /etc/docker/certs.d
 seealso:
   - module: evenkeel.platform.registry_login
 """
@@ -217,7 +190,7 @@ EXAMPLES = r"""
           restart: unless-stopped
     boot: true
 
-- name: Start the idle colour of the shop, as every edge allows it
+- name: Start the idle colour of the shop
   evenkeel.platform.compose_release:
     name: shop-green
     definition: "{{ definition }}"
@@ -230,7 +203,7 @@ EXAMPLES = r"""
       edges:
         - {name: edge1, url: "http://192.0.2.10:8405/live/shop"}
 
-- name: Bring an image here and learn its digest
+- name: Pull an image and return its digest
   evenkeel.platform.compose_release:
     state: pulled
     images:
@@ -310,6 +283,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.evenkeel.platform.plugins.module_utils import _compose_release as releases
+from ansible_collections.evenkeel.platform.plugins.module_utils import _registry as registry
 from ansible_collections.evenkeel.platform.plugins.module_utils._compose_engine import Commands, Engine
 from ansible_collections.evenkeel.platform.plugins.module_utils._compose_release import ReleaseError
 from ansible_collections.evenkeel.platform.plugins.module_utils._compose_secrets import SECRET_ARGUMENTS
@@ -317,17 +291,17 @@ from ansible_collections.evenkeel.platform.plugins.module_utils._compose_states 
 from ansible_collections.evenkeel.platform.plugins.module_utils._compose_store import Stack
 from ansible_collections.evenkeel.platform.plugins.module_utils._failure import Failure
 from ansible_collections.evenkeel.platform.plugins.module_utils._guard import GUARD_ARGUMENTS, Guard, acting
-from ansible_collections.evenkeel.platform.plugins.module_utils._registry import REGISTRY_ARGUMENTS
 
 STATES = ["present", "staged", "running", "former", "reduced", "steady", "stopped", "absent", "pulled"]
 ARGUMENT_SPEC: dict[str, Any] = {
     **GUARD_ARGUMENTS,
+    **registry.FOLDER_ARGUMENTS,
     "name": {"type": "str"},
     "state": {"type": "str", "choices": STATES, "default": "present"},
     "definition": {"type": "dict"},
     "images": {"type": "dict", "default": {}},
     "pull": {"type": "str", "choices": ["missing", "always", "never"], "default": "missing"},
-    "registries": {"type": "list", "elements": "dict", "default": [], "options": REGISTRY_ARGUMENTS},
+    "registries": {"type": "list", "elements": "dict", "default": [], "options": registry.LOGIN_ARGUMENTS},
     "secrets": {"type": "list", "elements": "dict", "default": [], "no_log": False, "options": SECRET_ARGUMENTS},
     "waivers": {
         "type": "list",
@@ -355,8 +329,6 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "wait_timeout_seconds": {"type": "int", "default": 120},
     "within_seconds": {"type": "int", "default": 120},
     "base_dir": {"type": "path", "default": "/opt/evenkeel/stacks"},
-    "config_dir": {"type": "path", "default": "~/.docker"},
-    "certificates_dir": {"type": "path", "default": "/etc/docker/certs.d"},
 }
 
 

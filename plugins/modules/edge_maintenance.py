@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: edge_maintenance
-short_description: Switch the maintenance page of an app on an edge on or off
+short_description: Enable or disable the maintenance page of an app on an edge
 version_added: 0.1.0
 description:
   - Sets the maintenance flag of an app in every worker of HAProxy and in the file that a restart loads.

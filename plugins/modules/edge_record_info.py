@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: edge_record_info
-short_description: Read the records of apps on an edge
+short_description: Gather the records of apps on an edge
 version_added: 0.1.0
 description:
   - Reads the record of every app on this edge and applies the change of one, so that HAProxy's configuration can be

@@ -18,6 +18,7 @@ description:
   - In check mode nothing is probed, since nothing was started.
 extends_documentation_fragment:
   - evenkeel.platform.attributes
+  - evenkeel.platform.state
   - evenkeel.platform.haproxy
 options:
   colour:
@@ -26,7 +27,7 @@ options:
     choices: [blue, green]
   app:
     description: Name of the app, for O(colour).
-    type: str
+    required: false
   token:
     description: The token of the run, for O(colour).
     type: int
@@ -36,18 +37,6 @@ options:
   move:
     description: The number of the move at which the colour was withdrawn, for O(colour).
     type: int
-  state_dir:
-    description: Folder that holds one folder of records for each app.
-    type: path
-    default: /var/lib/evenkeel
-  lock_dir:
-    description: Folder of the lock files.
-    type: path
-    default: /run/lock
-  lock_seconds:
-    description: How long to wait for a lock that another process holds.
-    type: float
-    default: 30.0
   targets:
     description: What to probe.
     type: list
@@ -146,7 +135,7 @@ EXAMPLES = r"""
         host: shop.example.com
     release: "1.1"
 
-- name: Wait for green on an edge, and let it be moved to
+- name: Wait for green on an edge and allow moves to green
   evenkeel.platform.health_gate:
     app: shop
     colour: green

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: host_programs
-short_description: Install programs of Evenkeel on a host, with the library they share with its modules
+short_description: Install Evenkeel's programs and their library on a host
 version_added: 0.1.0
 author: The Evenkeel authors (@evenkeel)
 description:

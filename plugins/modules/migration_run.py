@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: migration_run
-short_description: Run a migration of an app as a unit of its host
+short_description: Run a migration of an app in a systemd unit
 version_added: 0.1.0
 author: The Evenkeel authors (@evenkeel)
 description:
@@ -15,17 +15,12 @@ description:
     unit of systemd, so that it ends by itself if the controller dies.
   - V(started) returns at once. V(finished) checks once and is repeated with C(until).
 extends_documentation_fragment:
+  - evenkeel.platform.attributes
   - evenkeel.platform.guard
+  - evenkeel.platform.state.folders
 attributes:
-  check_mode:
-    support: full
-    description: Can run in check mode and report what it would change, without changing anything.
   diff_mode:
     support: none
-    description: Shows what is changed, before and after, in diff mode.
-  idempotent:
-    support: full
-    description: Running it again with the same options changes nothing.
 options:
   app:
     description: Name of the app.

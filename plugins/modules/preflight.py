@@ -8,7 +8,7 @@ DOCUMENTATION = r"""
 module: preflight
 author: The Evenkeel authors (@evenkeel)
 version_added: 0.1.0
-short_description: Ask every check of every role for every host at once
+short_description: Run the checks of all roles for all hosts
 description:
   - Reads the options of all roles as each host of the play sees them, checks them against the roles' argument specs,
     against each other and against the facts of the hosts, and fails once with all problems, one sentence each.

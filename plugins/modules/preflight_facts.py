@@ -8,7 +8,7 @@ DOCUMENTATION = r"""
 module: preflight_facts
 author: The Evenkeel authors (@evenkeel)
 version_added: 0.1.0
-short_description: Read what the preflight checks need of a host
+short_description: Gather the facts that the preflight checks need
 description:
   - Reads distribution, disk, memory, addresses, ports in use with the programs that hold them, apt sources of Docker,
     keys of C(daemon.json), firewalls, versions and the calendar expressions that systemd refuses, in one call.

@@ -14,40 +14,15 @@ description:
   - Checks the login at the registry on every call, so that a refused one is reported before anything is changed.
   - Installs the certificate of the registry's authority for the engine first.
   - Needs only Docker's command line on the host, which gets the password by standard input.
+extends_documentation_fragment:
+  - evenkeel.platform.attributes
+  - evenkeel.platform.registry
+  - evenkeel.platform.registry.login
 attributes:
   check_mode:
-    support: full
-    description: Can run in check_mode and return changed status prediction without modifying target.
-    details:
-      - The registry is not contacted in check mode.
+    details: [The registry is not contacted in check mode.]
   diff_mode:
     support: none
-    description: Returns details on what has changed, without content.
-  idempotent:
-    support: full
-    description: When run twice in a row with the same arguments, the second invocation indicates no change.
-options:
-  host:
-    description: The registry, with its port.
-    type: str
-    required: true
-  user:
-    description: The user. Without one there is no login.
-    type: str
-  password:
-    description: The password or token.
-    type: str
-  ca:
-    description: Certificate of the registry's authority in PEM, if the host does not trust it.
-    type: str
-  config_dir:
-    description: Folder of Docker's C(config.json).
-    type: path
-    default: ~/.docker
-  certificates_dir:
-    description: Folder in which the engine looks for certificates of registries.
-    type: path
-    default: /etc/docker/certs.d
 """
 
 EXAMPLES = r"""
@@ -74,11 +49,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.evenkeel.platform.plugins.module_utils import _registry as registry
 from ansible_collections.evenkeel.platform.plugins.module_utils._compose_engine import Commands
 
-ARGUMENT_SPEC = {
-    **registry.REGISTRY_ARGUMENTS,
-    "config_dir": {"type": "path", "default": registry.CONFIG},
-    "certificates_dir": {"type": "path", "default": registry.CERTIFICATES},
-}
+ARGUMENT_SPEC = {**registry.LOGIN_ARGUMENTS, **registry.FOLDER_ARGUMENTS}
 
 
 def main() -> None:

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: release_facts
-short_description: Read in one call what a host knows of an app
+short_description: Gather facts about an app on a host
 version_added: 0.1.0
 description:
   - Reads what the plan of a release is computed from, with one call on each host.
   - An edge returns what it serves, an app host what runs on it, the record host what was released.
 extends_documentation_fragment:
-  - evenkeel.platform.attributes
+  - evenkeel.platform.attributes.info
   - evenkeel.platform.state
   - evenkeel.platform.haproxy
 options:
@@ -73,8 +73,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.evenkeel.platform.plugins.module_utils import _adapter, _release_facts
-from ansible_collections.evenkeel.platform.plugins.module_utils._failure import Failure
-from ansible_collections.evenkeel.platform.plugins.module_utils._state import STATE_ARGUMENTS, Records
+from ansible_collections.evenkeel.platform.plugins.module_utils._state import STATE_ARGUMENTS, Records, inform
 
 ARGUMENT_SPEC: dict[str, t.Any] = {
     **STATE_ARGUMENTS,
@@ -97,14 +96,10 @@ def main() -> None:
         except OSError as exc:
             return 127, "", str(exc)
 
-    try:
-        records = Records.of(module, _release_facts.MODULE)
-        result = _release_facts.read(records, params["parts"], params["count"], run, params)
-    except Failure as failure:
-        module.fail_json(msg=failure.sentence, **failure.result)
-    for text in records.warnings:
-        module.warn(text)
-    module.exit_json(changed=False, **result)
+    def read(records: Records) -> dict[str, t.Any]:
+        return _release_facts.read(records, params["parts"], params["count"], run, params)
+
+    inform(module, _release_facts.MODULE, read)
 
 
 if __name__ == "__main__":

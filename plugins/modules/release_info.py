@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: release_info
-short_description: Read who released what, when and why, and what is under way
+short_description: Gather information about the releases of an app
 version_added: 0.1.0
 description: Reads the records of an app on the record host. Nothing is written, repaired or locked.
 extends_documentation_fragment:
@@ -95,22 +95,14 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.evenkeel.platform.plugins.module_utils import _release_records
-from ansible_collections.evenkeel.platform.plugins.module_utils._failure import Failure
-from ansible_collections.evenkeel.platform.plugins.module_utils._state import STATE_ARGUMENTS, Records
+from ansible_collections.evenkeel.platform.plugins.module_utils._state import STATE_ARGUMENTS, inform
 
 ARGUMENT_SPEC: dict[str, t.Any] = {**STATE_ARGUMENTS, "count": {"type": "int", "default": 10}}
 
 
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
-    try:
-        records = Records.of(module, "release_info")
-        result = _release_records.facts(records, module.params["count"])
-    except Failure as failure:
-        module.fail_json(msg=failure.sentence, **failure.result)
-    for text in records.warnings:
-        module.warn(text)
-    module.exit_json(changed=False, **result)
+    inform(module, "release_info", lambda records: _release_records.facts(records, module.params["count"]))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: release_journal
-short_description: Open a run under the app's lease, record each boundary it reaches, and seal it
+short_description: Record the runs of an app in its journal and ledger
 version_added: 0.1.0
 description:
   - Keeps C(journal.jsonl), C(ledger.jsonl) and C(releases/) of an app on the record host.
@@ -18,6 +18,7 @@ description:
 extends_documentation_fragment:
   - evenkeel.platform.attributes
   - evenkeel.platform.state
+  - evenkeel.platform.lease
 options:
   state:
     description:
@@ -85,26 +86,6 @@ options:
       - How long the lease of the run lasts from now on. Before a stage that may take longer, it is set longer.
     type: int
     default: 60
-  wait_seconds:
-    description: With O(state=opened), how long to wait for a lease that another run holds.
-    type: float
-    default: 0.0
-  token_floor:
-    description: With O(state=opened), the highest token that any host has met. The new one is higher.
-    type: int
-    default: 0
-  preempt:
-    description: With O(state=opened), whether to take the lease at once from any run that holds it.
-    type: bool
-    default: false
-  dead_run:
-    description: With O(state=opened), a run whose process is known to have ended. Its lease is taken at once.
-    type: str
-    default: ""
-  controller:
-    description: With O(state=opened), identifies the controller's process, so that the next run can see that it ended.
-    type: dict
-    default: {}
   migrating:
     description:
       - With O(state=opened), whether the run begins with migrations. The boundary C(migrating) is noted with the
@@ -335,6 +316,7 @@ from ansible_collections.evenkeel.platform.plugins.module_utils._state import ST
 
 ARGUMENT_SPEC: dict[str, t.Any] = {
     **STATE_ARGUMENTS,
+    **records_of.LEASE_ARGUMENTS,
     "state": {"type": "str", "choices": ["planned", "opened", "appended", "sealed", "rebuilt"], "required": True},
     "token": {"type": "int", "no_log": False},
     "run": {"type": "str"},
@@ -345,11 +327,6 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "secrets": {"type": "dict", "default": {}, "no_log": True},
     "live": {"type": "str", "default": ""},
     "lease_seconds": {"type": "int", "default": 60},
-    "wait_seconds": {"type": "float", "default": 0.0},
-    "token_floor": {"type": "int", "default": 0, "no_log": False},
-    "preempt": {"type": "bool", "default": False},
-    "dead_run": {"type": "str", "default": ""},
-    "controller": {"type": "dict", "default": {}},
     "migrating": {"type": "bool", "default": False},
     "by_hand": {"type": "bool", "default": False},
     "inventory_release": {"type": "str", "default": ""},

@@ -19,6 +19,7 @@ description:
 extends_documentation_fragment:
   - evenkeel.platform.attributes
   - evenkeel.platform.state
+  - evenkeel.platform.lease
 options:
   state:
     description:
@@ -38,34 +39,14 @@ options:
   token:
     description: The token that was given with the lease. Required with V(renewed) and V(freed).
     type: int
-  token_floor:
-    description: The highest token that any host has met. The new token is higher.
-    type: int
-    default: 0
   lease_seconds:
     description: How long the lease lasts after it was taken or renewed.
     type: int
     default: 60
-  wait_seconds:
-    description: How long to wait for a lease that another run holds.
-    type: float
-    default: 0.0
   reason:
     description: Why, stored with the lease. Required with O(state=broken).
     type: str
     default: ""
-  preempt:
-    description: With O(state=taken), whether to take the lease at once from any run that holds it.
-    type: bool
-    default: false
-  dead_run:
-    description: With O(state=taken), a run whose process is known to have ended. Its lease is taken at once.
-    type: str
-    default: ""
-  controller:
-    description: With O(state=taken), identifies the controller's process, so that the next run can see that it ended.
-    type: dict
-    default: {}
 author:
   - The Evenkeel authors (@evenkeel)
 seealso:
@@ -82,7 +63,7 @@ EXAMPLES = r"""
     wait_seconds: 300
   register: lease
 
-- name: Free it
+- name: Free the lease
   evenkeel.platform.release_lease:
     app: shop
     state: freed
@@ -181,17 +162,13 @@ from ansible_collections.evenkeel.platform.plugins.module_utils._state import ST
 
 ARGUMENT_SPEC: dict[str, t.Any] = {
     **STATE_ARGUMENTS,
+    **records_of.LEASE_ARGUMENTS,
     "state": {"type": "str", "choices": ["taken", "renewed", "freed", "broken"], "default": "taken"},
     "owner": {"type": "str"},
     "run": {"type": "str"},
     "token": {"type": "int", "no_log": False},
-    "token_floor": {"type": "int", "default": 0, "no_log": False},
     "lease_seconds": {"type": "int", "default": 60},
-    "wait_seconds": {"type": "float", "default": 0.0},
     "reason": {"type": "str", "default": ""},
-    "preempt": {"type": "bool", "default": False},
-    "dead_run": {"type": "str", "default": ""},
-    "controller": {"type": "dict", "default": {}},
 }
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: scheduled_jobs
-short_description: Set the scheduled jobs of an app on a host
+short_description: Manage the scheduled jobs of an app on a host
 version_added: 0.1.0
 author: The Evenkeel authors (@evenkeel)
 description:
@@ -18,6 +18,7 @@ description:
 extends_documentation_fragment:
   - evenkeel.platform.attributes
   - evenkeel.platform.guard
+  - evenkeel.platform.state.folders
 options:
   app:
     description: Name of the app.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: staged_config
-short_description: Change all settings of a program at once, or not at all
+short_description: Deploy the configuration of a program atomically
 version_added: 0.1.0
 description:
   - Writes a whole set of files beside the current one, checks it, moves a symlink to it, reloads the program and waits

@@ -23,7 +23,7 @@ import pytest
 from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.evenkeel.platform.plugins.module_utils import _edges
-from ansible_collections.evenkeel.platform.plugins.module_utils._protocol import Status, parse_status
+from ansible_collections.evenkeel.platform.plugins.module_utils._protocol import Pair, Status, parse_status
 
 PACKAGE = "ansible_collections.evenkeel.platform.plugins.modules"
 Result = dict[str, t.Any]
@@ -295,19 +295,27 @@ def answer(stream: socket.socket) -> tuple[int, str]:
     return int(head.split()[1]), body.decode()
 
 
-class Peer:
-    """The status address of another edge."""
+class Edge:
+    """The status address of an edge, which shows what it is told to; C(asked) counts the questions."""
 
-    def __init__(self) -> None:
-        peer = self
-        self.entry, self.status = "", Status()
+    def __init__(self, entry: str, status: Status) -> None:
+        self.entry, self.status = entry, status
+        self.headers: dict[str, str] | None = None
+        self.asked = 0
+        self.each: t.Callable[[], object] | None = None
+        edge = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:
+                edge.asked += 1
+                if edge.each:
+                    edge.each()
                 self.send_response(200)
-                self.send_header("Evenkeel-Status", peer.status.text())
+                headers = {"Evenkeel-Status": edge.status.text()} if edge.headers is None else edge.headers
+                for name, value in headers.items():
+                    self.send_header(name, value)
                 self.end_headers()
-                self.wfile.write(f"{peer.entry}\n".encode())
+                self.wfile.write(f"{edge.entry}\n".encode())
 
             def log_message(self, *arguments: t.Any) -> None:
                 pass
@@ -316,13 +324,18 @@ class Peer:
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}/live/shop"
         threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
 
+    @property
+    def about(self) -> dict[str, str]:
+        return {"name": "edge1", "url": self.url}
+
     def shows(self, entry: str, status: Status) -> None:
         self.entry, self.status = entry, status
 
 
 @pytest.fixture
-def peer() -> t.Iterator[Peer]:
-    found = Peer()
+def edge() -> t.Iterator[Edge]:
+    """An edge that serves blue and has withdrawn green for the run with token 7."""
+    found = Edge("blue:0:1.0:", Status(move=4, pair=Pair(7, "run-a"), withdrawn={"green": 4}))
     yield found
     found.server.shutdown()
     found.server.server_close()

@@ -18,7 +18,7 @@ import pytest
 
 from ansible_collections.evenkeel.platform.plugins.module_utils._protocol import Pair, Status
 
-from .conftest import Haproxy, Peer, answer, request
+from .conftest import Edge, Haproxy, answer, request
 
 Run = t.Callable[..., dict[str, t.Any]]
 
@@ -270,20 +270,20 @@ def test_previous_is_the_warm_side_while_it_lasts(act: Run, move: Run, haproxy: 
     assert move("previous", run="zz")["cold"], "the last 30 seconds are not warm"
 
 
-def test_a_warm_rollback_takes_the_highest_token_and_move_of_all_edges(move: Run, haproxy: Haproxy, peer: Peer) -> None:
+def test_a_warm_rollback_takes_the_highest_token_and_move_of_all_edges(move: Run, haproxy: Haproxy, edge: Edge) -> None:
     move("green", release="1.1", warm_seconds=600)
-    peer.shows("green:0:1.1:1.0", Status(True, 4, Pair(9, "deploy")))
-    peers = [{"name": "edge2", "url": peer.url}, {"name": "dead", "url": "http://127.0.0.1:1/live/shop"}]
+    edge.shows("green:0:1.1:1.0", Status(True, 4, Pair(9, "deploy")))
+    peers = [{"name": "edge2", "url": edge.url}, {"name": "dead", "url": "http://127.0.0.1:1/live/shop"}]
     back = move("previous", run="back", peers=peers)
     assert (back["move"], back["pair"]) == (5, {"token": 10, "run": "back"})
 
 
 def test_edges_that_go_back_one_after_the_other_end_with_the_same_numbers(
-    move: Run, haproxy: Haproxy, peer: Peer
+    move: Run, haproxy: Haproxy, edge: Edge
 ) -> None:
     move("green", release="1.1", warm_seconds=600)
-    peer.shows("blue:0:1.0:1.1", Status(True, 2, Pair(2, "back")))
-    back = move("previous", run="back", peers=[{"name": "edge2", "url": peer.url}])
+    edge.shows("blue:0:1.0:1.1", Status(True, 2, Pair(2, "back")))
+    back = move("previous", run="back", peers=[{"name": "edge2", "url": edge.url}])
     assert (back["move"], back["pair"]) == (2, {"token": 2, "run": "back"})
 
 

@@ -26,7 +26,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.evenkeel.platform.plugins.module_utils import _compose_engine, _compose_store
-from ansible_collections.evenkeel.platform.plugins.module_utils._protocol import Pair, Status
+from ansible_collections.evenkeel.platform.plugins.module_utils._protocol import Pair
 
 PACKAGE = "ansible_collections.evenkeel.platform.plugins.modules"
 CANARY = "canary-4711-value"
@@ -935,47 +935,12 @@ def test_secret_in_the_environment_needs_a_reason(release):
 # -- the guard -----------------------------------------------------------------
 
 
-class Edge:
-    """The status address of an edge, which shows what it is told to; C(asked) counts the questions."""
-
-    def __init__(self) -> None:
-        self.entry = "blue:0:1.0:"
-        self.status = Status(move=4, pair=Pair(7, "run-a"), withdrawn={"green": 4})
-        self.asked = 0
-        self.each: Any = None
-        self.url = ""
-
-
-@pytest.fixture
-def edge():
-    told = Edge()
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            told.asked += 1
-            if told.each:
-                told.each()
-            self.send_response(200)
-            self.send_header("Evenkeel-Status", told.status.text())
-            self.end_headers()
-            self.wfile.write(told.entry.encode())
-
-        def log_message(self, *arguments):
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-        told.url = f"http://127.0.0.1:{server.server_address[1]}/live/shop"
-        yield told
-        server.shutdown()
-
-
 @pytest.fixture
 def guarded(release, edge):
     """Run compose_release for a stack of the app shop, guarded."""
 
     def call(state="present", name="shop-green", token=7, run="run-a", move=4, colour="green", **params):
-        guard = {"app": "shop", "token": token, "run": run, "move": move, "edges": [{"name": "edge1", "url": edge.url}]}
+        guard = {"app": "shop", "token": token, "run": run, "move": move, "edges": [edge.about]}
         if colour:
             guard["colour"] = colour
         return release(state, name=name, guard=guard, **params)
@@ -1070,7 +1035,7 @@ def test_workers_go_by_the_move(guarded, edge, docker):
 
 
 def test_edge_that_does_not_answer_refuses_unless_another_declares_it_out(release, edge, docker):
-    edges = [{"name": "edge1", "url": edge.url}, {"name": "edge2", "url": "http://127.0.0.1:9/live/shop"}]
+    edges = [edge.about, {"name": "edge2", "url": "http://127.0.0.1:9/live/shop"}]
     guard = {"app": "shop", "token": 7, "run": "run-a", "move": 4, "colour": "green", "edges": edges}
     assert "edge2 does not show what it serves" in release(name="shop-green", guard=guard)["msg"]
     edge.status = edge.status._replace(out=("edge2",))

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import ast
-import http.server
 import importlib
 import importlib.machinery
 import importlib.util
@@ -15,7 +14,6 @@ import json
 import os
 import subprocess
 import sys
-import threading
 import typing as t
 from pathlib import Path
 
@@ -29,48 +27,13 @@ from ansible_collections.evenkeel.platform.plugins.module_utils._guard import Gu
 from ansible_collections.evenkeel.platform.plugins.module_utils._protocol import Pair, Shown, Status
 from ansible_collections.evenkeel.platform.plugins.module_utils._state import Records
 
+from .conftest import Edge
+
 ROOT = Path(__file__).resolve().parents[4]
 PACKAGE = "ansible_collections.evenkeel.platform.plugins.modules"
 UTILS = "ansible_collections.evenkeel.platform.plugins.module_utils"
 LIBRARY = "lib/" + UTILS.replace(".", "/")
 Result = dict[str, t.Any]
-
-
-class Edge:
-    """The status address of an edge."""
-
-    def __init__(self) -> None:
-        self.entry = "blue:0:1.0:"
-        self.status = Status(move=4, pair=Pair(7, "run-a"), withdrawn={"green": 4})
-        self.headers: dict[str, str] | None = None
-        edge = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                self.send_response(200)
-                headers = {"Evenkeel-Status": edge.status.text()} if edge.headers is None else edge.headers
-                for name, value in headers.items():
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(edge.entry.encode() + b"\n")
-
-            def log_message(self, *arguments: t.Any) -> None:
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
-
-    @property
-    def about(self) -> dict[str, str]:
-        return {"name": "edge1", "url": f"http://127.0.0.1:{self.server.server_address[1]}/live/shop"}
-
-
-@pytest.fixture
-def edge() -> t.Iterator[Edge]:
-    edge = Edge()
-    yield edge
-    edge.server.shutdown()
-    edge.server.server_close()
 
 
 class Script:
