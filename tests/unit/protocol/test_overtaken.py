@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import typing as t
 from pathlib import Path
 from unittest import mock
 
@@ -52,9 +50,14 @@ def test_paused_run_is_overtaken(tmp_path: Path, first: Verb, second: Verb, numb
 
 def test_without_its_guards_an_overtaken_run_does_harm(tmp_path: Path) -> None:
     """The test above can fail: without the refusals of edges and pairs some of its pauses end badly."""
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(mock.patch.object(_guard, "refusals", lambda *_arguments, **_options: []))
-        stack.enter_context(mock.patch.object(_pair, "refuse_lower", lambda *_arguments, **_options: None))
-        with pytest.raises(Broken, match="which edge1 serves"):
-            for number in TASKS:
-                overtake(tmp_path / str(number), DEPLOY, OTHER, number)
+
+    def sweep() -> None:
+        for number in TASKS:
+            overtake(tmp_path / str(number), DEPLOY, OTHER, number)
+
+    with (
+        mock.patch.object(_guard, "refusals", return_value=[]),
+        mock.patch.object(_pair, "refuse_lower", return_value=None),
+        pytest.raises(Broken, match="which edge1 serves"),
+    ):
+        sweep()
