@@ -235,6 +235,12 @@ def release_followers(plan: Data, hostvars: t.Mapping[str, t.Any]) -> list[str]:
     ]
 
 
+def release_batches(plan: Data, hostvars: t.Mapping[str, t.Any]) -> list[list[int]]:
+    """Return the batches in which the hosts of a plan hand over, by what each host was seen to run."""
+    found = {host: _result(hostvars, host, "__app_deploy_steady").get("beside") for host in plan["hosts"]}
+    return _plan.batches(plan, {host: services for host, services in found.items() if services is not None})
+
+
 def release_undo(
     plan: Data, wish: Data, hostvars: t.Mapping[str, t.Any], hosts: t.Collection[str], options: Data
 ) -> Data:
@@ -497,6 +503,7 @@ class FilterModule:
             "release_content": release_content,
             "release_plan": release_plan,
             "release_undo": release_undo,
+            "release_batches": release_batches,
             "release_followers": release_followers,
             "release_undone": release_undone,
             "release_next": release_next,

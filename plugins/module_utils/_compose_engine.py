@@ -214,6 +214,11 @@ class Engine:
             connection.close()
         raise release.ReleaseError(release.pull_sentence(reference, where, text), fault=release.fault_of(text))
 
+    def services(self, stack: str) -> list[str]:
+        """Return the services of a stack that have a container, running or not."""
+        labels = [(each.get("Config") or {}).get("Labels") or {} for each in self.containers(stack)]
+        return sorted({str(one.get("com.docker.compose.service")) for one in labels})
+
     def containers(self, stack: str) -> list[dict[str, Any]]:
         """Return what runs, or ran, under a stack's name."""
         reply = self.commands(

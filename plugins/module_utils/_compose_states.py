@@ -304,7 +304,8 @@ class States:
         # A dry run started nothing that could be asked.
         services = [] if self.check_mode else self.engine.unsteady(self.stack.name, self.params["within_seconds"])
         if not services:
-            return result
+            beside = self.params["beside"]
+            return dict(result, beside=self.engine.services(beside) if beside and not self.check_mode else [])
         evidence = self.engine.explain(self.stack.name, self.values)
         reason = (
             f"compose_release: service {', '.join(services)} on {self.where}: found it ended, unhealthy or started "

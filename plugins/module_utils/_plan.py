@@ -265,10 +265,10 @@ def release(
             "jobs_change": options["installing"] or not former or jobs != _stacks.jobs(former, host, hosts),
             "leaving": sorted(name for name, home in opened["rehomed"].items() if home == host),
             # A host that loses a singleton stops it before another may start it.
-            "last": host in plan["homes"].values(),
+            "batch": int(host in plan["homes"].values()),
             "rules": rules,
         }
-    plan["batches"] = sorted({about["last"] for about in plan["hosts"].values()})
+    plan["batches"] = _batches(plan)
     return plan
 
 
@@ -313,6 +313,24 @@ def _common(fleet: Data, facts: Data, opened: Data, options: Data, move: int) ->
     ]
     before = {"app": opened["app"], **pair, "move": move, "edges": edges}
     return {"pair": pair, "edge_names": [edge["name"] for edge in edges], "guards": {"before": before}}
+
+
+def _batches(plan: Data) -> list[list[int]]:
+    """Return the numbers of the hosts' batches, those that may go together in one list."""
+    return [[number] for number in sorted({about["batch"] for about in plan["hosts"].values()})]
+
+
+def batches(plan: Data, beside: t.Mapping[str, t.Collection[str]]) -> list[list[int]]:
+    """Return the batches of a plan in one where each singleton was seen at its home alone.
+
+    *beside* are the background services that each host has containers of, seen after the host has met the pair of
+    the run, so that no older run can start one there any more.
+    """
+    seen = set(plan["hosts"]) <= set(beside)
+    astray = any(
+        home != host for host, found in beside.items() for name, home in plan["homes"].items() if name in found
+    )
+    return plan["batches"] if astray or not seen else [[number for one in plan["batches"] for number in one]]
 
 
 def _outcome(kind: str, model: Model, opened: Data, note: str) -> str:
@@ -486,10 +504,10 @@ def undo(plan: Data, fleet: Data, facts: Data, failures: t.Sequence[Data], lost:
                 "background": _background(model, digests, fleet, host),
                 "jobs": _stacks.jobs(model, host, list(fleet["hosts"])),
                 "leaving": sorted(name for name in rehomed if plan["homes"][name] == host),
-                "last": host in undo_plan["homes"].values(),
+                "batch": int(host in undo_plan["homes"].values()),
                 "label": kept["identity"],
             }
-        undo_plan["batches"] = sorted({about["last"] for about in undo_plan["hosts"].values()})
+        undo_plan["batches"] = _batches(undo_plan)
     if not records["unfinished_lines"]:
         undo_plan["seal"] = False
     return undo_plan

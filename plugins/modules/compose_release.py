@@ -171,6 +171,10 @@ options:
     description: How far back V(steady) looks for restarted containers.
     type: int
     default: 120
+  beside:
+    description: Another stack of this host, whose services V(steady) returns, for what comes next.
+    type: str
+    default: ""
   base_dir:
     description: Folder of all stacks.
     type: path
@@ -246,6 +250,12 @@ images:
   returned: always
   type: dict
   sample: {api: "registry.example.com/shop/app@sha256:0000000000000000000000000000000000000000000000000000000000000000"}
+beside:
+  description: The services of O(beside) that have a container, running or not.
+  returned: O(state=steady)
+  type: list
+  elements: str
+  sample: [bot, worker]
 waived:
   description: The rules that were broken and waived.
   returned: always
@@ -328,6 +338,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     },
     "wait_timeout_seconds": {"type": "int", "default": 120},
     "within_seconds": {"type": "int", "default": 120},
+    "beside": {"type": "str", "default": ""},
     "base_dir": {"type": "path", "default": "/opt/evenkeel/stacks"},
 }
 

@@ -398,7 +398,8 @@ class Run:
             self.task(
                 "gate | Verify that no container ended or was started again",
                 self.host_names,
-                lambda host: self.compose(host, name=f"{APP}-{plan['to']}", state="steady"),
+                lambda host: self.compose(host, name=f"{APP}-{plan['to']}", state="steady", beside=f"{APP}-background"),
+                "__app_deploy_steady",
             )
         if "switch" in stages:
             self.once(
@@ -498,6 +499,10 @@ class Run:
 
     def handover(self) -> None:
         plan, after = self.plan, self.plan["guards"]["after"]
+        if "gate" not in plan["stages"]:
+            # A task that is skipped registers that.
+            for host in self.host_names:
+                self.hostvars[host]["__app_deploy_steady"] = {"skipped": True}
         self.task(
             "handover | Stop the singletons that leave this host",
             [host for host in self.host_names if plan["hosts"][host]["leaving"]],
@@ -509,10 +514,10 @@ class Run:
                 guard=after,
             ),
         )
-        for last in plan["batches"]:
+        for batch in filters.release_batches(plan, self.hostvars):
             self.task(
                 "handover | Replace the workers, singletons and jobs of this host",
-                [host for host in self.host_names if plan["hosts"][host]["last"] == last],
+                [host for host in self.host_names if plan["hosts"][host]["batch"] in batch],
                 lambda host: self.background(
                     host, plan["hosts"][host]["background"]["definition"], after, plan["retire"]
                 ),
@@ -615,10 +620,10 @@ class Run:
             ),
             tolerant=True,
         )
-        for last in undo["batches"]:
+        for batch in undo["batches"]:
             self.task(
                 "undo | Restore the workers and singletons of this host",
-                [host for host in self.host_names if hosts[host]["last"] == last],
+                [host for host in self.host_names if hosts[host]["batch"] in batch],
                 lambda host: self.background(
                     host, hosts[host]["background"]["definition"], undo["guards"]["background"], {}
                 ),

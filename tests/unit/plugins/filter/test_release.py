@@ -327,8 +327,28 @@ def test_an_edge_that_this_run_declares_out_is_not_among_the_lost() -> None:
 def test_hosts_of_singletons_come_last_and_a_former_home_stops_its_own() -> None:
     made = plan(hostvars(), opened(rehomed={"bot": "app2"}))[1]
     assert made["hosts"]["app2"]["leaving"] == ["bot"]
-    assert (made["hosts"]["app1"]["last"], made["hosts"]["app2"]["last"]) == (True, False)
-    assert made["batches"] == [False, True]
+    assert (made["hosts"]["app1"]["batch"], made["hosts"]["app2"]["batch"]) == (1, 0)
+    assert made["batches"] == [[0], [1]]
+
+
+@pytest.mark.parametrize(
+    ("steady", "batches"),
+    [
+        pytest.param({"app1": ["bot", "worker"], "app2": ["worker"]}, [[0, 1]], id="at its home alone"),
+        pytest.param({"app1": ["worker"], "app2": ["worker"]}, [[0, 1]], id="nowhere"),
+        pytest.param({"app1": ["worker"], "app2": ["bot", "worker"]}, [[0], [1]], id="elsewhere"),
+        pytest.param({"app1": ["bot"], "app2": ["bot"]}, [[0], [1]], id="there twice"),
+        pytest.param({"app1": ["bot", "worker"]}, [[0], [1]], id="a host was not asked"),
+        pytest.param({}, [[0], [1]], id="none was asked"),
+    ],
+)
+def test_hosts_hand_over_together_where_each_singleton_is_at_home(
+    steady: dict[str, list[str]], batches: list[list[int]]
+) -> None:
+    found = hostvars()
+    for host, beside in steady.items():
+        found[host]["__app_deploy_steady"] = {"beside": beside}
+    assert release.release_batches(plan(found)[1], found) == batches
 
 
 def test_ports_are_opened_where_they_are_not() -> None:
