@@ -287,24 +287,26 @@ def chosen(cases: list[Case], count: int) -> list[Case]:
     return [cases[place * len(cases) // count] for place in range(count)]
 
 
+def planned(verbs: list[str], faults: list[str], share: int, folder: Path) -> Iterator[Case]:
+    """Return the cases of one verb after the other; after a contract migration release 1.0 no longer runs."""
+    for verb in sorted(verbs, key=list(BEGINNINGS).index):
+        product = itertools.product(faults, DELAYS, tasks_of(verb, folder))
+        picked = chosen([Case(verb, fault, task, delay) for fault, delay, task in product], share)
+        # What needs another disk below the state comes last, as a machine that lost its power has the former one.
+        yield from sorted(picked, key=lambda case: case.fault == "disk_full")
+
+
 def crash_matrix(folder: Path) -> Measured:
     need_lab()
     if rig.EDGES < 2:
         raise NotMeasured("the lab has one edge: export EVENKEEL_LAB_EDGES=2, then make lab site")
     verbs = (os.environ.get("EVENKEEL_BENCH_VERBS") or "deploy,rollback,contract").split(",")
     faults = (os.environ.get("EVENKEEL_BENCH_CRASHES") or ",".join(FAULTS)).split(",")
-    cases = [
-        Case(verb, fault, task, delay)
-        for verb in verbs
-        for fault, delay, task in itertools.product(faults, DELAYS, tasks_of(verb, folder))
-    ]
-    picked = chosen(cases, number("CASES", 500))
-    # What needs another disk below the state comes last, as a machine that lost its power has the former one.
-    picked.sort(key=lambda case: (verbs.index(case.verb), case.fault == "disk_full"))
+    share = number("CASES", 500) // len(verbs)
     totals: collections.Counter[str] = collections.Counter()
     by_fault: dict[str, collections.Counter[str]] = {}
     problems: list[str] = []
-    for count, case in enumerate(picked):
+    for count, case in enumerate(planned(verbs, faults, share, folder)):
         rig.on_hosts(RECORD_HOST, FULL if case.fault == "disk_full" else EMPTY)
         try:
             seen = one(count, case, folder)
@@ -321,13 +323,12 @@ def crash_matrix(folder: Path) -> Measured:
             )
         if seen.problem or seen.failed:
             problems.append(f"{case}: {seen.problem or f'{seen.failed} requests failed'}")
-        say(f"{count + 1} of {len(picked)}: {case}: {seen}")
+        say(f"{count + 1}: {case}: {seen}")
     rig.on_hosts(RECORD_HOST, EMPTY)
     return Measured(
         results={
             **totals,
             "not_converged": totals["cases"] - totals["converged"],
-            "possible_cases": len(cases),
             "rate": RATE,
             "edges": rig.EDGES,
             "by_fault": {name: dict(counts) for name, counts in by_fault.items()},
