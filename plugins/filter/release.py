@@ -352,7 +352,7 @@ def _ending(undo: Data, entry: Data, failed: list[str], returned: bool) -> str:
     if failed:
         return f"{name} failed and traffic could not go back, so {serves}. {' '.join(dict.fromkeys(failed))}"
     if undo["stays"]:
-        return f"{name} failed behind the move; {serves}. Run the same command again to go on from there."
+        return f"{name} failed after the traffic had moved; {serves}. Run the same command again to continue."
     word = "was refused" if undo["result"] == "refused" else "failed, and is not held"
     return f"{name} {word}; {serves}{' again' if returned else ' as before' if entry['colour'] else ''}."
 

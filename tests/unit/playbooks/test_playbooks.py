@@ -115,6 +115,17 @@ def test_a_new_environment_is_sealed_loads_and_is_never_overwritten(tmp_path: Pa
     assert vault.read_bytes() == before
 
 
+def test_a_new_environment_is_encrypted_by_the_password_file_that_ansible_is_set_to(
+    tmp_path: Path, password: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANSIBLE_VAULT_PASSWORD_FILE", str(password))
+    asked = new_environment(tmp_path, f"environment_hosts={HOSTS}")
+    assert asked.returncode == 0, asked.stdout + asked.stderr
+    assert "run ansible-vault encrypt" not in asked.stdout
+    loaded = ansible("inventory", "-i", str(tmp_path / "fresh"), "--host", "app1")
+    assert len(json.loads(loaded.stdout)["vault_postgres_password"]) == 32
+
+
 def test_a_check_of_a_new_environment_writes_nothing(tmp_path: Path) -> None:
     new_environment(tmp_path, f"environment_hosts={HOSTS}", "--check")
     assert not (tmp_path / "fresh").exists()
