@@ -143,7 +143,7 @@ def test_an_open_vault_is_refused_outside_the_lab(name: str, code: int, tmp_path
     asked = new_environment(tmp_path, f"environment_hosts={HOSTS}")
     assert asked.returncode == 0, asked.stdout
     shutil.move(tmp_path / "fresh", tmp_path / name)
-    run = ansible("playbook", "-i", str(tmp_path / name), "playbooks/sealed.yml", "--limit", "app1")
+    run = ansible("playbook", "-i", str(tmp_path / name), "playbooks/check_vaults.yml", "--limit", "app1")
     assert run.returncode == code, run.stdout + run.stderr
     assert ("Run ansible-vault encrypt on it." in run.stdout) == (code != 0)
 
@@ -151,7 +151,7 @@ def test_an_open_vault_is_refused_outside_the_lab(name: str, code: int, tmp_path
 @pytest.mark.parametrize("playbook", CHANGING)
 def test_every_playbook_that_changes_hosts_looks_at_the_vaults_first(playbook: str) -> None:
     first = yaml.safe_load((ROOT / "playbooks" / f"{playbook}.yml").read_text(encoding="utf-8"))[0]
-    assert first.get("ansible.builtin.import_playbook") == "sealed.yml"
+    assert first.get("ansible.builtin.import_playbook") == "check_vaults.yml"
 
 
 @pytest.mark.parametrize("playbook", CHECKED)
@@ -173,5 +173,7 @@ def test_an_open_vault_is_refused_before_anything_changes(tmp_path: Path) -> Non
 
 
 def test_a_sealed_vault_is_let_through(password: Path) -> None:
-    run = ansible("playbook", "-i", "inventories/prod", "--vault-password-file", str(password), "playbooks/sealed.yml")
+    run = ansible(
+        "playbook", "-i", "inventories/prod", "--vault-password-file", str(password), "playbooks/check_vaults.yml"
+    )
     assert run.returncode == 0, run.stdout + run.stderr
