@@ -102,7 +102,7 @@ class ActionModule(ActionBase):
     ) -> tuple[list[str], list[str]]:
         sources = [str(source) for source in variables.get("ansible_inventory_sources") or []]
         problems = [
-            f"inventory: vault {path}: found it open, need it encrypted. Run ansible-vault encrypt {path}."
+            f"inventory: vault {path}: found it unencrypted, need it encrypted. Run ansible-vault encrypt {path}."
             for path in unsealed(sources, ["lab"])
         ]
         if unreachable:

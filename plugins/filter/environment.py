@@ -57,7 +57,7 @@ def problems_of(name: str, hosts: list[Host]) -> list[str]:
             "Set environment_hosts, for example edge1=192.0.2.11/edge+app."
         )
     said += [
-        f"new_environment: host {host.word}: found it so, need {host.problem}. Mend environment_hosts."
+        f"new_environment: host {host.word}: found a wrong form, need {host.problem}. Correct environment_hosts."
         for host in hosts
         if host.problem
     ]
@@ -65,13 +65,13 @@ def problems_of(name: str, hosts: list[Host]) -> list[str]:
     for kind in ("name", "address"):
         values = [getattr(host, kind) for host in good]
         said += [
-            f"new_environment: {kind} {value}: found it twice, need it once. Mend environment_hosts."
+            f"new_environment: {kind} {value}: found it twice, need it once. Correct environment_hosts."
             for value in sorted({value for value in values if values.count(value) > 1})
         ]
     missing = [group for group in NEEDED if not any(group in host.groups for host in good)]
     if hosts and len(good) == len(hosts):
         said += [
-            f"new_environment: group {group}: found no host, need one at least. Mend environment_hosts."
+            f"new_environment: group {group}: found no host, need one at least. Correct environment_hosts."
             for group in missing
         ]
     return said

@@ -330,7 +330,13 @@ def release_undone(undo: Data, hostvars: t.Mapping[str, t.Any], hosts: t.Collect
         "sealable": not failed,
         "evidence": evidence,
         "message": "\n".join(
-            [_ending(undo, entry, failed, returned), *undo["reasons"], *evidence, *dict.fromkeys(more)]
+            [
+                _ending(undo, entry, failed, returned),
+                *undo["reasons"],
+                *evidence,
+                *dict.fromkeys(more),
+                f"Run {_continuation(undo, bool(failed))}",
+            ]
         ),
     }
 
@@ -352,9 +358,17 @@ def _ending(undo: Data, entry: Data, failed: list[str], returned: bool) -> str:
     if failed:
         return f"{name} failed and traffic could not go back, so {serves}. {' '.join(dict.fromkeys(failed))}"
     if undo["stays"]:
-        return f"{name} failed behind the move; {serves}. Run the same command again to go on from there."
+        return f"{name} failed after the traffic had moved; {serves}. The same command continues it."
     word = "was refused" if undo["result"] == "refused" else "failed, and is not held"
     return f"{name} {word}; {serves}{' again' if returned else ' as before' if entry['colour'] else ''}."
+
+
+def _continuation(undo: Data, failed: bool) -> str:
+    """Return the command that comes after a failure, once its cause is gone."""
+    if failed or undo["kind"] != "deploy":
+        return _next_step.command(undo["kind"] if undo["stays"] else "status", undo["app"])
+    held = undo["identity"] if undo["result"] == "refused" and not undo["stays"] else ""
+    return _next_step.command("deploy", undo["app"], release=_next_step.release_of(undo["identity"]), retry=held)
 
 
 def _result(hostvars: t.Mapping[str, t.Any], name: str, fact: str) -> Data:

@@ -240,11 +240,11 @@ def _volumes(say: Say, service: dict[str, t.Any]) -> None:
             say("volumes", shown(volume), "a named volume or a folder of the host before it", f"Write data:{volume}")
             continue
         if source.startswith((".", "~")):
-            say("volumes", shown(volume), "a full path on the host, or the name of a volume", "Mend it in volumes")
+            say("volumes", shown(volume), "a full path on the host, or the name of a volume", "Correct volumes")
         elif not source.startswith("/") and not VOLUME.fullmatch(source):
-            say("volumes", shown(volume), "a volume name of letters, digits, _, . and -", "Mend it in volumes")
+            say("volumes", shown(volume), "a volume name of letters, digits, _, . and -", "Correct volumes")
         if not target.startswith("/"):
-            say("volumes", shown(volume), "a full path in the container after the colon", "Mend it in volumes")
+            say("volumes", shown(volume), "a full path in the container after the colon", "Correct volumes")
         elif target.rstrip("/") == SECRETS_TARGET:
             say("volumes", shown(volume), f"{SECRETS_TARGET} left to secrets", "Mount it elsewhere")
         if target.rstrip("/") in targets:
@@ -252,7 +252,7 @@ def _volumes(say: Say, service: dict[str, t.Any]) -> None:
         targets.add(target.rstrip("/"))
         unknown = set(options.split(",")) - MOUNT_OPTIONS if options else set()
         if unknown:
-            say("volumes", shown(volume), "ro, rw, z, Z or nocopy as its option", "Mend it in volumes")
+            say("volumes", shown(volume), "ro, rw, z, Z or nocopy as its option", "Correct volumes")
 
 
 def _waivers(say: Say, service: dict[str, t.Any]) -> None:

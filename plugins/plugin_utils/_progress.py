@@ -278,7 +278,9 @@ def live_text(label: str, title: str, seconds: float, width: int) -> str:
 
 
 def waiting(title: str, attempts: int, retries: int) -> str:
-    return f"waiting for {in_sentence(title)}, try {attempts} of {retries}"
+    said = in_sentence(title)
+    said = said.removeprefix("wait ") if said.startswith("wait ") else f"for {said}"
+    return f"waiting {said}, try {attempts} of {retries}"
 
 
 # Failures

@@ -122,6 +122,8 @@ def test_open_vault_beside_the_inventory_is_refused_and_nothing_changes(
     (tmp_path / "more" / "hosts.yml").write_text("all: {hosts: {edge1: {}}}\n", encoding="utf-8")
     run = rig.play(playbook, "-i", "inventories/lab", "-i", str(tmp_path / "more"), folder=folder)
     assert run.code != 0
-    shop.assert_says(run, r"inventory: vault \S+/more/group_vars/all/vault\.yml: found it open, need it encrypted\.")
+    shop.assert_says(
+        run, r"inventory: vault \S+/more/group_vars/all/vault\.yml: found it unencrypted, need it encrypted\."
+    )
     assert run.tasks == ["Read what the checks need", "Check options, hosts and secrets"]
     assert NOT_THE_PASSWORD not in run.output

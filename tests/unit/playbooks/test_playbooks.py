@@ -115,6 +115,17 @@ def test_a_new_environment_is_sealed_loads_and_is_never_overwritten(tmp_path: Pa
     assert vault.read_bytes() == before
 
 
+def test_a_new_environment_is_encrypted_by_the_password_file_that_ansible_is_set_to(
+    tmp_path: Path, password: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANSIBLE_VAULT_PASSWORD_FILE", str(password))
+    asked = new_environment(tmp_path, f"environment_hosts={HOSTS}")
+    assert asked.returncode == 0, asked.stdout + asked.stderr
+    assert "run ansible-vault encrypt" not in asked.stdout
+    loaded = ansible("inventory", "-i", str(tmp_path / "fresh"), "--host", "app1")
+    assert len(json.loads(loaded.stdout)["vault_postgres_password"]) == 32
+
+
 def test_a_check_of_a_new_environment_writes_nothing(tmp_path: Path) -> None:
     new_environment(tmp_path, f"environment_hosts={HOSTS}", "--check")
     assert not (tmp_path / "fresh").exists()
@@ -132,7 +143,7 @@ def test_an_open_vault_is_refused_outside_the_lab(name: str, code: int, tmp_path
     asked = new_environment(tmp_path, f"environment_hosts={HOSTS}")
     assert asked.returncode == 0, asked.stdout
     shutil.move(tmp_path / "fresh", tmp_path / name)
-    run = ansible("playbook", "-i", str(tmp_path / name), "playbooks/sealed.yml", "--limit", "app1")
+    run = ansible("playbook", "-i", str(tmp_path / name), "playbooks/check_vaults.yml", "--limit", "app1")
     assert run.returncode == code, run.stdout + run.stderr
     assert ("Run ansible-vault encrypt on it." in run.stdout) == (code != 0)
 
@@ -140,7 +151,7 @@ def test_an_open_vault_is_refused_outside_the_lab(name: str, code: int, tmp_path
 @pytest.mark.parametrize("playbook", CHANGING)
 def test_every_playbook_that_changes_hosts_looks_at_the_vaults_first(playbook: str) -> None:
     first = yaml.safe_load((ROOT / "playbooks" / f"{playbook}.yml").read_text(encoding="utf-8"))[0]
-    assert first.get("ansible.builtin.import_playbook") == "sealed.yml"
+    assert first.get("ansible.builtin.import_playbook") == "check_vaults.yml"
 
 
 @pytest.mark.parametrize("playbook", CHECKED)
@@ -162,5 +173,7 @@ def test_an_open_vault_is_refused_before_anything_changes(tmp_path: Path) -> Non
 
 
 def test_a_sealed_vault_is_let_through(password: Path) -> None:
-    run = ansible("playbook", "-i", "inventories/prod", "--vault-password-file", str(password), "playbooks/sealed.yml")
+    run = ansible(
+        "playbook", "-i", "inventories/prod", "--vault-password-file", str(password), "playbooks/check_vaults.yml"
+    )
     assert run.returncode == 0, run.stdout + run.stderr

@@ -27,7 +27,7 @@ def test_hosts_become_an_inventory() -> None:
         pytest.param("e=192.0.2.1/edge+app", "", ["name of the environment: found none"], id="no name"),
         pytest.param("e=192.0.2.1/edge+app", "../x", ["found ../x, need a-z"], id="name that leaves the folder"),
         pytest.param("", "x", ["hosts: found none"], id="no host"),
-        pytest.param("edge1", "x", ["host edge1: found it so"], id="no address"),
+        pytest.param("edge1", "x", ["host edge1: found a wrong form"], id="no address"),
         pytest.param("e=192.0.2.1/edge+web", "x", ["need groups among edge, app, data, ops"], id="unknown group"),
         pytest.param("e=192.0.2.999/edge+app", "x", ["need an IPv4 or IPv6 address"], id="no such address"),
         pytest.param("e=192.0.2.1/edge+app,e=192.0.2.2/app", "x", ["name e: found it twice"], id="name twice"),

@@ -450,7 +450,7 @@ def test_a_first_release_that_fails_behind_the_move_stays_and_its_run_open() -> 
     back = undo(after({name: edge("blue:0:1.2:", 1, warm={}) for name in EDGES}), made, asked, evidence=["x"])
     assert (back["back"], back["stays"], back["seal"], back["remove"]) == ([], True, False, False)
     end = release.release_undone(back, after({}), EVERYONE)
-    assert "failed behind the move; blue serves 1.2. Run the same command again" in end["message"]
+    assert "failed after the traffic had moved; blue serves 1.2. The same command continues it." in end["message"]
 
 
 def test_a_rollback_never_goes_forward_again() -> None:

@@ -53,6 +53,18 @@ def test_title_within_a_line(title: str, expected: str) -> None:
     assert _progress.in_sentence(title) == expected
 
 
+@pytest.mark.parametrize(
+    ("title", "expected"),
+    [
+        ("Wait for the migration", "waiting for the migration, try 2 of 6"),
+        ("Wait until it answers", "waiting until it answers, try 2 of 6"),
+        ("Probe each server", "waiting for probe each server, try 2 of 6"),
+    ],
+)
+def test_task_that_waits_is_told_once(title: str, expected: str) -> None:
+    assert _progress.waiting(title, 2, 6) == expected
+
+
 def item(**more: Any) -> dict[str, Any]:
     return {"ansible_loop_var": "item", "changed": True, **more}
 
