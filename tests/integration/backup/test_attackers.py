@@ -379,7 +379,7 @@ def test_databases_of_every_kind_are_backed_up_or_named(shop: Instance, cluster:
 def test_more_relations_than_the_server_has_locks_for_are_named(shop: Instance, cluster: Cluster) -> None:
     owned(cluster, "many", "")
     cluster.sql("select set_config('x.y', '', false)", "many")
-    script = "".join(f"create table t{number} ();" for number in range(6000))
+    script = "".join(f"create table t{number} ();" for number in range(4000))
     argv = cluster.client("psql", "-XAtq", "-d", "many", "-f", "-")
     subprocess.run(argv, input=script, text=True, check=True)
     shop.options["databases"] = ["many"]
