@@ -14,6 +14,8 @@ CONFIG_DIR = "/etc/evenkeel/backup"
 # Files for the server's user; all others in the folder belong to root.
 SERVER_DIR = f"{CONFIG_DIR}/server"
 STATE_DIR = "/var/lib/evenkeel/backup"
+# Role without login that owns the canary.
+CANARY_ROLE = "evenkeel_backup"
 NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
 DEBIAN_BIN = re.compile(r"/usr/lib/postgresql/(\d+)/bin/?")
 S3_LOCATION = re.compile(r"s3:https?://[^/:]+(?::\d+)?/[^/]+(?:/.*)?")
@@ -56,6 +58,8 @@ def postgres_backup_config(
     server = instance.get("server") or {}
     if engine != "files":
         config["server"] = _given(server, ("host", "port", "user", "data_dir", "maintenance_database"))
+        if server.get("admin_user") and not drill:
+            config["server"]["admin_user"] = server["admin_user"]
         if server.get("password") and not drill:
             config["server"]["password_file"] = f"{CONFIG_DIR}/{name}.pgpass"
     if engine == "physical":
@@ -225,6 +229,9 @@ def _problems_of(instance: dict[str, Any], drill: bool) -> Iterator[Problem]:
         yield "name", instance["name"], "a-z, 0-9 and -, from a letter, 40 at most", "Set name"
     if not str(instance.get("encryption_key") or "").strip():
         yield "encryption_key", "none", "one, as every copy is encrypted", "Set encryption_key"
+    lines = len(str(instance.get("encryption_key") or "").strip().splitlines())
+    if engine == "physical" and lines > 1:
+        yield "encryption_key", f"{lines} lines", "one, as pgBackRest reads it from one line", "Set encryption_key"
     escrow = instance.get("escrow_key") or ""
     if not drill and escrow and str(escrow).strip() != str(instance.get("encryption_key") or "").strip():
         yield (
@@ -280,6 +287,8 @@ def _server_problems(
         yield "server.data_dir", "none", "the server's data folder", "Set server.data_dir"
     if server.get("admin_user") and not server.get("password"):
         yield "server.password", "none", "one for the role that is made", "Set server.password, or leave admin_user out"
+    if server.get("admin_user") and server.get("user") == CANARY_ROLE:
+        yield "server.user", CANARY_ROLE, "another name, as all accounts for backups share this role", "Set server.user"
     if server.get("admin_user") and server.get("admin_user") == server.get("user", "postgres"):
         yield "server.user", server["admin_user"], "a role other than admin_user", "Set server.user"
 

@@ -92,6 +92,11 @@ def test_the_role_that_dumps_was_made_and_its_password_is_asked_for(db):
     assert db.run(f"PGPASSWORD=wrong {login}").rc != 0
 
 
+def test_the_role_that_dumps_is_no_superuser(db):
+    query = "select rolsuper, rolbypassrls from pg_roles where rolname = 'evenkeel_dump'"
+    assert db.check_output(f'runuser -u postgres -- psql -XAtq -c "{query}"') == "f|t"
+
+
 # -- what was backed up --------------------------------------------------------
 
 

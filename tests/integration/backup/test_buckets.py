@@ -165,7 +165,7 @@ def test_a_bucket_that_lost_nearly_all_is_no_good_backup(uploads: Instance, app:
     [
         pytest.param({"location": "{place}/nowhere"}, ("dump", "store_unreachable"), id="no such bucket"),
         pytest.param({"credentials_file": "{wrong}"}, ("dump", "store_denied"), id="wrong secret"),
-        pytest.param({"ca_file": ""}, ("dump", "store_unreachable"), id="unknown authority"),
+        pytest.param({"ca_file": ""}, ("dump", "certificate_wrong"), id="unknown authority"),
         pytest.param({"location": "s3:https://127.0.0.1:9/uploads"}, ("dump", "store_unreachable"), id="store is gone"),
         pytest.param({"credentials_file": ""}, ("store", "config_wrong"), id="no credentials on this host"),
     ],

@@ -9,7 +9,7 @@ import contextlib
 import secrets
 from functools import partial
 
-from evenkeel_backup import escrow, identity, manifest, retain
+from evenkeel_backup import escrow, gone, identity, manifest, retain
 from evenkeel_backup.engine import Engine
 from evenkeel_backup.engines import engine_of
 from evenkeel_backup.faults import BackupFailure, Failures
@@ -17,6 +17,7 @@ from evenkeel_backup.job import Job, parse
 from evenkeel_backup.ladder import Ladder, refuse
 from evenkeel_backup.manifest import Manifest
 from evenkeel_backup.outcome import FAILED, UNPROVEN, Outcome
+from evenkeel_backup.progress import say
 from evenkeel_backup.state import level_of, now
 
 
@@ -64,6 +65,9 @@ def run(
     job.state.keep(made)
     outcome.changed = True
     job.actions.append(f"took backup {made['id']} of {made['bytes']} bytes")
+    outcome.more["warnings"] = made.get("warnings", [])
+    for warning in outcome.more["warnings"]:
+        say(warning["sentence"])
     outcome.more["backup"] = {
         key: made[key] for key in ("id", "sequence", "engine", "type", "bytes", "copies", "started_at", "finished_at")
     }
@@ -117,7 +121,7 @@ def prove(job: Job, engine: Engine, made: Manifest, outcome: Outcome, read_data:
     for copy in made["copies"]:
         repository = job.config.repository(copy["repository"])
         ladder = Ladder(f"{made['id']} in {repository.name}")
-        good = job.state.good(before=made["sequence"])
+        good = gone.accepted(job.state.good(before=made["sequence"]), made, job.state.gone())
 
         def sized(good: Manifest | None = good) -> str:
             problems = manifest.empty_problems(made, good)

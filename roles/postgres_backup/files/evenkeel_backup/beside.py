@@ -9,8 +9,9 @@ import contextlib
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from evenkeel_backup import command, disk, ladder, manifest, snapshots, target
+from evenkeel_backup import command, disk, ladder, manifest, restore_role, safepath, snapshots, target
 from evenkeel_backup.config import Repository
 from evenkeel_backup.database import (
     ROLES,
@@ -46,9 +47,10 @@ def logical_beside(
     """Restore one database under a new name on the live server; remove it on a failure."""
     began = time.monotonic()
     entry = next(one for one in made["databases"] if one["name"] == database)
-    with job.server() as server, place(job, f"part-{made['sequence']:06d}") as folder:
+    with restore_role.administrator(job) as server, place(job, f"part-{made['sequence']:06d}") as folder:
         facts = server.facts()
         problems = [
+            restore_role.may_restore(server),
             target.major_problem(made["server"]["major"], facts["major"], "logical"),
             target.space_problem(made["bytes"], disk.free_bytes(folder), str(folder)),
         ]
@@ -80,32 +82,20 @@ def logical_beside(
             if file.startswith(archive_of(database) + "/") or file in wanted
         }
         ladder.refuse(manifest.file_problems({**made, "files": part}, disk.inventory(root), made["id"]))
-        give(job, folder)
         created = absent if anew else []
         try:
             if created:
                 _create_roles(server, made, root, created)
+            give(job, folder)
             server.run(create_statements(entry, name))
-            done = server.at(name).tool(
-                "pg_restore",
-                "--exit-on-error",
-                "--no-tablespaces",
-                f"--jobs={job.config['jobs']}",
-                f"--dbname={name}",
-                str(root / archive_of(database)),
-                seconds=job.config["timeout_seconds"],
-            )
-            command.need(
-                done,
-                "the archive was not restored",
-                name,
-                "pg_restore ending with code 0",
-                "Fix the problem in the message",
-                "truncated_dump",
-            )
+            with restore_role.restorer(job, server, name, entry) as by:
+                for statement in restore_role.extension_statements(entry, by.role):
+                    server.at(name).run(statement)
+                _load(job, by, name, root / archive_of(database), entry)
             for statement in property_statements(entry, name):
                 server.run(statement)
-            have = described(server.at(name), job.config["timeout_seconds"])
+            with job.server() as reader:
+                have = described(reader.at(name), job.config["timeout_seconds"])
             ladder.refuse(
                 manifest.differences(
                     {**made, "roles": [], "databases": [entry]},
@@ -124,9 +114,47 @@ def logical_beside(
     )
 
 
+def _load(job: Job, by: restore_role.Restorer, name: str, archive: Path, entry: dict[str, Any]) -> None:
+    """Load an archive as the role of the restore."""
+    done = command.run(job.where.argv("pg_restore", "--list", str(archive), network="none"), seconds=600)
+    command.need(
+        done,
+        "the archive's catalogue cannot be read",
+        name,
+        "pg_restore --list to read it",
+        "Restore another backup",
+        "catalogue_unreadable",
+    )
+    listing = job.config.work_dir / "part-list"
+    safepath.create(listing, restore_role.chosen(done.out, entry), 0o400, job.where.uid, job.where.gid)
+    try:
+        done = by.server.tool(
+            "pg_restore",
+            "--exit-on-error",
+            "--no-tablespaces",
+            "--no-owner",
+            f"--use-list={listing}",
+            f"--jobs={job.config['jobs']}",
+            f"--dbname={name}",
+            str(archive),
+            seconds=job.config["timeout_seconds"],
+        )
+    finally:
+        remove(listing)
+    command.need(
+        done,
+        "the archive was not restored",
+        name,
+        "pg_restore ending with code 0",
+        "Fix the problem in the message",
+        "truncated_dump",
+    )
+
+
 def _create_roles(server: Server, made: Manifest, root: Path, names: list[str]) -> None:
     """Create missing roles with their passwords and settings."""
-    text = grants_of_the_first((root / "roles.sql").read_text(encoding="utf-8"), made["server"].get("bootstrap", ""))
+    stored = (root / "roles.sql").read_text(encoding="utf-8", errors="surrogateescape")
+    text = grants_of_the_first(stored, made["server"].get("bootstrap", ""))
     command.need(
         server.tool(
             *("psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "--single-transaction", "-f", "-"),
@@ -153,7 +181,7 @@ def physical_beside(
     """Restore a separate data folder, recover it without network, check it and stop the server."""
     began = time.monotonic()
     existed = folder.exists()
-    job.where.own(folder)
+    safepath.make(folder, 0o711)
     scratch = Scratch(job, folder, folder / "data")
     user = job.config.server["user"]
     try:
@@ -175,8 +203,11 @@ def physical_beside(
         raise
     finally:
         remove(scratch.sockets)
-    for name in ("wal", "hba.conf", "ident.conf", "server.conf"):
-        remove(folder / name)
+        remove(scratch.settings_dir)
+    remove(folder / "wal")
+    with contextlib.suppress(OSError):
+        # It stays if the backup has tablespaces.
+        (folder / "tablespaces").rmdir()
     _announce_timeline(job, scratch.data)
     return Beside(made["id"], str(scratch.data), compared, round(time.monotonic() - began, 3))
 
@@ -187,9 +218,8 @@ def _announce_timeline(job: Job, data: Path) -> None:
     It was created while archiving was off; without it, no later recovery can follow the timeline.
     """
     for history in (data / "pg_wal").glob("*.history"):
-        ready = data / "pg_wal" / "archive_status" / f"{history.name}.ready"
-        ready.touch(0o600)
-        job.where.give(ready)
+        ready = ("pg_wal", "archive_status", f"{history.name}.ready")
+        safepath.touch(data, *ready, uid=job.where.uid, gid=job.where.gid)
 
 
 def _opened(found: dict[str, int]) -> str:

@@ -15,7 +15,7 @@ import traceback
 from pathlib import Path
 from types import FrameType
 
-from evenkeel_backup import backup, config, disk, metrics, proof, restore, retain, status
+from evenkeel_backup import backup, config, disk, gone, metrics, proof, restore, retain, status
 from evenkeel_backup.engines import engine_of
 from evenkeel_backup.faults import BackupFailure, Failures, Interrupted
 from evenkeel_backup.job import Job
@@ -79,6 +79,8 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--plan", action="store_true")
     one = verb("retain", "remove backups that no tier keeps")
     one.add_argument("--plan", action="store_true")
+    one = verb("acknowledge", "accept once that databases were dropped on purpose")
+    one.add_argument("--gone", action="append", required=True, metavar="DATABASE")
     verb("status", "list backups and their level of proof")
     one = verb("escrow-check", "open every repository with the external copy of the key")
     one.add_argument("--key-file", required=True)
@@ -138,6 +140,8 @@ def act(job: Job, outcome: Outcome, options: argparse.Namespace) -> None:
                 key_of(options.key_file),
             ),
         )
+    elif verb == "acknowledge":
+        gone.run(job, outcome, options.gone)
     elif verb == "retain":
         retain.run(job, outcome, options.plan)
     elif verb == "escrow-check":

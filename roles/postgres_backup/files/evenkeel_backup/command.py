@@ -83,8 +83,8 @@ def _once(
             stdin=subprocess.PIPE if given is not None else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
+            encoding="utf-8",
+            errors="surrogateescape",
             start_new_session=True,
         )
     except OSError as failure:

@@ -32,6 +32,8 @@ SERVER: dict[str, Any] = {
     "port": 5432,
     "user": "postgres",
     "password_file": "",
+    # A superuser for restores; empty if the account for backups is one.
+    "admin_user": "",
     "data_dir": "",
     "maintenance_database": "postgres",
 }

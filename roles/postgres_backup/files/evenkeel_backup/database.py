@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from evenkeel_backup import command
+from evenkeel_backup import command, trust
 from evenkeel_backup.faults import BackupFailure, fault_of
 from evenkeel_backup.where import NONE, SERVER, Where
 
@@ -40,7 +40,19 @@ select json_build_object(
       'role', case a.grantee when 0 then '' else pg_get_userbyid(a.grantee) end,
       'privilege', a.privilege_type, 'grantable', a.is_grantable)), '[]') from aclexplode(d.datacl) a),
   'extensions', (select coalesce(json_agg(json_build_object(
-      'name', extname, 'version', extversion) order by extname), '[]') from pg_extension),
+      'name', extname, 'version', extversion, 'schema', n.nspname,
+      'owns_schema', exists (select from pg_depend x where x.classid = 'pg_namespace'::regclass and x.objid = n.oid
+        and x.deptype = 'e' and x.refobjid = e.oid)) order by extname), '[]')
+      from pg_extension e join pg_namespace n on n.oid = e.extnamespace),
+  'owned', (select coalesce(json_agg(json_build_object(
+      'type', a.type, 'names', a.object_names, 'args', a.object_args, 'owner', r.rolname)), '[]')
+      from pg_shdepend s join pg_roles r on r.oid = s.refobjid,
+        lateral pg_identify_object_as_address(s.classid, s.objid, s.objsubid) a
+      where s.deptype = 'o' and s.refclassid = 'pg_authid'::regclass and s.dbid = d.oid and not r.rolsuper
+        and r.oid <> d.datdba
+        and not exists (select from pg_depend x where x.classid = s.classid and x.objid = s.objid
+          and (x.deptype = 'e' or x.deptype in ('a', 'i') and x.refclassid = 'pg_class'::regclass
+            and exists (select from pg_class c where c.oid = x.objid and c.relkind = 'S')))),
   'relations', (select coalesce(json_object_agg(kind, many), '{{}}') from (
       select case c.relkind when 'r' then 'table' when 'p' then 'partitioned table' when 'i' then 'index'
         when 'I' then 'partitioned index' when 'v' then 'view' when 'm' then 'materialized view'
@@ -49,10 +61,19 @@ select json_build_object(
 from pg_database d where d.datname = current_database()
 """
 
+# Planning a query evaluates the expressions of indexes and statistics, and so runs functions of the database's users.
+_EXPRESSIONS = """
+c.oid in (select coalesce(i.indrelid, s.stxrelid) from pg_depend x
+    left join pg_index i on x.classid = 'pg_class'::regclass and i.indexrelid = x.objid
+    left join pg_statistic_ext s on x.classid = 'pg_statistic_ext'::regclass and s.oid = x.objid
+  where x.refclassid in ('pg_proc'::regclass, 'pg_operator'::regclass, 'pg_type'::regclass)
+    and coalesce(i.indrelid, s.stxrelid) is not null)
+"""
+
 _TABLES = rf"""
 select coalesce(json_agg(json_build_object(
   'key', n.nspname || '.' || c.relname, 'name', format('%I.%I', n.nspname, c.relname),
-  'unlogged', c.relpersistence = 'u') order by 1), '[]')
+  'unlogged', c.relpersistence = 'u', 'expressions', {_EXPRESSIONS}) order by 1), '[]')
 from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.relkind = 'r' and {_OURS}
 """
 
@@ -65,11 +86,15 @@ select json_build_object('version', current_setting('server_version'),
   'segment_bytes', (select setting::bigint from pg_settings where name = 'wal_segment_size'),
   'preload', current_setting('shared_preload_libraries'),
   'bootstrap', (select rolname from pg_roles where oid = 10),
-  'superuser', (select rolsuper from pg_roles where rolname = current_user))
+  'superuser', (select rolsuper from pg_roles where rolname = current_user),
+  'bypassrls', (select rolbypassrls from pg_roles where rolname = current_user),
+  'reads_all', coalesce((select pg_has_role(oid, 'usage') from pg_roles where rolname = 'pg_read_all_data'), false),
+  'reads_passwords', has_table_privilege('pg_authid', 'select'))
 """
 
 DATABASES = """
-select coalesce(json_agg(datname order by datname), '[]') from pg_database where datallowconn and not datistemplate
+select coalesce(json_agg(datname order by datname), '[]') from pg_database
+where datallowconn and datname not in ('template0', 'template1')
 """
 ROLES = "select coalesce(json_agg(rolname order by rolname), '[]') from pg_roles where rolname !~ '^pg_'"
 TABLESPACES = "select coalesce(json_agg(spcname order by spcname), '[]') from pg_tablespace where spcname !~ '^pg_'"
@@ -98,6 +123,8 @@ class Server:
     database: str
     password_file: str = ""
     isolated: bool = False
+    # Whether programs run next to the server's data, where its Unix socket is.
+    inside: bool = False
 
     def at(self, database: str) -> Server:
         """Return the same server with another database."""
@@ -113,7 +140,7 @@ class Server:
             "PGDATABASE": self.database,
             "PGAPPNAME": "evenkeel-backup",
             "PGCONNECT_TIMEOUT": "10",
-            "PGOPTIONS": "-c client_min_messages=warning -c statement_timeout=0 -c lock_timeout=60s",
+            "PGOPTIONS": " ".join(f"-c {option}" for option in trust.OPTIONS),
         }
         if self.password_file:
             found["PGPASSFILE"] = self.password_file
@@ -121,6 +148,8 @@ class Server:
 
     def argv(self, program: str, *arguments: str) -> list[str]:
         """Return the command of a client program."""
+        if self.inside:
+            return self.where.inside(program, *arguments, env=self.env)
         return self.where.argv(program, *arguments, network=NONE if self.isolated else SERVER, env=self.env)
 
     def tool(self, program: str, *arguments: str, **more: Any) -> command.Done:
@@ -129,7 +158,7 @@ class Server:
 
     def run(self, sql: str, seconds: float = 600) -> str:
         """Run SQL, and return its output as text."""
-        done = self.tool("psql", *PSQL, given=sql, seconds=seconds)
+        done = self.tool("psql", *PSQL, given=f"{trust.PRELUDE}\n{sql}", seconds=seconds)
         command.need(
             done,
             "SQL failed",
@@ -162,7 +191,8 @@ class Session:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.errors,
-            text=True,
+            encoding="utf-8",
+            errors="surrogateescape",
             start_new_session=True,
         )
         self.count = 0
@@ -205,6 +235,7 @@ def session(server: Server) -> Iterator[Session]:
     """Open a session, and close it at the end."""
     opened = Session(server)
     try:
+        opened.run(trust.PRELUDE)
         yield opened
     finally:
         opened.close()
@@ -220,46 +251,30 @@ def describe(run: Any, *, unlogged: bool = True) -> dict[str, Any]:
     facts: dict[str, Any] = json.loads(run(_FACTS))
     tables = [entry for entry in json.loads(run(_TABLES)) if unlogged or not entry["unlogged"]]
     rows: dict[str, int] = {}
-    for start in range(0, len(tables), CHUNK):
+    plain = [entry for entry in tables if not entry.get("expressions")]
+    for start in range(0, len(plain), CHUNK):
         parts = [
             f"select {literal(entry['key'])} as key, count(*) as rows from only {entry['name']}"
-            for entry in tables[start : start + CHUNK]
+            for entry in plain[start : start + CHUNK]
         ]
         rows.update(json.loads(run(f"select json_object_agg(key, rows) from ({' union all '.join(parts)}) counted")))
+    for entry in tables:
+        if entry.get("expressions"):
+            # COPY plans no query, and prints one line for each row.
+            rows[entry["key"]] = int(run(f"\\o |wc -l\ncopy {entry['name']} to stdout;\n\\o\n"))
     facts["rows"] = rows
     facts["canary"] = None
-    if any(entry["key"] == "evenkeel_backup.canary" for entry in json.loads(run(_TABLES))):
+    if any(entry["key"] == "evenkeel_backup.canary" for entry in tables) and trust.trusted(
+        json.loads(run(trust.STATE))
+    ):
         facts["canary"] = json.loads(run(NEWEST_CANARY))
     return facts
 
 
 NEWEST_CANARY = (
-    "select coalesce((select json_build_object('sequence', sequence, 'token', token) from evenkeel_backup.canary"
+    "select coalesce((select json_build_object('sequence', sequence, 'token', token) from only evenkeel_backup.canary"
     " where sequence > 0 order by written desc limit 1), 'null')"
 )
-CANARY_TABLE = """
-create schema if not exists evenkeel_backup;
-create table if not exists evenkeel_backup.canary (
-  written bigint generated always as identity primary key, sequence bigint not null, token text not null,
-  at timestamptz not null default clock_timestamp());
-"""
-IN_COMMON = (
-    "select coalesce((select pg_has_role(oid, 'member') from pg_roles where rolname = 'evenkeel_backup'), false)"
-)
-KEPT_CANARIES = 1000
-
-
-def write_canary(server: Server, sequence: int, token: str) -> None:
-    """Write the canary row of this backup; create the table if needed, and remove old rows."""
-    present = server.run("select to_regclass('evenkeel_backup.canary') is not null") == "t"
-    # If several roles back up one server, the table belongs to the role that they share.
-    shared = not present and server.run(IN_COMMON) == "t"
-    server.run(
-        ("" if present else f"set role evenkeel_backup;{CANARY_TABLE}reset role;" if shared else CANARY_TABLE)
-        + f"insert into evenkeel_backup.canary (sequence, token) values ({sequence}, {literal(token)});"
-        + "delete from evenkeel_backup.canary"
-        f" where written < (select max(written) - {KEPT_CANARIES} from evenkeel_backup.canary)"
-    )
 
 
 def create_statements(entry: dict[str, Any], name: str) -> str:

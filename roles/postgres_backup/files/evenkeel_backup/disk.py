@@ -34,7 +34,7 @@ def write_atomic(path: Path, text: str, mode: int = 0o600) -> None:
             left.unlink(missing_ok=True)
     handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+        with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape") as stream:
             os.fchmod(stream.fileno(), mode)
             stream.write(text)
             stream.flush()

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from evenkeel_backup import backup, buckets, target
+from evenkeel_backup import backup, buckets, restore_role, target
 from evenkeel_backup.beside import files_beside, logical_beside, physical_beside
 from evenkeel_backup.config import Bucket, Repository
 from evenkeel_backup.database import Server, identifier, literal
@@ -109,7 +109,7 @@ def databases(
     try:
         job.hook("stop_app")
         brought = logical_beside(job, made, repository, database, name, key)
-        with job.server() as server:
+        with restore_role.administrator(job) as server:
             _swap(server, {database: before, name: database})
             exchanged = True
         outcome.changed = True
@@ -117,7 +117,7 @@ def databases(
     except Exception as failure:  # noqa: BLE001 - the app must be started again after any error
 
         def undo() -> None:
-            with job.server() as server:
+            with restore_role.administrator(job) as server:
                 if exchanged:
                     with contextlib.suppress(BackupFailure):
                         job.hook("stop_app")

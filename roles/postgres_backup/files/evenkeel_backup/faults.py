@@ -39,6 +39,16 @@ FAULTS = (
     "connections_open",
     "hook_failed",
     "lock_held",
+    "store_locked",
+    "certificate_wrong",
+    "lock_timeout",
+    "too_many_connections",
+    "too_many_relations",
+    "large_objects_missing",
+    "database_left_out",
+    "unlogged_tables",
+    "canary_unwritten",
+    "path_planted",
     "config_wrong",
     "tool_missing",
     "failed",
@@ -49,6 +59,25 @@ _SIGNS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
     (fault, re.compile(pattern, re.IGNORECASE))
     for fault, pattern in (
         ("disk_full", r"no space left on device|disk quota exceeded|could not extend file|XMinioStorageFull"),
+        # A certificate for another name is reported as an encryption error by pgBackRest, and by psql and restic as a
+        # failed connection.
+        (
+            "certificate_wrong",
+            r"x509:|certificate (?:has expired|signed by unknown authority|is valid for|is not valid)"
+            r"|(?:server|root|client) certificate|certificate verify failed|SSL error: .*certificate"
+            r"|unable to (?:find hostname|verify certificate)|in certificate common name",
+        ),
+        (
+            "too_many_connections",
+            r"too many clients already|remaining connection slots are reserved|too many connections for"
+            r"|number of requested standby connections exceeds",
+        ),
+        (
+            "lock_timeout",
+            r"canceling statement due to lock timeout|could not obtain lock on relation"
+            r"|canceling statement due to statement timeout[\s\S]*LOCK TABLE",
+        ),
+        ("too_many_relations", r"out of shared memory|max_locks_per_transaction"),
         (
             "wrong_key",
             r"wrong password or no key found|cipher header invalid|unable to decrypt|CryptoError|\[095\]|\[101\]"
@@ -77,10 +106,12 @@ _SIGNS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         (
             "store_unreachable",
             r"connection refused|no such host|i/o timeout|network is unreachable|no route to host|connection reset"
-            r"|TLS handshake|x509|HostConnectError|unable to (?:get address|connect)|repository does not exist"
+            r"|TLS handshake|HostConnectError|unable to (?:get address|connect)|repository does not exist"
             r"|unable to open (?:config|repository)|NoSuchBucket|\[049\]|unable to find a valid repository",
         ),
-        ("lock_held", r"unable to acquire lock|repository is already locked"),
+        # Locked in the store, by a run of any host; not the lock of this instance.
+        ("store_locked", r"repository is already locked"),
+        ("lock_held", r"unable to acquire lock"),
         ("missing_role", r"role \"?[^\"\n]+\"? does not exist"),
         (
             "missing_extension",
@@ -137,6 +168,7 @@ class BackupFailure(Exception):
         self.fault = fault
         self.stage = stage
         found = " ".join(found.split()) or "nothing"
+        self.found = found
         self.sentence = f"evenkeel-backup: {what} on {subject}: found {found}, need {need}. {remedy.rstrip('.')}."
         super().__init__(self.sentence)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from evenkeel_backup import command, where
+from evenkeel_backup import command, safepath, where
 from evenkeel_backup.config import Config, Repository
 from evenkeel_backup.database import DATABASES, ROLES, Server
 from evenkeel_backup.faults import BackupFailure
@@ -60,7 +59,8 @@ class Job:
             parent.mkdir(parents=True)
             # The server's user needs to pass through to its own folder.
             parent.chmod(0o711)
-        self.where.own(self.config.work_dir)
+        # Root's own, so that the server's user cannot plant links in it; folders for that user are made below.
+        safepath.make(self.config.work_dir, 0o700 if self.where.uid == os.geteuid() else 0o711)
 
     def remove_leftovers(self) -> None:
         """Remove leftovers of killed runs; the lock ensures that no other run is active."""
@@ -70,7 +70,7 @@ class Job:
         for path in self.config.work_dir.glob("*"):
             if (
                 path.name.endswith(".partial")
-                or path.name.startswith(("drill-", "s-", "part-"))
+                or path.name.startswith(("drill-", "s-", "c-", "part-"))
                 or ((match := SECRET.fullmatch(path.name)) is not None and not Path("/proc", match["pid"]).exists())
                 or path.name[:8].isdigit()
             ):
@@ -146,12 +146,7 @@ class Job:
         return list(server.ask(ROLES))
 
 
-def remove(path: Path) -> None:
-    """Remove a file or folder."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
+remove = safepath.remove
 
 
 def key_copy(job: Job, key: bytes | None, repository: Repository) -> Path:

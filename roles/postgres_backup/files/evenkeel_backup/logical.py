@@ -9,15 +9,29 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from evenkeel_backup import command, database, disk, identity, ladder, manifest, snapshots, target
+from evenkeel_backup import (
+    account,
+    canary,
+    census,
+    command,
+    connections,
+    database,
+    disk,
+    identity,
+    ladder,
+    manifest,
+    safepath,
+    snapshots,
+    target,
+)
 from evenkeel_backup.config import Repository
-from evenkeel_backup.database import ROLES, Server, describe, described, session, write_canary
+from evenkeel_backup.database import ROLES, Server, Session, describe, described, session
 from evenkeel_backup.engine import Restored
 from evenkeel_backup.faults import BackupFailure, Failures
 from evenkeel_backup.job import Job
@@ -71,8 +85,8 @@ def cut_files(folder: Path, subject: str) -> list[BackupFailure]:
     for path in sorted(folder.glob("*.dat")):
         if not re.fullmatch(r"\d+\.dat", path.name):
             continue
-        with path.open("rb") as stream:
-            stream.seek(max(0, path.stat().st_size - len(END_OF_DATA)))
+        with safepath.reading(path) as stream:
+            stream.seek(max(0, os.fstat(stream.fileno()).st_size - len(END_OF_DATA)))
             tail = stream.read()
         if tail != END_OF_DATA:
             need = "the mark at the end of the data"
@@ -96,10 +110,10 @@ class Logical(snapshots.SnapshotEngine):
             changed = identity.check(self.job, self, new_server=new_server) or changed
         with self.job.server() as server:
             facts = server.facts()
-            superuser = {"name": "superuser", "found": facts["superuser"], "need": True, "ok": bool(facts["superuser"])}
             client = self._client_major(server)
             version = {"name": "client_major", "found": client, "need": facts["major"], "ok": client == facts["major"]}
-            return changed, [superuser, version]
+            room = connections.setting(server, self.job.config["jobs"])
+            return changed, [account.setting(facts), version, room]
 
     def _client_major(self, server: Server) -> int:
         done = server.tool("pg_dump", "--version", seconds=60)
@@ -119,10 +133,13 @@ class Logical(snapshots.SnapshotEngine):
         whole = job.config.work_dir / made["id"]
         with job.server() as server:
             facts = server.facts()
-            self._may(facts)
+            account.check(facts, job.config.server["user"])
             names = job.databases(server)
+            made["left_out"] = census.left_out(server, names)
+            made["warnings"] = [one.as_dict() for one in census.warnings(made["left_out"])]
+            jobs = connections.jobs(server, job.config["jobs"])
             self._room()
-            job.where.own(partial)
+            safepath.make(partial, 0o711)
             job.where.own(partial / "databases")
             made["server"] = {
                 key: facts[key]
@@ -131,10 +148,18 @@ class Logical(snapshots.SnapshotEngine):
             made["tablespaces"] = server.ask(database.TABLESPACES)
             made["roles"] = server.ask(ROLES)
             made["databases"] = []
+            lost = []
             for name in names:
-                if job.config["canary"] and not facts["standby"]:
-                    write_canary(server.at(name), made["sequence"], made["token"])
-                made["databases"].append(self._dump(server.at(name), partial / archive_of(name)))
+                reason = canary.write(server.at(name), made["sequence"], made["token"]) if job.config["canary"] else ""
+                if reason:
+                    made["warnings"].append(canary.warning(name, reason).as_dict())
+                entry, missing = self._dump(server.at(name), partial / archive_of(name), jobs)
+                made["databases"].append(entry)
+                lost += missing
+            # From here on the server's user cannot change the files.
+            safepath.take(partial / "databases")
+            for name in names:
+                ladder.refuse(cut_files(partial / archive_of(name), name))
             self._globals(server, partial / "roles.sql", "--roles-only")
         made["files"] = disk.inventory(partial, sync=True)
         made["bytes"] = sum(entry["bytes"] for entry in made["files"].values())
@@ -146,19 +171,7 @@ class Logical(snapshots.SnapshotEngine):
         disk.fsync_folder(whole.parent)
         made["copies"], failures = snapshots.store(job, made, whole)
         snapshots.clear(whole)
-        return failures
-
-    def _may(self, facts: dict[str, Any]) -> None:
-        if not facts["superuser"]:
-            raise BackupFailure(
-                "settings_wrong",
-                "the role may not read the roles' passwords",
-                self.job.config.server["user"],
-                "no superuser",
-                "one, as roles without passwords lock the app out after a restore",
-                "Set server.user to a superuser",
-                "server",
-            )
+        return lost + failures
 
     def _room(self) -> None:
         before = self.job.state.good()
@@ -174,23 +187,39 @@ class Logical(snapshots.SnapshotEngine):
                 "dump",
             )
 
-    def _dump(self, server: Server, folder: Path) -> dict[str, Any]:
-        """Dump one database and count its rows in the same snapshot."""
+    def _dump(self, server: Server, folder: Path, jobs: int) -> tuple[dict[str, Any], list[BackupFailure]]:
+        """Dump one database and count its rows in the same snapshot; return what could not be dumped, too."""
+        for attempt in (1, 2):
+            try:
+                return self._dump_once(server, folder, jobs)
+            except BackupFailure as failure:
+                # Whatever holds a lock for a minute, such as a migration, may be done by now.
+                if failure.fault != "lock_timeout" or attempt == 2:
+                    raise
+                self.job.actions.append(f"dumped {server.database} again after a lock timeout")
+                safepath.remove(folder)
+        raise AssertionError("the second attempt returns or raises")
+
+    def _dump_once(self, server: Server, folder: Path, jobs: int) -> tuple[dict[str, Any], list[BackupFailure]]:
         options = self.job.config
         # Close the session first, so that a failed dump does not wait for its counts.
         with ThreadPoolExecutor(1) as pool, session(server) as held:
             snapshot = held.run(SNAPSHOT)
-            counted = pool.submit(describe, held.run)
-            total = int(server.run("select pg_database_size(current_database())"))
+            total = int(held.run("select pg_database_size(current_database())"))
+            missing = account.unreadable(held, server.database)
+            # A standby has no data of unlogged tables, and pg_dump leaves it out there.
+            standby = held.run("select pg_is_in_recovery()") == "t"
+            counted = pool.submit(describe, _releasing(held), unlogged=not standby)
             progress = Progress(f"dump {server.database}", total)
             done = server.tool(
                 "pg_dump",
                 "--format=directory",
-                f"--jobs={options['jobs']}",
+                f"--jobs={jobs}",
                 f"--snapshot={snapshot}",
                 f"--compress={options['compress']}",
                 "--no-password",
                 "--lock-wait-timeout=60s",
+                *(["--no-blobs"] if missing else []),
                 f"--file={folder}",
                 seconds=options["timeout_seconds"],
                 watch=lambda: progress.show(disk.size_below(folder)),
@@ -204,8 +233,7 @@ class Logical(snapshots.SnapshotEngine):
             "Look at the server's log and the disk",
         )
         progress.show(disk.size_below(folder), last=True)
-        ladder.refuse(cut_files(folder, server.database))
-        return entry
+        return entry, missing
 
     def _globals(self, server: Server, path: Path, part: str) -> None:
         done = server.tool("pg_dumpall", part, "--no-password", seconds=600)
@@ -226,8 +254,8 @@ class Logical(snapshots.SnapshotEngine):
                 "Take a new backup",
                 "dump",
             )
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape") as stream:
             stream.write(done.out)
 
     def stored(self, made: Manifest, repository: Repository, key: bytes | None, read_data: bool) -> str:
@@ -278,7 +306,7 @@ class Logical(snapshots.SnapshotEngine):
 
     def drill(self, made: Manifest, repository: Repository, key: bytes | None, climb: Ladder) -> Restored:
         job, restored = self.job, Restored()
-        with place(job, f"drill-{made['sequence']:06d}") as folder:
+        with place(job, f"drill-{made['sequence']:06d}", passable=True) as folder:
             scratch = Scratch(job, folder)
             with running(scratch):
                 began = time.monotonic()
@@ -293,6 +321,8 @@ class Logical(snapshots.SnapshotEngine):
                             if problem
                         ]
                     )
+                    # Nobody else may pass through it while root writes to it.
+                    safepath.make(folder / "copy", 0o700)
                     root = snapshots.fetch(job, made, repository, key, folder / "copy")
                     ladder.refuse(manifest.file_problems(made, disk.inventory(root), f"{repository.name} {made['id']}"))
                     give(job, folder / "copy")
@@ -335,9 +365,9 @@ class Logical(snapshots.SnapshotEngine):
 
     def load(self, made: Manifest, root: Path, server: Server) -> None:
         """Load everything into an empty server, roles first, then the databases; stop at the first error."""
-        roles = grants_of_the_first(
-            (root / "roles.sql").read_text(encoding="utf-8"), made["server"].get("bootstrap", "")
-        )
+        with safepath.reading(root / "roles.sql") as stream:
+            text = stream.read().decode("utf-8", "surrogateescape")
+        roles = grants_of_the_first(text, made["server"].get("bootstrap", ""))
         done = server.tool(
             "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "--single-transaction", "-f", "-", given=roles, seconds=600
         )
@@ -386,6 +416,13 @@ class Logical(snapshots.SnapshotEngine):
 
 
 def give(job: Job, folder: Path) -> None:
-    """Change the owner of a folder with its content to the server's user, and make it reachable."""
-    for path in [folder, *folder.rglob("*")]:
-        job.where.give(path)
+    """Change the owner of a folder with its content to the server's user."""
+    safepath.give(folder, job.where.uid, job.where.gid)
+
+
+def _releasing(held: Session) -> Callable[[str], str]:
+    """Return a function that runs SQL in the session's snapshot, and releases its locks at once.
+
+    Otherwise counting would hold a lock on each table and index until the end of the dump.
+    """
+    return lambda sql: held.run(f"savepoint counting;\n{sql};\nrollback to savepoint counting")

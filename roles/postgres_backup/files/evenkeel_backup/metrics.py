@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from evenkeel_backup import disk, escrow, replicas, wal
-from evenkeel_backup.database import Server, write_canary
+from evenkeel_backup import canary, disk, escrow, replicas, wal
+from evenkeel_backup.database import Server
 from evenkeel_backup.faults import BackupFailure
 from evenkeel_backup.job import Job, parse
 from evenkeel_backup.manifest import Manifest, stamp
@@ -190,8 +190,8 @@ def measure(job: Job, server: Server) -> dict[str, Any]:
         and wal.segment_name(found["timeline"], wal.lsn(waiting[0]["lsn"]), size)[8:] <= found["last"][8:24]
     ):
         newest = waiting.pop(0)["at"]
-    if job.config["canary"]:
-        write_canary(server, 0, "recovery point")
+    # Without a canary the recovery point ages, and its alert fires.
+    if job.config["canary"] and not canary.write(server, 0, "recovery point"):
         waiting.append({"at": stamp(now()), "lsn": server.run("select pg_current_wal_insert_lsn()")})
     return {**found, "canary_at": newest, "waiting": waiting[-WAITING:]}
 

@@ -189,7 +189,18 @@ def keys_of(config: Config, override: bytes | None, only: str = "") -> dict[str,
     for repository in config.repositories:
         escrow = override is not None and only in {"", repository.name}
         text = (override or b"") if escrow else repository.key_file.read_bytes()
-        found[repository.name] = text.decode().strip()
+        key = text.decode().strip()
+        if len(key.splitlines()) > 1:
+            raise BackupFailure(
+                "config_wrong",
+                "the key has several lines",
+                f"repository {repository.name}",
+                f"{len(key.splitlines())} lines",
+                "one, as pgBackRest reads its key from one line of a file",
+                "Set encryption_key to a text of one line",
+                "config",
+            )
+        found[repository.name] = key
     return found
 
 

@@ -15,9 +15,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from evenkeel_backup import command, disk, identity, ladder, manifest, target, wal
+from evenkeel_backup import canary, census, command, disk, identity, ladder, manifest, target, wal
 from evenkeel_backup.config import Repository
-from evenkeel_backup.database import DATABASES, ROLES, TABLESPACES, Server, described, write_canary
+from evenkeel_backup.database import DATABASES, ROLES, TABLESPACES, Server, described
 from evenkeel_backup.engine import Engine, Restored
 from evenkeel_backup.faults import BackupFailure, Failures
 from evenkeel_backup.job import remove
@@ -249,17 +249,20 @@ class Physical(Engine):
         }
         made["roles"], made["tablespaces"] = server.ask(ROLES), server.ask(TABLESPACES)
         names = self.job.databases(server)
-        write = self.job.config["canary"] and not facts["standby"]
-        if write:
-            for name in names:
-                write_canary(server.at(name), made["sequence"], made["token"])
+        made["warnings"] = [one.as_dict() for name in names for one in census.unlogged(server.at(name))]
+        written = []
+        for name in names if self.job.config["canary"] else ():
+            reason = canary.write(server.at(name), made["sequence"], made["token"])
+            if reason:
+                made["warnings"].append(canary.warning(name, reason).as_dict())
+            else:
+                written.append(name)
         limit = self.job.config["timeout_seconds"]
         made["databases"] = [described(server.at(name), limit, unlogged=False) for name in names]
         position = "pg_last_wal_replay_lsn()" if facts["standby"] else "pg_current_wal_insert_lsn()"
         made["wal"] = {"canary_lsn": server.run(f"select {position}")}
-        if write:
-            for name in names:
-                write_canary(server.at(name), made["sequence"], made["token"] + "-after")
+        for name in written:
+            canary.write(server.at(name), made["sequence"], made["token"] + "-after")
 
     def _archived(self, server: Server, made: Manifest) -> None:
         """Wait until the position is archived; a backup without its WAL is unusable."""
@@ -401,7 +404,7 @@ class Physical(Engine):
     def drill(self, made: Manifest, repository: Repository, key: bytes | None, climb: Ladder) -> Restored:
         job, restored = self.job, Restored()
         user = job.config.server["user"]
-        with place(job, f"drill-{made['sequence']:06d}") as folder, self.tool(key) as tool:
+        with place(job, f"drill-{made['sequence']:06d}", passable=True) as folder, self.tool(key) as tool:
             scratch = Scratch(job, folder)
             with running(scratch):
 

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from evenkeel_backup import command, disk, wal
+from evenkeel_backup import command, disk, safepath, wal
 from evenkeel_backup.config import Repository
 from evenkeel_backup.faults import BackupFailure
 from evenkeel_backup.pgbackrest import PgBackRest
@@ -157,6 +157,7 @@ def fetch_wal(
 def restore_files(tool: PgBackRest, repository: Repository, label: str, data: Path, watch_total: int) -> None:
     """Restore the backup's files to an empty folder, without pgBackRest's recovery settings."""
     tool.job.where.own(data)
+    tool.job.where.own(data.parent / "tablespaces")
     progress = Progress("restore", watch_total)
     done = tool.run(
         "restore",
@@ -213,7 +214,6 @@ def recover(
     wal_folder = scratch.folder / "wal"
     fetch_wal(tool, repository, archive, names, scratch.data, wal_folder, jobs)
     fetched()
-    signal = scratch.data / "recovery.signal"
-    signal.touch(0o600)
-    scratch.job.where.give(signal)
+    where = scratch.job.where
+    safepath.touch(scratch.data, "recovery.signal", uid=where.uid, gid=where.gid)
     scratch.start({**scratch.inherited(), **settings(point, archive, wal_folder, preload)}, ready_seconds, user)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,14 @@ from typing import Any
 from evenkeel_backup import command
 from evenkeel_backup.config import Repository
 from evenkeel_backup.faults import BackupFailure, fault_of
+from evenkeel_backup.progress import say
 
 TAG = "evenkeel"
 # Time limit for a response of the store.
 ANSWER_SECONDS = 60
+# restic removes a lock of another host once it was not renewed for 30 minutes.
+LOCK_SECONDS = 2100
+LOCK_POLL_SECONDS = 30
 
 
 def credentials(repository: Repository) -> dict[str, str]:
@@ -26,12 +31,15 @@ def credentials(repository: Repository) -> dict[str, str]:
 
 
 def read_credentials(path: Path) -> dict[str, str]:
-    """Parse a file with a store's credentials, by the names of S3 clients."""
+    """Parse a file with a store's credentials, by the names of S3 clients.
+
+    The role writes each value as it is, so quotes belong to it.
+    """
     found = {}
     for line in path.read_text(encoding="utf-8").splitlines():
-        name, equals, value = line.strip().partition("=")
-        if equals and name in {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"}:
-            found[name] = value.strip("\"'")
+        name, equals, value = line.partition("=")
+        if equals and name.strip() in {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"}:
+            found[name.strip()] = value
     return found
 
 
@@ -56,6 +64,17 @@ class Restic:
         """Run restic."""
         ca = ["--cacert", self.repository.ca_file] if self.repository.ca_file else []
         return command.run(["restic", *ca, *arguments], env=self._env(), seconds=seconds or self.seconds, watch=watch)
+
+    def unlocked(self, *arguments: str, watch: Callable[[], None] | None = None) -> command.Done:
+        """Run restic; wait for the lock of another run, and remove it once it is stale."""
+        deadline = time.monotonic() + LOCK_SECONDS
+        while True:
+            done = self.run(*arguments, watch=watch)
+            if done.code == 0 or fault_of(done.err) != "store_locked" or time.monotonic() >= deadline:
+                return done
+            say(f"{self.repository.name} is locked: {done.tail}")
+            time.sleep(LOCK_POLL_SECONDS)
+            self.run("unlock", seconds=ANSWER_SECONDS)
 
     def need(self, done: command.Done, what: str, wanted: str, otherwise: str = "failed") -> command.Done:
         """Return the result of a successful call, or raise."""
@@ -122,7 +141,7 @@ class Restic:
             "--",
             *paths,
         ]
-        done = self.run(*arguments, watch=watch)
+        done = self.unlocked(*arguments, watch=watch)
         self.need(done, "the copy was not stored", "every file in it", "partial_upload" if done.code == 3 else "failed")
         for line in reversed(done.out.splitlines()):
             if '"message_type":"summary"' in line.replace(" ", ""):
@@ -178,4 +197,4 @@ class Restic:
     def forget(self, snapshots: list[str]) -> None:
         """Remove snapshots, and prune their data."""
         self.run("unlock", seconds=120)
-        self.need(self.run("forget", "--prune", *snapshots), "old copies were not removed", "them removed")
+        self.need(self.unlocked("forget", "--prune", *snapshots), "old copies were not removed", "them removed")

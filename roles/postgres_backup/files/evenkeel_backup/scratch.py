@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from evenkeel_backup import command
+from evenkeel_backup import command, safepath
 from evenkeel_backup.database import Server
 from evenkeel_backup.faults import BackupFailure, fault_of
 from evenkeel_backup.job import Job, remove
@@ -43,7 +43,9 @@ class Scratch:
         self.data = data or folder / "data"
         # Short, because the path of a socket is limited to about 100 bytes.
         self.sockets = job.config.work_dir / f"s-{folder.name[-6:]}"
-        self.log = folder / "server.log"
+        # Root's files for the server, apart from all that the server's user may write.
+        self.settings_dir = job.config.work_dir / f"c-{folder.name[-6:]}"
+        self.log = self.settings_dir / "server.log"
         self.process: subprocess.Popen[bytes] | None = None
 
     def tool(self, program: str, *arguments: str, seconds: float = 3600, given: str | None = None) -> command.Done:
@@ -56,6 +58,7 @@ class Scratch:
 
     def make(self) -> None:
         """Create an empty cluster."""
+        self.job.where.own(self.data)
         done = self.tool(
             "initdb",
             "-D",
@@ -82,13 +85,13 @@ class Scratch:
     def start(self, settings: Mapping[str, str], ready_seconds: float = READY_SECONDS, user: str = SUPERUSER) -> None:
         """Start the server, and wait until it accepts writes."""
         self.job.where.own(self.sockets)
+        safepath.make(self.settings_dir, 0o711)
         for name, text in (("hba.conf", HBA), ("ident.conf", ""), ("server.conf", "")):
-            (self.folder / name).write_text(text, encoding="utf-8")
-            self.job.where.give(self.folder / name)
+            safepath.create(self.settings_dir / name, text, 0o400, self.job.where.uid, self.job.where.gid)
         fixed = {
-            "config_file": str(self.folder / "server.conf"),
-            "hba_file": str(self.folder / "hba.conf"),
-            "ident_file": str(self.folder / "ident.conf"),
+            "config_file": str(self.settings_dir / "server.conf"),
+            "hba_file": str(self.settings_dir / "hba.conf"),
+            "ident_file": str(self.settings_dir / "ident.conf"),
             "data_directory": str(self.data),
             "external_pid_file": "",
             "listen_addresses": "",
@@ -226,16 +229,19 @@ class Scratch:
 
 
 @contextmanager
-def place(job: Job, name: str) -> Iterator[Path]:
-    """Create a folder in the work folder, and remove it afterwards."""
+def place(job: Job, name: str, *, passable: bool = False) -> Iterator[Path]:
+    """Create a folder of root in the work folder, and remove it afterwards.
+
+    The server's user can pass through a passable one, to folders in it that it owns.
+    """
     folder = job.config.work_dir / name
     remove(folder)
-    job.where.own(folder)
+    safepath.make(folder, 0o711 if passable else 0o700)
     try:
         yield folder
     finally:
-        remove(folder)
-        remove(job.config.work_dir / f"s-{name[-6:]}")
+        for path in (folder, *(job.config.work_dir / f"{kind}-{name[-6:]}" for kind in "sc")):
+            remove(path)
 
 
 @contextmanager

@@ -140,6 +140,14 @@ class State:
         """Replace that."""
         disk.write_json(self.folder / "server.json", {"system": system})
 
+    def gone(self) -> dict[str, str]:
+        """Return the databases that a person said were dropped on purpose, with the time of that."""
+        return dict(disk.read_json(self.folder / "gone.json") or {})
+
+    def write_gone(self, gone: dict[str, str]) -> None:
+        """Replace that."""
+        disk.write_json(self.folder / "gone.json", gone)
+
     def escrow(self) -> dict[str, Any]:
         """Return the proofs of the external copies of keys."""
         return dict(disk.read_json(self.folder / "escrow.json") or {})

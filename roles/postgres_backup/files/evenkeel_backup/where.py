@@ -15,7 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from evenkeel_backup import command
+from evenkeel_backup import command, safepath
 from evenkeel_backup.config import Config
 from evenkeel_backup.faults import BackupFailure
 
@@ -47,10 +47,8 @@ class Where(ABC):
         """Make a folder visible to programs."""
 
     def own(self, path: Path, mode: int = 0o700) -> None:
-        """Create a folder that the server's user owns."""
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.chmod(mode)
-        self.give(path)
+        """Create a folder that the server's user owns; it follows no link, and root must not work in it."""
+        safepath.make(path, mode, self.uid, self.gid)
 
     def give(self, path: Path) -> None:
         """Change the owner of a file or folder to the server's user."""

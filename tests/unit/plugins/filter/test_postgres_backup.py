@@ -245,6 +245,18 @@ def bucket(**options: Any) -> dict[str, Any]:
             "server.user",
             id="admin",
         ),
+        pytest.param(
+            [changed(LOGICAL, server={"user": "evenkeel_backup", "admin_user": "shop", "password": "x"})],
+            [],
+            "found evenkeel_backup, need another name",
+            id="the canary's role",
+        ),
+        pytest.param(
+            [changed(PHYSICAL, encryption_key="one\ntwo", escrow_key="one\ntwo")],
+            [],
+            "found 2 lines, need one, as pgBackRest",
+            id="key of two lines",
+        ),
         pytest.param([changed(LOGICAL, repositories=[])], [], "repositories of instance shop", id="no repository"),
         pytest.param([changed(LOGICAL, repositories=[LOCAL, LOCAL])], [], "found local 2 times", id="repository twice"),
         pytest.param([], [changed(LOGICAL, repositories=[LOCAL])], "only folders of the live host", id="no store"),

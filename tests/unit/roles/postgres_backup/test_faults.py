@@ -43,7 +43,39 @@ from evenkeel_backup.faults import FAULTS, BackupFailure, fault_of
             "server_unreachable",
         ),
         ("ERROR: [050]: unable to acquire lock on file '/tmp/pgbackrest/wal-backup.lock'", "lock_held"),
-        ("Fatal: unable to create lock in backend: repository is already locked by PID 1 on db", "lock_held"),
+        ("Fatal: unable to create lock in backend: repository is already locked by PID 1 on db", "store_locked"),
+        ("ERROR:  canceling statement due to lock timeout", "lock_timeout"),
+        (
+            "pg_dump: error: query failed: ERROR:  canceling statement due to statement timeout\n"
+            "pg_dump: detail: Query was: LOCK TABLE public.orders IN ACCESS SHARE MODE",
+            "lock_timeout",
+        ),
+        ('pg_dump: error: could not obtain lock on relation "public.orders"', "lock_timeout"),
+        (
+            'connection to server at "127.0.0.1", port 5432 failed: server certificate for "db" does not match host name',
+            "certificate_wrong",
+        ),
+        ("x509: certificate is valid for localhost, not store.lab", "certificate_wrong"),
+        ("x509: certificate signed by unknown authority", "certificate_wrong"),
+        (
+            "ERROR: [095]: unable to find hostname 'store.lab' in certificate common name or subject alternative names",
+            "certificate_wrong",
+        ),
+        (
+            "ERROR: [095]: unable to verify certificate presented by 'store.lab:7070': [18] self-signed certificate",
+            "certificate_wrong",
+        ),
+        (
+            'connection to server on socket "/s" failed: FATAL:  remaining connection slots are reserved for superusers',
+            "too_many_connections",
+        ),
+        ("connection to server failed: FATAL:  sorry, too many clients already", "too_many_connections"),
+        ('connection to server failed: FATAL:  too many connections for database "shop"', "too_many_connections"),
+        ('connection to server on socket "/s" failed: FATAL:  role "keeper" does not exist', "missing_role"),
+        (
+            "ERROR:  out of shared memory\nHINT:  You might need to increase max_locks_per_transaction.",
+            "too_many_relations",
+        ),
         ("pack 1c95b032ef62: does not exist Fatal: repository contains errors", "partial_upload"),
         ("something else", "failed"),
         ("", "failed"),
