@@ -452,14 +452,13 @@ def release_without_records(app: str, hostvars: t.Mapping[str, t.Any], edges: li
         raise AnsibleFilterError(
             f"app_deploy: rollback of app {app} without records: found no edge that answers and has a warm side among "
             f"{', '.join(edges)}, need one, as what is cold is started from the records. Bring the record host back "
-            "and run it without app_deploy_break_glass."
+            f"and run {_next_step.command('rollback', app)}."
         )
     entry = _result(hostvars, moved[0], "__app_deploy_rollback")["after"]
     left = f" {', '.join(stayed)} did not go back: keep users away until it has." if stayed else ""
     return (
         f"{app}: {', '.join(moved)} serves {entry['release']} on {entry['colour']}.{left} Workers, singletons, jobs "
-        "and records are as they were: run playbooks/rollback.yml without app_deploy_break_glass once the record "
-        "host is back."
+        f"and records are as they were. Once the record host is back, run {_next_step.command('rollback', app)}."
     )
 
 

@@ -304,7 +304,6 @@ def row(
     reason: str = "",
     owner: str = "",
     by_run: str = "",
-    hold: t.Sequence[str] = (),
     former: Line | None = None,
 ) -> Line:
     """Return the ledger row that closes a run.
@@ -325,7 +324,7 @@ def row(
     identity = opened["identity"]
     last = latest(run)
     before = opened.get("live_before") or ""
-    holds = list(hold)
+    holds: list[str] = []
     # A contract migration that failed says nothing against the release, which is live all the while.
     judged = opened.get("kind") != "contract"
     if judged and result in ("refused", "rolled_back") and identity not in holds:

@@ -495,7 +495,6 @@ def seal(records: Records, params: Params) -> Result:
         reason=params["reason"],
         owner=params["owner"] or "",
         by_run=params["run"] or "",
-        hold=params["hold"],
         former=former if former and former["identity"] == identity else None,
     )
     # The row comes first: after a crash between the two the run is sealed again, and the ledger

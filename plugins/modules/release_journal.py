@@ -122,21 +122,14 @@ options:
   result:
     description:
       - How the run ended. Required with O(state=sealed).
-      - V(refused) holds the release. V(failed) does not, since a host, a registry or a disk failed and not the release.
+      - V(refused) and V(rolled_back) hold the release, V(live) of a rollback the one that it replaced. V(failed) does
+        not, since a host, a registry or a disk failed and not the release.
     type: str
     choices: [live, refused, failed, rolled_back, abandoned]
   evidence:
     description: What proves the result. It is stored in the ledger and must not contain secrets.
     type: dict
     default: {}
-  hold:
-    description:
-      - With O(state=sealed), identities that are held from now on in addition to the usual ones.
-      - A refused or rolled back release is always held, and so is the one that a rollback replaced.
-      - A contract migration that failed holds nothing.
-    type: list
-    elements: str
-    default: []
   keep:
     description:
       - How many releases to keep. The live one, the one before, a warm one and held ones are never removed.
@@ -337,7 +330,6 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "restart": {"type": "bool", "default": False},
     "result": {"type": "str", "choices": list(_ledger.RESULTS)},
     "evidence": {"type": "dict", "default": {}},
-    "hold": {"type": "list", "elements": "str", "default": []},
     "keep": {"type": "int", "default": 5},
     "retry": {"type": "str", "default": ""},
     "homes": {"type": "dict", "default": {}},

@@ -536,7 +536,7 @@ def test_rollback_goes_on_without_the_record_host_and_is_mended_when_it_is_back(
     assert identity.partition("+")[0] == "1.0"
     assert entries(edges) == [f"blue:0:{identity}:1.1"] * 2
     with powered_off("edge-a"):
-        run = rollback(app_deploy_break_glass="demo")
+        run = rollback(app="demo", without_records=True)
         assert run.rc == 0, run.raw
         assert "edge-a did not go back" in run.output
         assert entries([hosts["edge-b"]]) == [f"green:0:1.1:{identity}"]
