@@ -154,6 +154,16 @@ def shop(folder: Path, cluster: Cluster) -> Instance:
     return made
 
 
+def apart(shop: Instance, name: str, *databases: str) -> Instance:
+    """Return an instance of the same server, whose backups nothing else is compared with."""
+    options = {**shop.options, "server": {**shop.options["server"]}, "databases": list(databases)}
+    kept = {key: options[key] for key in ("where", "server", "databases")}
+    made = Instance(shop.folder, name, "logical", **kept)
+    made.good("prepare")
+    made.good("escrow-check", "--key-file", "-", given=KEY)
+    return made
+
+
 def test_the_account_reads_passwords_and_is_no_superuser(shop: Instance, cluster: Cluster) -> None:
     assert (
         cluster.sql(f"select rolsuper or rolcreaterole or rolcreatedb from pg_roles where rolname = '{KEEPER}'") == "f"
@@ -215,20 +225,19 @@ def test_an_event_trigger_is_not_run_by_creating_the_canary(shop: Instance, clus
         "alter function public.event() owner to shop",
         "events",
     )
-    shop.options["databases"] = ["events"]
-    shop.write()
+    here = apart(shop, "events", "events")
     since = logged(cluster)
-    done = shop.good("backup", "--reason", "events")
+    done = here.good("backup", "--reason", "events")
     assert [one["fault"] for one in done["warnings"]] == ["canary_unwritten"]
     assert "event trigger x, whose function is not a superuser's" in done["warnings"][0]["sentence"]
     assert caught(cluster, since) == set()
     # Nor is what somebody added to our own table.
     cluster.sql("alter event trigger x disable", "events")
-    shop.good("backup")
+    here.good("backup")
     cluster.sql(
         "create trigger x before insert on evenkeel_backup.canary for each row execute function spy_trigger()", "events"
     )
-    done = shop.good("backup")
+    done = here.good("backup")
     assert "evenkeel_backup.canary with triggers" in done["warnings"][0]["sentence"]
     assert caught(cluster, since) == set()
     cluster.sql("alter event trigger x enable", "events")
@@ -267,10 +276,9 @@ def test_a_canary_that_cannot_be_written_is_a_warning(
         owned(cluster, "still", "")
     cluster.sql(sql, "still")
     reload(cluster)
-    shop.options["databases"] = ["still"]
-    shop.write()
+    here = apart(shop, "still", "still")
     try:
-        done = shop.good("backup")
+        done = here.good("backup")
     finally:
         cluster.sql(undo, "postgres" if "alter database" in undo else "still")
         reload(cluster)
@@ -295,11 +303,10 @@ def test_what_a_restore_runs_is_no_superusers(shop: Instance, cluster: Cluster) 
         "grant select on kept to reader; comment on table kept is 'kept'",
         "checked",
     )
-    shop.options["databases"] = ["checked"]
-    shop.write()
-    assert not shop.good("backup")["warnings"]
+    here = apart(shop, "checked", "checked")
+    assert not here.good("backup")["warnings"]
     since = logged(cluster)
-    name = shop.good("restore")["restored"]["at"]
+    name = here.good("restore")["restored"]["at"]
     actors = {user for user, database in caught(cluster, since) if database == name}
     assert len(actors) == 1
     assert actors.pop().startswith("evenkeel_restore_")
@@ -314,40 +321,38 @@ def test_what_a_restore_runs_is_no_superusers(shop: Instance, cluster: Cluster) 
         "canary evenkeel_backup, kept shop"
     )
     assert cluster.sql("select has_table_privilege('reader', 'kept', 'select')", name) == "t"
-    extensions = "select string_agg(extname || ' ' || extnamespace::regnamespace, ', ' order by 1) from pg_extension"
+    extensions = "select string_agg(extname || ' ' || extnamespace::regnamespace, ', ' order by extname) from pg_extension"
     assert cluster.sql(extensions, name) == "pageinspect ext, pgcrypto public, plpgsql pg_catalog"
     # The account for backups alone may not restore into the server.
-    shop.options["server"].pop("admin_user")
-    shop.write()
+    here.options["server"].pop("admin_user")
+    here.write()
     try:
-        assert shop.faults("restore", "--as", "again") == {("target", "settings_wrong")}
+        assert here.faults("restore", "--as", "again") == {("target", "settings_wrong")}
     finally:
-        shop.options["server"]["admin_user"] = "postgres"
-        shop.write()
+        here.options["server"]["admin_user"] = "postgres"
+        here.write()
 
 
 def test_several_owners_come_back(shop: Instance, cluster: Cluster) -> None:
     owned(cluster, "shared", "grant create on schema public to reader; create table theirs (id bigint)")
     cluster.sql("alter table theirs owner to reader", "shared")
-    shop.options["databases"] = ["shared"]
-    shop.write()
-    shop.good("backup")
-    name = shop.good("restore")["restored"]["at"]
+    here = apart(shop, "shared", "shared")
+    here.good("backup")
+    name = here.good("restore")["restored"]["at"]
     assert cluster.sql("select pg_get_userbyid(relowner) from pg_class where relname = 'theirs'", name) == "reader"
     assert cluster.sql("select pg_get_userbyid(relowner) from pg_class where relname = 'items'", name) == "shop"
 
 
 def test_large_objects_that_cannot_be_read_are_named(shop: Instance, cluster: Cluster) -> None:
     owned(cluster, "large", "select lo_from_bytea(7001, 'x'), lo_from_bytea(7002, 'y')")
-    shop.options["databases"] = ["large"]
-    shop.write()
-    code, done = shop.run("backup")
+    here = apart(shop, "large", "large")
+    code, done = here.run("backup")
     assert code == 3
     assert [one["fault"] for one in done["failures"]] == ["large_objects_missing"]
     assert "found 2 that only shop may read" in done["failures"][0]["sentence"]
     as_user(cluster, "shop", "grant select on large object 7001, 7002 to evenkeel_backup", "large")
-    shop.good("backup")
-    name = shop.good("restore")["restored"]["at"]
+    here.good("backup")
+    name = here.good("restore")["restored"]["at"]
     assert cluster.sql("select convert_from(lo_get(7002), 'UTF8')", name) == "y"
 
 
@@ -365,12 +370,12 @@ def test_databases_of_every_kind_are_backed_up_or_named(shop: Instance, cluster:
     argv = cluster.client("psql", "-XAtq", "-d", "bytes", "-f", "-")
     subprocess.run(argv, input=b"create table \"gr\xf6sse\" as select E'\\xfc'::text as note;", check=True)
     owned(cluster, "unlogged", "create unlogged table fast as select generate_series(1, 7) as id")
-    shop.options["databases"] = []
-    shop.write()
-    done = shop.good("backup")
+    here = apart(shop, "kinds")
+    assert [one["fault"] for one in here.good("prepare")["warnings"]] == ["database_left_out"]
+    done = here.good("backup")
     assert {one["fault"] for one in done["warnings"]} == {"database_left_out"}
     assert "closed: found allow_connections false" in done["warnings"][0]["sentence"]
-    drilled = shop.good("drill")
+    drilled = here.good("drill")
     assert drilled["drill"]["level"] == 5
     names = {entry["name"] for entry in drilled["manifest"]["databases"]}
     assert {"pattern", "latin", "bytes", "unlogged", "shop", "postgres"} <= names
@@ -382,9 +387,8 @@ def test_more_relations_than_the_server_has_locks_for_are_named(shop: Instance, 
     script = "".join(f"create table t{number} ();" for number in range(4000))
     argv = cluster.client("psql", "-XAtq", "-d", "many", "-f", "-")
     subprocess.run(argv, input=script, text=True, check=True)
-    shop.options["databases"] = ["many"]
-    shop.write()
-    code, done = shop.run("backup")
+    here = apart(shop, "many", "many")
+    code, done = here.run("backup")
     if code:
         assert {one["fault"] for one in done["failures"]} == {"too_many_relations"}
     else:
@@ -394,26 +398,24 @@ def test_more_relations_than_the_server_has_locks_for_are_named(shop: Instance, 
 
 def test_a_dropped_database_is_acknowledged_once(shop: Instance, cluster: Cluster) -> None:
     owned(cluster, "old", "")
-    shop.options["databases"] = []
-    shop.write()
-    shop.good("backup")
-    assert shop.faults("acknowledge", "--gone", "old") == {("server", "target_unknown")}
-    assert shop.faults("acknowledge", "--gone", "never") == {("server", "target_unknown")}
+    here = apart(shop, "dropped")
+    here.good("backup")
+    assert here.faults("acknowledge", "--gone", "old") == {("server", "target_unknown")}
+    assert here.faults("acknowledge", "--gone", "never") == {("server", "target_unknown")}
     cluster.sql("drop database old", "postgres")
-    assert ("L0", "empty_database") in shop.faults("backup")
-    assert shop.good("acknowledge", "--gone", "old")["changed"]
-    assert not shop.good("acknowledge", "--gone", "old")["changed"]
-    assert shop.good("backup")["backup"]["level"] == 2
+    assert ("L0", "empty_database") in here.faults("backup")
+    assert here.good("acknowledge", "--gone", "old")["changed"]
+    assert not here.good("acknowledge", "--gone", "old")["changed"]
+    assert here.good("backup")["backup"]["level"] == 2
     owned(cluster, "old", "")
-    shop.good("backup")
+    here.good("backup")
     cluster.sql("drop database old", "postgres")
-    assert ("L0", "empty_database") in shop.faults("backup")
-    shop.good("acknowledge", "--gone", "old")
+    assert ("L0", "empty_database") in here.faults("backup")
+    here.good("acknowledge", "--gone", "old")
 
 
 def test_a_backup_fits_the_connections_that_are_left(shop: Instance, cluster: Cluster) -> None:
-    shop.options["databases"] = ["shop"]
-    shop.write()
+    here = apart(shop, "room", "shop")
 
     def busy(count: int) -> list[subprocess.Popen[bytes]]:
         argv = cluster.client("psql", "-X", "-d", "postgres", "-c", "select pg_sleep(100)")
@@ -429,9 +431,9 @@ def test_a_backup_fits_the_connections_that_are_left(shop: Instance, cluster: Cl
         held = busy(count)
         try:
             if fault:
-                assert {one[1] for one in shop.faults("backup")} == {fault}
+                assert {one[1] for one in here.faults("backup")} == {fault}
             else:
-                assert shop.good("backup")["backup"]["level"] == 2
+                assert here.good("backup")["backup"]["level"] == 2
         finally:
             for one in held:
                 one.kill()
@@ -482,8 +484,8 @@ def test_a_certificate_for_another_name_is_named(folder: Path) -> None:
     argv = ["openssl", "s_server", "-accept", f"127.0.0.1:{port}", "-key", str(key), "-cert", str(certificate), "-www"]
     server = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     env = {"PATH": os.environ["PATH"], "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "y", "RESTIC_PASSWORD": "z"}
-    store = [f"s3:https://localhost:{port}/b"]
-    s3 = ["--repo1-type=s3", f"--repo1-s3-endpoint=localhost:{port}", "--repo1-s3-bucket=b", "--repo1-s3-region=r"]
+    store = [f"s3:https://localhost:{port}/bucket"]
+    s3 = ["--repo1-type=s3", f"--repo1-s3-endpoint=localhost:{port}", "--repo1-s3-bucket=bucket", "--repo1-s3-region=r"]
     more = ["--repo1-s3-key=x", "--repo1-s3-key-secret=y", "--repo1-s3-uri-style=path", "--io-timeout=2"]
     calls = [
         ["restic", "--no-cache", "--cacert", str(certificate), "-r", *store, "cat", "config"],

@@ -228,7 +228,7 @@ def test_a_role_that_may_not_read_passwords_is_refused(shop: Instance, cluster: 
     shop.options["server"] = {**live, "user": "keeper"}
     shop.write()
     try:
-        assert [one["ok"] for one in shop.good("prepare")["settings"] if one["name"] == "superuser"] == [False]
+        assert [one["ok"] for one in shop.good("prepare")["settings"] if one["name"] == "account"] == [False]
         assert shop.faults("backup") == {("server", "settings_wrong")}
     finally:
         shop.options["server"] = live

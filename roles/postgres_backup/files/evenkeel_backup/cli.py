@@ -111,8 +111,9 @@ def act(job: Job, outcome: Outcome, options: argparse.Namespace) -> None:
         return
     job.folders()
     if verb == "prepare":
-        outcome.changed, settings = engine_of(job).prepare(options.check, options.new_server)
-        outcome.more["settings"] = settings
+        engine = engine_of(job)
+        outcome.changed, settings = engine.prepare(options.check, options.new_server)
+        outcome.more |= {"settings": settings, "warnings": [one.as_dict() for one in engine.warnings]}
     elif verb == "backup":
         backup.run(job, outcome, options.type, options.reason, options.keep)
     elif verb == "verify":

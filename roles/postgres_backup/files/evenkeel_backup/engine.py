@@ -31,6 +31,8 @@ class Engine(ABC):
 
     def __init__(self, job: Job) -> None:
         self.job = job
+        # What `prepare` found to be left out of backups.
+        self.warnings: list[BackupFailure] = []
 
     def system(self) -> str:
         """Return the system identifier of the server; empty without a server."""

@@ -113,6 +113,7 @@ class Logical(snapshots.SnapshotEngine):
             client = self._client_major(server)
             version = {"name": "client_major", "found": client, "need": facts["major"], "ok": client == facts["major"]}
             room = connections.setting(server, self.job.config["jobs"])
+            self.warnings = census.warnings(census.left_out(server, server.ask(database.DATABASES)))
             return changed, [account.setting(facts), version, room]
 
     def _client_major(self, server: Server) -> int:
