@@ -20,8 +20,8 @@ NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
 DEBIAN_BIN = re.compile(r"/usr/lib/postgresql/(\d+)/bin/?")
 S3_LOCATION = re.compile(r"s3:https?://[^/:]+(?::\d+)?/[^/]+(?:/.*)?")
 PASSED = (
-    *("databases", "paths", "exclude", "jobs", "compress", "minimum_bytes", "canary", "tolerance", "max_age_seconds"),
-    *("drill_max_age_seconds", "shrink_ratio", "escrow_max_age_seconds", "escrow_required", "hooks"),
+    *("databases", "paths", "exclude", "jobs", "compress", "minimum_bytes", "canary", "content_sums", "tolerance"),
+    *("max_age_seconds", "drill_max_age_seconds", "shrink_ratio", "escrow_max_age_seconds", "escrow_required", "hooks"),
     *("hook_timeout_seconds", "timeout_seconds", "work_dir"),
 )
 SCHEDULES: dict[str, list[dict[str, Any]]] = {

@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import contextlib
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from evenkeel_backup import command, disk, ladder, manifest, restore_role, safepath, snapshots, target
+from evenkeel_backup import command, comparison, disk, ladder, manifest, restore_role, safepath, snapshots, target
 from evenkeel_backup.config import Repository
 from evenkeel_backup.database import (
     ROLES,
     Server,
     create_statements,
-    described,
     identifier,
     property_statements,
 )
@@ -39,6 +38,7 @@ class Beside:
     at: str
     compared: str
     seconds: float = 0.0
+    left_out: list[str] = field(default_factory=list)
 
 
 def logical_beside(
@@ -95,13 +95,8 @@ def logical_beside(
             for statement in property_statements(entry, name):
                 server.run(statement)
             with job.server() as reader:
-                have = described(reader.at(name), job.config["timeout_seconds"])
-            ladder.refuse(
-                manifest.differences(
-                    {**made, "roles": [], "databases": [entry]},
-                    {"roles": [], "databases": [{**have, "name": database}]},
-                )
-            )
+                compared = comparison.compare(job, made, {database: reader.at(name)}, None)
+            ladder.refuse(compared.problems)
         except BaseException:
             with contextlib.suppress(BackupFailure):
                 server.run(f"drop database if exists {identifier(name)}")
@@ -110,7 +105,11 @@ def logical_beside(
                     server.run(f"drop role if exists {identifier(role)}")
             raise
     return Beside(
-        made["id"], name, f"{sum(entry['rows'].values())} rows as in the manifest", round(time.monotonic() - began, 3)
+        made["id"],
+        name,
+        f"{compared.text} as in the manifest{compared.but_for}",
+        round(time.monotonic() - began, 3),
+        compared.left_out,
     )
 
 
@@ -188,15 +187,16 @@ def physical_beside(
         with engine.tool(key) as tool, running(scratch):
             engine.bring_back(tool, made, repository, point, scratch)
             server = scratch.server(user=user)
-            compared = (
-                engine.compare(made, server, job.config["tolerance"])
-                if exact
-                else _opened(
+            if exact:
+                found = engine.compare(made, server, job.config["tolerance"])
+                ladder.refuse(found.problems)
+                compared, left_out = f"{found.text} as in the manifest{found.but_for}", found.left_out
+            else:
+                compared = _opened(
                     server.ask("select json_build_object('size', sum(pg_database_size(oid))) from pg_database")
                 )
-            )
-            if not exact:
                 compared += f", stopped at {server.run('select pg_last_wal_replay_lsn()') or 'its end'}"
+                left_out = ["nothing was compared, because no manifest is of this point"]
     except BaseException:
         if not existed:
             remove(folder)
@@ -209,7 +209,7 @@ def physical_beside(
         # It stays if the backup has tablespaces.
         (folder / "tablespaces").rmdir()
     _announce_timeline(job, scratch.data)
-    return Beside(made["id"], str(scratch.data), compared, round(time.monotonic() - began, 3))
+    return Beside(made["id"], str(scratch.data), compared, round(time.monotonic() - began, 3), left_out)
 
 
 def _announce_timeline(job: Job, data: Path) -> None:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from evenkeel_backup.faults import BackupFailure, fault_of
 
@@ -110,7 +111,7 @@ def _once(
         raise
 
 
-def end(process: subprocess.Popen[str], patience: float = 20) -> None:
+def end(process: subprocess.Popen[Any], patience: float = 20) -> None:
     """Stop the process group of a program."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError, PermissionError):

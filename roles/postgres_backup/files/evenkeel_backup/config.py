@@ -78,6 +78,7 @@ TOP: dict[str, Any] = {
     "compress": 0,
     "minimum_bytes": 1,
     "canary": True,
+    "content_sums": True,
     "tolerance": 0.05,
     "repositories": None,
     "max_age_seconds": 90000,

@@ -21,11 +21,31 @@ from evenkeel_backup.where import NONE, SERVER, Where
 PSQL = ("-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", "-f", "-")
 
 # User tables only: no catalogue, toast or temporary schema, and no table of an extension.
-_OURS = r"""
+OURS = r"""
   n.nspname !~ '^pg_' and n.nspname <> 'information_schema'
   and not exists (select from pg_depend x
     where x.classid = 'pg_class'::regclass and x.objid = c.oid and x.deptype = 'e')
 """
+# pg_dump leaves out invalid indexes, unless they are partitioned, and the indexes of an extension's tables.
+INDEXES = """
+  not exists (select from pg_index i where i.indexrelid = c.oid and c.relkind = 'i' and not (
+    i.indisvalid and i.indisready and not exists (select from pg_depend x
+      where x.classid = 'pg_class'::regclass and x.objid = i.indrelid and x.deptype = 'e')))
+"""
+# Unambiguous, whatever the names hold.
+TABLE_KEY = """
+  case when n.nspname || c.relname like '%.%' then format('%I.%I', n.nspname, c.relname)
+    else n.nspname || '.' || c.relname end
+"""
+# What the text of a value depends on, and what pg_dump does not set itself.
+STABLE = (
+    "timezone=UTC",
+    "datestyle=ISO",
+    "intervalstyle=postgres",
+    "extra_float_digits=3",
+    "bytea_output=hex",
+    "quote_all_identifiers=off",
+)
 
 _FACTS = rf"""
 select json_build_object(
@@ -57,7 +77,7 @@ select json_build_object(
       select case c.relkind when 'r' then 'table' when 'p' then 'partitioned table' when 'i' then 'index'
         when 'I' then 'partitioned index' when 'v' then 'view' when 'm' then 'materialized view'
         when 'S' then 'sequence'        when 'f' then 'foreign table' else 'type' end as kind, count(*) as many
-      from pg_class c join pg_namespace n on n.oid = c.relnamespace where {_OURS} group by 1) k))
+      from pg_class c join pg_namespace n on n.oid = c.relnamespace where {OURS} and {INDEXES} group by 1) k))
 from pg_database d where d.datname = current_database()
 """
 
@@ -72,9 +92,9 @@ c.oid in (select coalesce(i.indrelid, s.stxrelid) from pg_depend x
 
 _TABLES = rf"""
 select coalesce(json_agg(json_build_object(
-  'key', n.nspname || '.' || c.relname, 'name', format('%I.%I', n.nspname, c.relname),
+  'key', {TABLE_KEY}, 'name', format('%I.%I', n.nspname, c.relname),
   'unlogged', c.relpersistence = 'u', 'expressions', {_EXPRESSIONS}) order by 1), '[]')
-from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.relkind = 'r' and {_OURS}
+from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.relkind = 'r' and {OURS}
 """
 
 _SERVER = """
@@ -140,7 +160,7 @@ class Server:
             "PGDATABASE": self.database,
             "PGAPPNAME": "evenkeel-backup",
             "PGCONNECT_TIMEOUT": "10",
-            "PGOPTIONS": " ".join(f"-c {option}" for option in trust.OPTIONS),
+            "PGOPTIONS": " ".join(f"-c {option}" for option in (*trust.OPTIONS, *STABLE)),
         }
         if self.password_file:
             found["PGPASSFILE"] = self.password_file

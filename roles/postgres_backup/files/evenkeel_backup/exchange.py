@@ -139,6 +139,7 @@ def databases(
         "at": database,
         "before": before,
         "compared": brought.compared,
+        "left_out": brought.left_out,
         "seconds": brought.seconds,
     }
 
@@ -258,6 +259,7 @@ def folders(
         "at": str(live),
         "before": str(before),
         "compared": brought.compared,
+        "left_out": brought.left_out,
         "seconds": brought.seconds,
     }
 

@@ -20,20 +20,23 @@ from evenkeel_backup import (
     canary,
     census,
     command,
+    comparison,
     connections,
+    content,
     database,
     disk,
     identity,
     ladder,
+    left_out,
     manifest,
     safepath,
     snapshots,
     target,
 )
 from evenkeel_backup.config import Repository
-from evenkeel_backup.database import ROLES, Server, Session, describe, described, session
+from evenkeel_backup.database import ROLES, Server, Session, describe, session
 from evenkeel_backup.engine import Restored
-from evenkeel_backup.faults import BackupFailure, Failures
+from evenkeel_backup.faults import BackupFailure
 from evenkeel_backup.job import Job
 from evenkeel_backup.ladder import Ladder
 from evenkeel_backup.manifest import Manifest
@@ -97,6 +100,10 @@ def cut_files(folder: Path, subject: str) -> list[BackupFailure]:
     return found
 
 
+# An entry of the manifest, what its sums need, and what could not be dumped.
+Dumped = tuple[dict[str, Any], content.Survey, list[BackupFailure]]
+
+
 class Logical(snapshots.SnapshotEngine):
     """Dumps that any later major version can load."""
 
@@ -149,18 +156,24 @@ class Logical(snapshots.SnapshotEngine):
             made["tablespaces"] = server.ask(database.TABLESPACES)
             made["roles"] = server.ask(ROLES)
             made["databases"] = []
-            lost = []
+            lost: list[BackupFailure] = []
+            dumped: dict[str, tuple[content.Survey, str, bool]] = {}
             for name in names:
                 reason = canary.write(server.at(name), made["sequence"], made["token"]) if job.config["canary"] else ""
                 if reason:
                     made["warnings"].append(canary.warning(name, reason).as_dict())
-                entry, missing = self._dump(server.at(name), partial / archive_of(name), jobs)
+                entry, here, missing = self._dump(server.at(name), partial / archive_of(name), jobs)
                 made["databases"].append(entry)
+                listing = self._listing(partial / archive_of(name)) if job.config["content_sums"] else ""
+                dumped[name] = here, listing, not missing
                 lost += missing
             # From here on the server's user cannot change the files.
             safepath.take(partial / "databases")
             for name in names:
                 ladder.refuse(cut_files(partial / archive_of(name), name))
+            if job.config["content_sums"]:
+                for entry in made["databases"]:
+                    content.add_dump(entry, *dumped[entry["name"]], partial / archive_of(entry["name"]), job.config)
             self._globals(server, partial / "roles.sql", "--roles-only")
         made["files"] = disk.inventory(partial, sync=True)
         made["bytes"] = sum(entry["bytes"] for entry in made["files"].values())
@@ -188,7 +201,7 @@ class Logical(snapshots.SnapshotEngine):
                 "dump",
             )
 
-    def _dump(self, server: Server, folder: Path, jobs: int) -> tuple[dict[str, Any], list[BackupFailure]]:
+    def _dump(self, server: Server, folder: Path, jobs: int) -> Dumped:
         """Dump one database and count its rows in the same snapshot; return what could not be dumped, too."""
         for attempt in (1, 2):
             try:
@@ -201,7 +214,7 @@ class Logical(snapshots.SnapshotEngine):
                 safepath.remove(folder)
         raise AssertionError("the second attempt returns or raises")
 
-    def _dump_once(self, server: Server, folder: Path, jobs: int) -> tuple[dict[str, Any], list[BackupFailure]]:
+    def _dump_once(self, server: Server, folder: Path, jobs: int) -> Dumped:
         options = self.job.config
         # Close the session first, so that a failed dump does not wait for its counts.
         with ThreadPoolExecutor(1) as pool, session(server) as held:
@@ -210,13 +223,16 @@ class Logical(snapshots.SnapshotEngine):
             missing = account.unreadable(held, server.database)
             # A standby has no data of unlogged tables, and pg_dump leaves it out there.
             standby = held.run("select pg_is_in_recovery()") == "t"
-            counted = pool.submit(describe, _releasing(held), unlogged=not standby)
+            encoding = held.run("select getdatabaseencoding()")
+            counted = pool.submit(_counted, _releasing(held), standby)
             progress = Progress(f"dump {server.database}", total)
             done = server.tool(
                 "pg_dump",
                 "--format=directory",
                 f"--jobs={jobs}",
                 f"--snapshot={snapshot}",
+                # A database's own setting of client_encoding would be part of the dump's text.
+                f"--encoding={encoding}",
                 f"--compress={options['compress']}",
                 "--no-password",
                 "--lock-wait-timeout=60s",
@@ -225,7 +241,7 @@ class Logical(snapshots.SnapshotEngine):
                 seconds=options["timeout_seconds"],
                 watch=lambda: progress.show(disk.size_below(folder)),
             )
-            entry = counted.result(options["timeout_seconds"])
+            entry, here = counted.result(options["timeout_seconds"])
         command.need(
             done,
             "the dump failed",
@@ -234,7 +250,18 @@ class Logical(snapshots.SnapshotEngine):
             "Look at the server's log and the disk",
         )
         progress.show(disk.size_below(folder), last=True)
-        return entry, missing
+        return entry, here, missing
+
+    def _listing(self, folder: Path) -> str:
+        """Return the catalogue of an archive, as pg_restore prints it."""
+        return command.need(
+            command.run(self.job.where.argv("pg_restore", "--list", str(folder), network="none"), seconds=600),
+            "the archive's catalogue cannot be read",
+            folder.name,
+            "pg_restore --list to read it",
+            "Take a new backup now",
+            "catalogue_unreadable",
+        ).out
 
     def _globals(self, server: Server, path: Path, part: str) -> None:
         done = server.tool("pg_dumpall", part, "--no-password", seconds=600)
@@ -278,18 +305,7 @@ class Logical(snapshots.SnapshotEngine):
             self._same_manifest(made, root)
             give(job, folder)
             for name in names:
-                done = command.run(
-                    job.where.argv("pg_restore", "--list", str(root / name.removesuffix("/toc.dat")), network="none"),
-                    seconds=600,
-                )
-                command.need(
-                    done,
-                    "the archive's catalogue cannot be read",
-                    name,
-                    "pg_restore --list to read it",
-                    "Take a new backup now",
-                    "catalogue_unreadable",
-                )
+                self._listing(root / name.removesuffix("/toc.dat"))
         return f"the catalogues of {len(names)} databases and the roles read back from {repository.name}"
 
     def _same_manifest(self, made: Manifest, root: Path) -> None:
@@ -347,7 +363,14 @@ class Logical(snapshots.SnapshotEngine):
 
                 climb.step("L3", restore)
                 climb.step("L4", lambda: scratch.amcheck(jobs=job.config["jobs"]))
-                climb.step("L5", lambda: self.compare(made, scratch.server()))
+
+                def same() -> str:
+                    found = self.compare(made, scratch.server())
+                    restored.figures["compared"] = found.figures
+                    ladder.refuse(found.problems)
+                    return f"{found.text}, {len(made['roles'])} roles and the canary as in the manifest{found.but_for}"
+
+                climb.step("L5", same)
         return restored
 
     def _here(self, made: Manifest, scratch: Scratch) -> None:
@@ -397,23 +420,19 @@ class Logical(snapshots.SnapshotEngine):
                 "truncated_dump",
             )
 
-    def compare(self, made: Manifest, server: Server) -> str:
+    def compare(self, made: Manifest, server: Server) -> comparison.Compared:
         """L5: compare the restored content with the manifest."""
         present = set(server.ask(database.DATABASES))
-        restored = {
-            "roles": server.ask(ROLES),
-            "databases": [
-                described(server.at(entry["name"]), self.job.config["timeout_seconds"])
-                for entry in made["databases"]
-                if entry["name"] in present
-            ],
-        }
-        problems = manifest.differences(made, restored)
-        if problems:
-            raise Failures(problems)
-        rows = sum(sum(entry["rows"].values()) for entry in made["databases"])
-        tables = sum(len(entry["rows"]) for entry in made["databases"])
-        return f"{rows} rows in {tables} tables, {len(made['roles'])} roles and the canary as in the manifest"
+        names = [entry["name"] for entry in made["databases"] if entry["name"] in present]
+        return comparison.compare(self.job, made, {name: server.at(name) for name in names}, server.ask(ROLES))
+
+
+def _counted(run: Callable[[str], str], standby: bool) -> tuple[dict[str, Any], content.Survey]:
+    """Return a database's entry in the manifest, and what its sums need."""
+    # A standby cannot read unlogged tables, and pg_dump leaves their rows out.
+    entry = describe(run, unlogged=not standby)
+    entry["left_out"] = left_out.facts(run)
+    return entry, content.survey(run, unlogged=not standby)
 
 
 def give(job: Job, folder: Path) -> None:

@@ -171,6 +171,8 @@ def differences(manifest: Manifest, restored: Manifest, tolerance: float = 0.0) 
 
 def _database(wanted: Mapping[str, Any], have: Mapping[str, Any], tolerance: float, add: Any) -> None:
     name = wanted["name"]
+    # Of the position that a recovery ends at, everything can be exact.
+    tolerance = 0.0 if wanted.get("exact") else tolerance
     extensions = {entry["name"]: entry["version"] for entry in have["extensions"]}
     for entry in wanted["extensions"]:
         if entry["name"] not in extensions:
@@ -191,6 +193,17 @@ def _database(wanted: Mapping[str, Any], have: Mapping[str, Any], tolerance: flo
             add("content_mismatch", f"{name}: table {table}", "none", f"{count} rows")
         elif not _near(count, have["rows"][table], tolerance):
             add("content_mismatch", f"{name}: rows of {table}", have["rows"][table], count)
+    for subject, found, need in have.get("unread", []):
+        add("content_mismatch", f"{name}: {subject}", found, need)
+    for table, total in wanted.get("sums", {}).items():
+        found = have.get("sums", {}).get(table, total)
+        if found != total and wanted["rows"].get(table) == have["rows"].get(table):
+            need = f"the sum {total[:12]}, as in the backup"
+            add("content_mismatch", f"{name}: content of {table}", f"other values, sum {found[:12]}", need)
+    objects, restored = wanted.get("content", {}).get("objects", {}), have.get("objects")
+    if restored and (restored["count"], restored["sum"]) != (objects["count"], objects["sum"]):
+        found = f"{restored['count']} with the sum {restored['sum'][:12]}"
+        add("content_mismatch", f"{name}: large objects", found, f"{objects['count']} with {objects['sum'][:12]}")
     if wanted.get("canary") and wanted["canary"] != have.get("canary"):
         add("canary_missing", f"{name}: newest canary row", have.get("canary"), wanted["canary"])
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import re
 import time
@@ -15,9 +16,23 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from evenkeel_backup import canary, census, command, disk, identity, ladder, manifest, target, wal
+from evenkeel_backup import (
+    canary,
+    census,
+    command,
+    comparison,
+    content,
+    disk,
+    identity,
+    ladder,
+    left_out,
+    manifest,
+    quiet,
+    target,
+    wal,
+)
 from evenkeel_backup.config import Repository
-from evenkeel_backup.database import DATABASES, ROLES, TABLESPACES, Server, described
+from evenkeel_backup.database import DATABASES, ROLES, TABLESPACES, Server, describe, described
 from evenkeel_backup.engine import Engine, Restored
 from evenkeel_backup.faults import BackupFailure, Failures
 from evenkeel_backup.job import remove
@@ -204,14 +219,14 @@ class Physical(Engine):
         if not copies:
             raise Failures(failures)
         with job.server() as server:
-            self._describe(server, made)
             made["type"] = copies[0]["type"]
+            self._describe(server, made)
             made["bytes"] = max(copy["size"] for copy in copies)
             made["wal"] |= {key: copies[0][key] for key in ("timeline", "start_lsn", "stop_lsn")}
             made["files"] = {}
             self._archived(server, made)
         made["finished_at"] = manifest.stamp(now())
-        annotation = manifest.pack({key: value for key, value in made.items() if key not in {"copies", "proofs"}})
+        annotation = content.pack({key: value for key, value in made.items() if key not in {"copies", "proofs"}})
         for copy in copies:
             repository = job.config.repository(copy["repository"])
             done = inside.run(
@@ -250,19 +265,55 @@ class Physical(Engine):
         made["roles"], made["tablespaces"] = server.ask(ROLES), server.ask(TABLESPACES)
         names = self.job.databases(server)
         made["warnings"] = [one.as_dict() for name in names for one in census.unlogged(server.at(name))]
-        written = []
-        for name in names if self.job.config["canary"] else ():
-            reason = canary.write(server.at(name), made["sequence"], made["token"])
-            if reason:
-                made["warnings"].append(canary.warning(name, reason).as_dict())
-            else:
-                written.append(name)
+        written = self._canaries(server, names if self.job.config["canary"] else [], made)
+        made["wal"], made["databases"] = {}, []
+        with quiet.moment(server, [] if facts["standby"] else names) as held:
+            if held.position:
+                made["wal"]["canary_lsn"] = held.position
+                self._canaries(server, written, made, "-after")
+                made["databases"] = self._exact(server, held, made)
+        if made["databases"]:
+            return
+        # The server was never quiet: rows may change between their count and the position.
+        self._canaries(server, written, made)
         limit = self.job.config["timeout_seconds"]
-        made["databases"] = [described(server.at(name), limit, unlogged=False) for name in names]
+        for name in names:
+            entry = described(server.at(name), limit, unlogged=False)
+            made["databases"].append({**entry, "left_out": left_out.facts(server.at(name).run)})
         position = "pg_last_wal_replay_lsn()" if facts["standby"] else "pg_current_wal_insert_lsn()"
-        made["wal"] = {"canary_lsn": server.run(f"select {position}")}
-        for name in written:
-            canary.write(server.at(name), made["sequence"], made["token"] + "-after")
+        made["wal"]["canary_lsn"] = server.run(f"select {position}")
+        self._canaries(server, written, made, "-after")
+
+    def _canaries(self, server: Server, names: list[str], made: Manifest, behind: str = "") -> list[str]:
+        """Write a row to each database, and return those where that worked.
+
+        A recovery must find the one before the position, and not the one behind it.
+        """
+        written = []
+        for name in names:
+            reason = canary.write(server.at(name), made["sequence"], made["token"] + behind)
+            if not reason:
+                written.append(name)
+            elif not behind:
+                made["warnings"].append(canary.warning(name, reason).as_dict())
+        return written
+
+    def _exact(self, server: Server, held: quiet.Held, made: Manifest) -> list[dict[str, Any]]:
+        """Describe the databases as of the position; return nothing if a table was rewritten or dropped meanwhile."""
+        entries = []
+        for name, snapshot in held.sessions.items():
+            try:
+                entry = describe(snapshot.run, unlogged=False)
+                entry["left_out"], entry["exact"] = left_out.facts(snapshot.run), True
+                # A full backup reads everything once; the ones in between only count.
+                if self.job.config["content_sums"] and made["type"] == "full":
+                    content.add_live(entry, server.at(name), snapshot.run, self.job.config)
+                if json.loads(snapshot.run(quiet.REWRITTEN)):
+                    return []
+            except BackupFailure:
+                return []
+            entries.append(entry)
+        return entries
 
     def _archived(self, server: Server, made: Manifest) -> None:
         """Wait until the position is archived; a backup without its WAL is unusable."""
@@ -433,7 +484,15 @@ class Physical(Engine):
 
                 climb.step("L3", restore)
                 climb.step("L4", sound)
-                climb.step("L5", lambda: self.compare(made, scratch.server(user=user), job.config["tolerance"]))
+
+                def same() -> str:
+                    found = self.compare(made, scratch.server(user=user), job.config["tolerance"])
+                    restored.figures["compared"] = found.figures
+                    ladder.refuse(found.problems)
+                    exactly = f"exactly the canary rows up to {made['wal']['canary_lsn']}"
+                    return f"{found.text} as in the manifest, and {exactly}{found.but_for}"
+
+                climb.step("L5", same)
         return restored
 
     def bring_back(
@@ -478,21 +537,16 @@ class Physical(Engine):
         )
         return figures
 
-    def compare(self, made: Manifest, server: Server, tolerance: float) -> str:
-        """L5: compare the canary exactly, all else within the tolerance."""
+    def compare(self, made: Manifest, server: Server, tolerance: float) -> comparison.Compared:
+        """L5: compare the canary exactly, all else too if it was recorded at the position, or within the tolerance."""
         present = set(server.ask(DATABASES))
-        restored = {
-            "roles": server.ask(ROLES),
-            "databases": [
-                described(server.at(entry["name"]), self.job.config["timeout_seconds"], unlogged=False)
-                for entry in made["databases"]
-                if entry["name"] in present
-            ],
-        }
-        ladder.refuse(manifest.differences(made, restored, tolerance))
-        rows = sum(sum(entry["rows"].values()) for entry in restored["databases"])
-        exactly = f"exactly the canary rows up to {made['wal']['canary_lsn']}"
-        return f"{rows} rows, within {tolerance:.0%} of the manifest, and {exactly}"
+        names = [entry["name"] for entry in made["databases"] if entry["name"] in present]
+        servers = {name: server.at(name) for name in names}
+        found = comparison.compare(self.job, made, servers, server.ask(ROLES), tolerance)
+        inexact = [entry["name"] for entry in made["databases"] if not entry.get("exact")]
+        if inexact:
+            found.left_out.append(f"rows of {', '.join(inexact)} may differ by {tolerance:.0%}, as they were written")
+        return found
 
     def range(self, repository: Repository, key: bytes | None = None) -> dict[str, Any]:
         """Return the time range of possible recoveries."""

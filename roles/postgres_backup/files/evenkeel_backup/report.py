@@ -75,14 +75,19 @@ def page(document: dict[str, Any]) -> str:
             )
         )
     rows = [
-        (entry["name"], table, count) for entry in made["databases"] for table, count in sorted(entry["rows"].items())
+        (entry["name"], table, count, "every value" if table in entry.get("sums", {}) else "number of rows")
+        for entry in made["databases"]
+        for table, count in sorted(entry["rows"].items())
     ]
-    if rows:
-        parts.append(
-            "<h2>What was compared</h2>" + _table(["Database", "Table", "Rows in the manifest"], rows[:FOLDED_ROWS])
-        )
+    if rows and "compared" in drill:
+        head = ["Database", "Table", "Rows in the manifest", "Compared"]
+        parts.append("<h2>What was compared</h2>" + _table(head, rows[:FOLDED_ROWS]))
         if len(rows) > FOLDED_ROWS:
             parts.append(f"<p>and {len(rows) - FOLDED_ROWS} more tables</p>")
+        left_out = drill["compared"]["left_out"]
+        if left_out:
+            items = "".join(f"<li>{_text(one)}" for one in left_out)
+            parts.append(f"<h2>Equal but for</h2><ul>{items}</ul>")
     return "".join(parts) + "</html>\n"
 
 

@@ -298,5 +298,6 @@ def _failures_of(outcome: Outcome, brought: Beside) -> None:
         "backup": brought.backup,
         "at": brought.at,
         "compared": brought.compared,
+        "left_out": brought.left_out,
         "seconds": brought.seconds,
     }

@@ -498,6 +498,7 @@ def test_a_page_loads_nothing_and_escapes_all() -> None:
         "seconds": 3.0,
         "rate": 1e6,
         "at": AT.isoformat(),
+        "compared": {"left_out": ["shop: unlogged tables (<b>) are empty"]},
     }
     steps = [{"step": "L5", "ok": True, "evidence": "3 rows & all", "seconds": 0.1, "faults": []}]
     text = report.page(
@@ -512,6 +513,8 @@ def test_a_page_loads_nothing_and_escapes_all() -> None:
     )
     assert "<script>" not in text
     assert "&lt;script&gt;" in text
+    assert "number of rows" in text
+    assert "unlogged tables (&lt;b&gt;) are empty" in text
     assert not any(word in text for word in ("src=", "href=", "http", "@import"))
     assert "proven to L5" in text.replace("</span>", "")
 
