@@ -488,7 +488,8 @@ def test_a_certificate_for_another_name_is_named(folder: Path) -> None:
     env = {"PATH": os.environ["PATH"], "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "y", "RESTIC_PASSWORD": "z"}
     store = [f"s3:https://localhost:{port}/bucket"]
     s3 = ["--repo1-type=s3", f"--repo1-s3-endpoint=localhost:{port}", "--repo1-s3-bucket=bucket", "--repo1-s3-region=r"]
-    more = ["--repo1-s3-key=x", "--repo1-s3-key-secret=y", "--repo1-s3-uri-style=path", "--io-timeout=2"]
+    more = ["--repo1-s3-uri-style=path", "--io-timeout=2"]
+    env |= {"PGBACKREST_REPO1_S3_KEY": "x", "PGBACKREST_REPO1_S3_KEY_SECRET": "y"}
     calls = [
         ["restic", "--no-cache", "--cacert", str(certificate), "-r", *store, "cat", "config"],
         ["pgbackrest", *s3, *more, f"--repo1-storage-ca-file={certificate}", "--log-path=/tmp", "repo-ls"],
