@@ -508,12 +508,13 @@ def test_a_certificate_for_another_name_is_named(folder: Path) -> None:
 
 
 def test_the_servers_user_plants_links_in_vain(shop: Instance, cluster: Cluster) -> None:
+    here = apart(shop, "planted", "shop")
     precious = shop.folder / "precious"
     precious.mkdir()
     (precious / "server.log").write_text("kept")
-    work = Path(shop.options["work_dir"])
+    work = Path(here.options["work_dir"])
     assert (work.stat().st_uid, work.stat().st_mode & 0o777) == (0, 0o711)
-    newest = shop.good("status")["status"]["backups"][-1]["id"]
+    newest = here.good("backup")["backup"]["id"]
     for name in (f"drill-{newest[-6:]}", f"s-{newest[-6:]}", f"c-{newest[-6:]}", "part-000001"):
         planted = subprocess.run(
             as_server("ln", "-s", str(precious), str(work / name)), capture_output=True, check=False
@@ -521,13 +522,14 @@ def test_the_servers_user_plants_links_in_vain(shop: Instance, cluster: Cluster)
         assert planted.returncode != 0
         # As a former version left it, whose work folder was the server's user's.
         (work / name).symlink_to(precious)
-    assert shop.good("drill")["drill"]["level"] == 5
+    assert here.good("drill")["drill"]["level"] == 5
     assert (precious / "server.log").read_text() == "kept"
     assert [path.name for path in precious.iterdir()] == ["server.log"]
     assert precious.stat().st_uid == 0
 
 
 def test_links_among_the_files_of_a_dump_are_not_followed(shop: Instance, cluster: Cluster) -> None:
+    here = apart(shop, "linked", "shop")
     secret = shop.folder / "secret"
     secret.write_text("of root\n")
     secret.chmod(0o600)
@@ -535,7 +537,7 @@ def test_links_among_the_files_of_a_dump_are_not_followed(shop: Instance, cluste
         'for word; do case $word in --file=*) out=${word#--file=};; esac; done\n$real "$@" || exit\n'
         f"ln -s {secret} $out/9999.dat; ln -s {secret.parent} $out/folder; mkfifo $out/9998.dat"
     )
-    with Shim(shop, cluster, "pg_dump", script):
-        assert shop.good("backup")["backup"]["level"] == 2
+    with Shim(here, cluster, "pg_dump", script):
+        assert here.good("backup")["backup"]["level"] == 2
     assert (secret.read_text(), secret.stat().st_uid, secret.stat().st_mode & 0o777) == ("of root\n", 0, 0o600)
-    assert shop.good("drill")["drill"]["level"] == 5
+    assert here.good("drill")["drill"]["level"] == 5
