@@ -157,6 +157,10 @@ def postgres_backup_units(instances: list[dict[str, Any]], drills: list[dict[str
             units.append(_unit(name, kind or schedule["verb"], arguments, schedule["calendar"]))
         if instance["engine"] != "files":
             units.append(_unit(name, "metrics", ["metrics", name], "*-*-* *:*:00", jitter=False))
+        if instance["engine"] != "files" or _buckets(instance):
+            # Only where something can be restored in place; it runs only while a journal exists.
+            condition = f"{STATE_DIR}/{name}/exchange.json"
+            units.append(_unit(name, "settle", ["settle", name], "*-*-* *:*:30", jitter=False, condition=condition))
     for drill in drills:
         name, wished = drill["name"], drill.get("drill") or {}
         arguments = ["drill", name, f"--key-file={CONFIG_DIR}/{name}.key"]
@@ -165,13 +169,17 @@ def postgres_backup_units(instances: list[dict[str, Any]], drills: list[dict[str
     return units
 
 
-def _unit(name: str, job: str, arguments: list[str], calendar: str, jitter: bool = True) -> dict[str, Any]:
+def _unit(
+    name: str, job: str, arguments: list[str], calendar: str, jitter: bool = True, condition: str = ""
+) -> dict[str, Any]:
+    """Return a unit; one with a condition runs only while that file exists, whatever is scheduled."""
     return {
         "name": f"evenkeel-backup-{name}-{job}",
         "instance": name,
         "arguments": arguments,
         "calendar": calendar,
         "jitter": jitter,
+        "condition": condition,
         "description": f"{job} of backup instance {name}",
     }
 

@@ -29,6 +29,8 @@ def faults(document):
         ("shop-backup", "backup shop"),
         ("shop-verify", "verify shop --read-data"),
         ("shop-metrics", "metrics shop"),
+        ("shop-settle", "settle shop"),
+        ("shop-wal-settle", "settle shop-wal"),
         ("shop-wal-full", "backup shop-wal --type=full"),
         ("shop-wal-incr", "backup shop-wal --type=incr"),
         ("uploads-backup", "backup uploads"),
@@ -47,6 +49,14 @@ def test_a_timer_waits_a_random_while_and_catches_up(db):
     text = db.check_output("systemctl show --property=Persistent,RandomizedDelayUSec evenkeel-backup-shop-backup.timer")
     assert "Persistent=yes" in text
     assert "RandomizedDelayUSec=30min" in text
+
+
+def test_an_interrupted_restore_is_settled_at_boot_and_each_minute(db):
+    text = db.file("/etc/systemd/system/evenkeel-backup-shop-settle.timer").content_string
+    assert "OnBootSec=5" in text
+    text = db.file("/etc/systemd/system/evenkeel-backup-shop-settle.service").content_string
+    assert f"ConditionPathExists={STATE}/shop/exchange.json" in text
+    assert "After=network-online.target docker.service postgresql.service" in text
 
 
 def test_timers_of_an_instance_that_is_no_more_are_gone(db):

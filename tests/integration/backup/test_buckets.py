@@ -8,12 +8,14 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
+import time
 import typing as t
 from pathlib import Path
 
 import pytest
 
-from ansible_collections.evenkeel.platform.benchmarks.backup_rig import KEY, Instance, missing
+from ansible_collections.evenkeel.platform.benchmarks.backup_rig import KEY, RUNNER, Instance, missing
 from ansible_collections.evenkeel.platform.benchmarks.store import ACCESS, SECRET, Store, program
 
 REASON = missing("restic", "rclone") or ("" if program() else "versitygw is not built: ansible-playbook lab/store.yml")
@@ -152,6 +154,43 @@ def test_a_bucket_goes_back_where_the_app_does_not_come_up(uploads: Instance, ap
         uploads.write()
     assert (code, {failure["fault"] for failure in said["failures"]}) == (5, {"hook_failed"})
     assert app.content() == wanted
+
+
+@pytest.mark.parametrize(
+    ("step", "result"),
+    [pytest.param("exchange", "undone", id="half-way"), pytest.param("start_app", "finished", id="at its end")],
+)
+def test_a_killed_restore_of_a_bucket_is_settled(uploads: Instance, app: Client, step: str, result: str) -> None:
+    good = uploads.good("backup")["backup"]["id"]
+    restored = app.content()
+    for number in range(12):
+        app.put(f"2026/{number}", os.urandom(400_000))
+    live = app.content()
+    hooks = uploads.options["hooks"]
+    uploads.options["hooks"] = {**hooks, "start_app": [["sleep", "0.5"], *hooks["start_app"]]}
+    uploads.write()
+    argv = [sys.executable, str(RUNNER), "restore", uploads.name, "--config-dir", str(uploads.configs)]
+    words = ["--mode", "in_place", "--confirm", "pictures", "--backup", good]
+    run = subprocess.Popen([*argv, *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    journal = Path(uploads.options["state_dir"]) / "exchange.json"
+    try:
+        deadline = time.monotonic() + 120
+        while not journal.exists() or json.loads(journal.read_text())["step"] != step:
+            assert run.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        time.sleep(0.1)
+        run.kill()
+        run.wait()
+        assert next(value for name, value in uploads.metrics().items() if "exchange_unfinished" in name) == 1
+        document = uploads.good("settle")
+    finally:
+        uploads.options["hooks"] = hooks
+        uploads.write()
+    assert document["settled"]["result"] == result
+    assert app.content() == (live if result == "undone" else restored)
+    assert not journal.exists()
+    assert next(value for name, value in uploads.metrics().items() if "exchange_unfinished" in name) == 0
 
 
 def test_a_bucket_that_lost_nearly_all_is_no_good_backup(uploads: Instance, app: Client) -> None:

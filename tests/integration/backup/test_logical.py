@@ -22,7 +22,10 @@ from ansible_collections.evenkeel.platform.benchmarks.backup_rig import (
     Cluster,
     Instance,
     as_server,
+    flip,
+    kept,
     missing,
+    packs,
 )
 
 REASON = missing("restic")
@@ -298,3 +301,53 @@ def test_a_bare_host_needs_configuration_key_and_store(shop: Instance, cluster: 
     bare.write()
     drilled = bare.good("drill", "--key-file", str(shop.key))
     assert drilled["drill"]["level"] == 5
+
+
+def snapshot_files(shop: Instance) -> set[Path]:
+    return {path for path in (shop.folder / "repo" / "shop" / "snapshots").iterdir() if path.is_file()}
+
+
+def test_an_older_copy_that_is_gone_or_damaged_is_found_and_the_good_one_is_kept(
+    shop: Instance, cluster: Cluster
+) -> None:
+    shop.options["repositories"][0]["retention"] = {"last": 3}
+    shop.write()
+    before = snapshot_files(shop)
+    # Only the older backup has these bytes.
+    cluster.sql("create table big as select gen_random_bytes(1000) as noise from generate_series(1, 1000)")
+    older = shop.good("backup")["backup"]["id"]
+    (file,) = snapshot_files(shop) - before
+    pack = packs(shop.folder / "repo" / "shop")[-1]
+    cluster.sql("drop table big")
+    shop.options["shrink_ratio"] = 0.01
+    shop.write()
+    newest = shop.good("backup")["backup"]["id"]
+
+    def levels() -> dict[str, int]:
+        return {one["id"]: one["level"] for one in shop.run("status")[1]["status"]["backups"]}
+
+    with kept(shop.folder / "repo" / "shop"):
+        flip(pack)
+        assert shop.faults("verify", "--read-data") == {("copies", "flipped_byte")}
+        assert (levels()[older], levels()[newest]) == (0, 2)
+    with kept(shop.folder / "repo" / "shop"):
+        file.unlink()
+        assert shop.faults("verify") == {("copies", "partial_upload")}
+        assert shop.run("status")[0] == 3
+        bad = {one["id"]: one["bad"] for one in shop.run("status")[1]["status"]["backups"]}
+        assert bad[older] == ["local"]
+        assert bad[newest] == []
+        figures = shop.metrics()
+        assert figures['evenkeel_backup_copies_bad{backup="shop",engine="logical",repository="local"}'] == 1
+        shop.options["repositories"][0]["retention"] = {"last": 1}
+        shop.write()
+        # It is told each time, and takes no place of a good one.
+        assert shop.faults("retain") == {("copies", "partial_upload")}
+        assert newest not in levels() or levels()[newest] == 2
+        assert max(levels().values()) >= 2
+        shop.good("retain", "--lost")
+        assert older not in levels()
+    shop.options["repositories"][0]["retention"] = {"last": 3}
+    del shop.options["shrink_ratio"]
+    shop.write()
+    shop.good("verify", "--read-data")

@@ -216,7 +216,7 @@ def newest(wal: Instance) -> dict[str, t.Any]:
 
 
 def newest_id(wal: Instance) -> str:
-    return wal.good("status")["status"]["backups"][-1]["id"]
+    return wal.run("status")[1]["status"]["backups"][-1]["id"]
 
 
 @pytest.fixture
@@ -293,9 +293,41 @@ def test_a_damaged_older_backup_is_believed_no_longer_and_the_newest_is(wal: Ins
         "snapshot"
     ]
     flip(biggest_bundle(spoiled / "backup" / "wal" / label[:16]))
-    document = wal.good("verify")
+    code, document = wal.run("verify")
+    assert code == 3
+    assert {(one["stage"], one["fault"]) for one in document["failures"]} == {("copies", "flipped_byte")}
     assert label[:16] in document["ladder"]["local"][1]["evidence"]
-    levels = {entry["id"]: entry["level"] for entry in wal.good("status")["status"]["backups"]}
+    levels = {entry["id"]: entry["level"] for entry in wal.run("status")[1]["status"]["backups"]}
+    assert levels[newest_id(wal)] == 2
+    assert levels[older["id"]] == 0
+
+
+def test_an_older_backup_whose_folder_is_gone_is_found_though_the_list_has_it(wal: Instance, spoiled: Path) -> None:
+    wal.good("verify")
+    backups = wal.good("status")["status"]["backups"]
+    manifests = {
+        one["id"]: json.loads((wal.folder / "state" / "wal" / "backups" / f"{one['id']}.json").read_text())
+        for one in backups
+    }
+    fulls = [one["id"] for one in backups if manifests[one["id"]]["copies"][0]["type"] == "full"]
+    older = fulls[-2]
+    label = manifests[older]["copies"][0]["snapshot"]
+    shutil.rmtree(spoiled / "backup" / "wal" / label)
+    config = wal.options["pgbackrest"]["config_file"]
+    listed = subprocess.run(
+        as_server("pgbackrest", f"--config={config}", "--stanza=wal", "info"),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert label in listed.stdout, "the list is the control: it does not see that the folder is gone"
+    for verb in ("verify", "retain"):
+        code, document = wal.run(verb)
+        assert code == 3
+        said = {one["fault"] for one in document["failures"] if one["stage"] == "copies"}
+        assert said == {"partial_upload"}, verb
+    levels = {one["id"]: one["level"] for one in wal.run("status")[1]["status"]["backups"]}
+    assert levels[older] == 0
     assert levels[newest_id(wal)] == 2
 
 

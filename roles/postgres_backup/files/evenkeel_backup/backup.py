@@ -9,7 +9,8 @@ import contextlib
 import secrets
 from functools import partial
 
-from evenkeel_backup import escrow, gone, identity, manifest, retain
+from evenkeel_backup import escrow, gone, identity, manifest, retain, survey
+from evenkeel_backup.config import Repository
 from evenkeel_backup.engine import Engine
 from evenkeel_backup.engines import engine_of
 from evenkeel_backup.faults import BackupFailure, Failures
@@ -151,8 +152,21 @@ def prove(job: Job, engine: Engine, made: Manifest, outcome: Outcome, read_data:
         )
         note(job, ladder)
         outcome.fail(UNPROVEN if ladder.failures else 0, *ladder.failures)
+        if doubt := engine.doubts.get(repository.name):
+            _doubted(job, engine, made, repository, outcome, doubt)
         ladders[repository.name] = ladder.steps
     outcome.more["ladder"] = ladders
+
+
+def _doubted(
+    job: Job, engine: Engine, made: Manifest, repository: Repository, outcome: Outcome, doubt: BackupFailure
+) -> None:
+    """Find the copies that damage of the repository touches; damage is told even if it touches none."""
+    survey.everything(job, engine, repository, outcome, {made["id"]: ""}, True)
+    if not any(copy["repository"] == repository.name for _entry, copy in survey.marked(job)):
+        doubt.stage = survey.STAGE
+        job.state.note(survey.STAGE, False, now(), fault=doubt.fault)
+        outcome.fail(UNPROVEN, doubt)
 
 
 def note(job: Job, ladder: Ladder) -> None:

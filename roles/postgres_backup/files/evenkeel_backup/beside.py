@@ -181,6 +181,7 @@ def physical_beside(
     began = time.monotonic()
     existed = folder.exists()
     safepath.make(folder, 0o711)
+    job.where.reach(folder)
     scratch = Scratch(job, folder, folder / "data")
     user = job.config.server["user"]
     try:

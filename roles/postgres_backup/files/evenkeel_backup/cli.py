@@ -15,7 +15,7 @@ import traceback
 from pathlib import Path
 from types import FrameType
 
-from evenkeel_backup import backup, config, disk, gone, metrics, proof, restore, retain, status
+from evenkeel_backup import backup, config, disk, gone, journal, metrics, proof, restore, retain, settle, status
 from evenkeel_backup.engines import engine_of
 from evenkeel_backup.faults import BackupFailure, Failures, Interrupted
 from evenkeel_backup.job import Job
@@ -28,7 +28,7 @@ from evenkeel_backup.state import now
 # Verbs that take no lock and record no result.
 READING = frozenset({"status", "metrics"})
 # Verbs whose result is stored as a report.
-REPORTED = frozenset({"backup", "verify", "drill", "restore", "escrow-check"})
+REPORTED = frozenset({"backup", "verify", "drill", "restore", "escrow-check", "settle"})
 KEPT_REPORTS = 200
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -79,8 +79,10 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--plan", action="store_true")
     one = verb("retain", "remove backups that no tier keeps")
     one.add_argument("--plan", action="store_true")
+    one.add_argument("--lost", action="store_true", help="forget copies that are missing or damaged, too")
     one = verb("acknowledge", "accept once that databases were dropped on purpose")
     one.add_argument("--gone", action="append", required=True, metavar="DATABASE")
+    verb("settle", "finish or undo an in-place restore that was interrupted")
     verb("status", "list backups and their level of proof")
     one = verb("escrow-check", "open every repository with the external copy of the key")
     one.add_argument("--key-file", required=True)
@@ -110,6 +112,8 @@ def act(job: Job, outcome: Outcome, options: argparse.Namespace) -> None:
         status.run(job, outcome)
         return
     job.folders()
+    if verb not in READING and not planned(options) and not settle.run(job, outcome):
+        return
     if verb == "prepare":
         engine = engine_of(job)
         outcome.changed, settings = engine.prepare(options.check, options.new_server)
@@ -144,11 +148,19 @@ def act(job: Job, outcome: Outcome, options: argparse.Namespace) -> None:
     elif verb == "acknowledge":
         gone.run(job, outcome, options.gone)
     elif verb == "retain":
-        retain.run(job, outcome, options.plan)
+        retain.run(job, outcome, options.plan, options.lost)
     elif verb == "escrow-check":
         proof.check(job, outcome, key_of(options.key_file) or b"")
     elif verb == "metrics":
         metrics.run(job, outcome)
+    if planned(options) and (log := journal.opened(job.config.state_dir)) is not None:
+        first = f"finish or undo the restore of {log.noted['backup']}, which stopped at step {log.noted['step']}"
+        outcome.more.get("plan", {}).get("steps", job.actions).insert(0, first)
+
+
+def planned(options: argparse.Namespace) -> bool:
+    """Return whether the call only shows what it would do."""
+    return bool(getattr(options, "plan", False) or getattr(options, "check", False))
 
 
 def main(arguments: list[str]) -> int:

@@ -33,6 +33,8 @@ class Engine(ABC):
         self.job = job
         # What `prepare` found to be left out of backups.
         self.warnings: list[BackupFailure] = []
+        # By repository: damage that was found beside the copy that was to be proven.
+        self.doubts: dict[str, BackupFailure] = {}
 
     def system(self) -> str:
         """Return the system identifier of the server; empty without a server."""
@@ -57,6 +59,14 @@ class Engine(ABC):
     def gaps(self, repository: Repository) -> list[BackupFailure]:  # noqa: ARG002 - engines without WAL have none
         """Return the gaps between the backups of a repository."""
         return []
+
+    @abstractmethod
+    def absent(self, repository: Repository, entries: list[Manifest]) -> set[str]:
+        """Return the ids of backups whose copy the repository no longer has."""
+
+    @abstractmethod
+    def examine(self, repository: Repository, entries: list[Manifest], doubt: bool) -> dict[str, BackupFailure]:
+        """Return what is wrong with the copies of backups, by id; *doubt* means that the repository has damage."""
 
     @abstractmethod
     def drill(self, made: Manifest, repository: Repository, key: bytes | None, ladder: Ladder) -> Restored:

@@ -1,19 +1,20 @@
 # Copyright (c) 2026, The Evenkeel authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""In-place restore: take a safety backup, restore side by side, swap, and roll back on a failure."""
+"""In-place restore: take a safety backup, restore side by side, swap, and roll back on a failure.
+
+Each step from the stop of the app on is in the journal before it is done; swap.py finishes or undoes the rest.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import time
-from collections.abc import Callable
+import os
 from pathlib import Path
+from typing import Any
 
-from evenkeel_backup import backup, buckets, restore_role, target
+from evenkeel_backup import backup, buckets, journal, metrics, restore_role, settle, target
 from evenkeel_backup.beside import files_beside, logical_beside, physical_beside
 from evenkeel_backup.config import Bucket, Repository
-from evenkeel_backup.database import Server, identifier, literal
 from evenkeel_backup.faults import BackupFailure, Failures
 from evenkeel_backup.folders import Folders
 from evenkeel_backup.job import Job
@@ -22,10 +23,10 @@ from evenkeel_backup.outcome import FAILED, MANUAL_WORK, ROLLED_BACK, Outcome
 from evenkeel_backup.physical import Physical
 from evenkeel_backup.scratch import place
 from evenkeel_backup.state import level_of
+from evenkeel_backup.swap import OIDS, Databases, DataFolder, Objects, Swap, running_in, swap
 from evenkeel_backup.target import Point
 
 STAGE = "restore"
-START_SECONDS = 300
 
 
 def _safety(job: Job, outcome: Outcome) -> Manifest:
@@ -45,51 +46,25 @@ def _safety(job: Job, outcome: Outcome) -> Manifest:
     return made
 
 
-def _failures_of(job: Job, why: Exception) -> list[BackupFailure]:
-    """Return the failures of an interrupted exchange."""
-    if isinstance(why, Failures):
-        return why.failures
-    if isinstance(why, BackupFailure):
-        return [why]
-    found = f"{type(why).__name__}: {why}"
-    return [
-        BackupFailure(
-            "failed", "the exchange failed", job.config.instance, found, "a complete run", "See the report", STAGE
-        )
-    ]
+def _begin(job: Job, kind: str, made: Manifest, **facts: Any) -> journal.Journal:
+    """Open the journal, and raise its alert, before the app is stopped."""
+    log = journal.begin(job.config.state_dir, kind, backup=made["id"], sequence=made["sequence"], **facts)
+    metrics.write(job)
+    return log
 
 
-def _unchanged(job: Job, outcome: Outcome, why: Exception, undo: Callable[[], None]) -> None:
-    """Report a failure before any live data was changed, and start the app again."""
-    outcome.fail(FAILED, *_failures_of(job, why))
+def _back(job: Job, outcome: Outcome, way: Swap, why: Exception) -> None:
+    """Roll back to the former data; if that fails too, keep the journal and report where the data is."""
+    failures = settle.failures_of(job.config.instance, why)
     try:
-        undo()
+        touched = way.touched()
+        way.back()
     except Exception as worse:  # noqa: BLE001 - any error must be reported
-        outcome.fail(MANUAL_WORK, *_failures_of(job, worse))
-
-
-def _back(job: Job, outcome: Outcome, why: Exception, undo: Callable[[], None], kept: str) -> None:
-    """Roll back to the former data; if that fails too, report where the data is."""
-    failures = _failures_of(job, why)
-    try:
-        undo()
-    except Exception as worse:  # noqa: BLE001 - any error must be reported
-        outcome.fail(
-            MANUAL_WORK,
-            *failures,
-            BackupFailure(
-                "failed",
-                "the way back failed",
-                job.config.instance,
-                str(worse),
-                f"{kept} to be live again",
-                f"Stop the server and put {kept} back by hand",
-                STAGE,
-            ),
-        )
+        outcome.fail(MANUAL_WORK, *failures, *settle.way_back_failed(job, way, worse))
         return
-    outcome.fail(ROLLED_BACK, *failures)
-    job.actions.append("rolled back to the former data")
+    settle.close(job, way)
+    outcome.fail(ROLLED_BACK if touched else FAILED, *failures)
+    job.actions.append("rolled back to the former data" if touched else "the live data was not changed")
 
 
 def databases(
@@ -105,34 +80,32 @@ def databases(
     before = target.beside(database, f"_before_{made['sequence']}")
     target.refuse_live(job.live(), job.config.instance, database=before)
     _safety(job, outcome)
-    exchanged = False
+    with job.server() as server:
+        oids = server.ask(OIDS)
+    log = _begin(
+        job,
+        "databases",
+        made,
+        database=database,
+        copy=name,
+        before=before,
+        oid=oids[database],
+        present=sorted(oids.values()),
+    )
+    way = Databases(job, log)
     try:
         job.hook("stop_app")
+        log.step("restore")
         brought = logical_beside(job, made, repository, database, name, key)
         with restore_role.administrator(job) as server:
-            _swap(server, {database: before, name: database})
-            exchanged = True
+            log.step("exchange", copy_oid=server.ask(OIDS)[name])
+            swap(server, {database: before, name: database})
         outcome.changed = True
-        job.hook("start_app")
+        way.finish()
     except Exception as failure:  # noqa: BLE001 - the app must be started again after any error
-
-        def undo() -> None:
-            with restore_role.administrator(job) as server:
-                if exchanged:
-                    with contextlib.suppress(BackupFailure):
-                        job.hook("stop_app")
-                    _end_sessions(server, database)
-                    _swap(server, {database: name, before: database})
-                server.run(f"drop database if exists {identifier(name)}")
-            job.hook("start_app")
-
-        # An interrupted swap may or may not be committed; only the server knows.
-        exchanged = exchanged or before in job.live().databases
-        if exchanged:
-            _back(job, outcome, failure, undo, f"database {before}")
-        else:
-            _unchanged(job, outcome, failure, undo)
+        _back(job, outcome, way, failure)
         return
+    settle.close(job, way)
     job.actions.append(f"{database} is {made['id']}; what was live is kept as {before}")
     outcome.more["restored"] = {
         "backup": made["id"],
@@ -144,40 +117,28 @@ def databases(
     }
 
 
-def _swap(server: Server, names: dict[str, str]) -> None:
-    """Rename databases in one transaction; refuse one that is in use."""
-    first = next(iter(names))
-    many = server.ask(
-        f"select to_json(count(*)) from pg_stat_activity where datname = {literal(first)} and pid <> pg_backend_pid()"
-    )
-    if many:
-        who = server.run(
-            "select string_agg(distinct coalesce(nullif(application_name, ''), usename), ', ')"
-            f" from pg_stat_activity where datname = {literal(first)}"
-        )
+def refuse_fixed(live: Path, tablespaces: list[str], instance: str) -> None:
+    """Refuse a data folder that cannot be exchanged by a rename, before anything starts."""
+    if tablespaces:
         raise BackupFailure(
-            "connections_open",
-            "the database is in use",
-            first,
-            f"{many} connections ({who})",
-            "none",
-            "Stop what uses it, or name that in hooks.stop_app",
-            STAGE,
+            "target_live",
+            "tablespaces cannot be exchanged in place",
+            instance,
+            f"the tablespaces {', '.join(tablespaces)}",
+            "a server without any",
+            "Restore side_by_side with --into, where their folders lie beside the data folder",
+            "target",
         )
-    statements = [f"alter database {identifier(old)} rename to {identifier(new)};" for old, new in names.items()]
-    server.run("begin;\n" + "\n".join(statements) + "\ncommit;")
-
-
-def _end_sessions(server: Server, database: str) -> None:
-    server.run(
-        "select pg_terminate_backend(pid) from pg_stat_activity"
-        f" where datname = {literal(database)} and pid <> pg_backend_pid()"
-    )
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        if not server.ask(f"select to_json(count(*)) from pg_stat_activity where datname = {literal(database)}"):
-            return
-        time.sleep(0.2)
+    if os.path.ismount(live) or live.is_symlink():
+        raise BackupFailure(
+            "target_live",
+            "the data folder cannot be renamed",
+            str(live),
+            "a mount point" if os.path.ismount(live) else "a symbolic link",
+            "a folder below a mount point",
+            "Restore side_by_side with --into, and point the server to that folder",
+            "target",
+        )
 
 
 def folders(
@@ -189,8 +150,9 @@ def folders(
     point: Point,
     folder: Path,
     key: bytes | None,
+    exact: bool,
 ) -> None:
-    """Swap the data folder of the stopped server with the recovered one."""
+    """Swap the data folder of the stopped server with the recovered one; compared with the manifest if *exact*."""
     live = Path(job.config.server["data_dir"])
     before = live.with_name(f"{live.name}.before-{made['sequence']}")
     if before.exists():
@@ -204,13 +166,15 @@ def folders(
             "target",
         )
     _safety(job, outcome)
-    stopped = exchanged = False
+    log = _begin(job, "folders", made, live=str(live), before=str(before), folder=str(folder))
+    way = DataFolder(job, log)
     try:
         job.hook("stop_app")
-        brought = physical_beside(job, engine, made, repository, point, folder, key, exact=False)
-        stopped = True
+        log.step("restore")
+        brought = physical_beside(job, engine, made, repository, point, folder, key, exact=exact)
+        log.step("stop_server", stopped=True)
         job.hook("stop_server")
-        if (live / "postmaster.pid").exists():
+        if (live / "postmaster.pid").exists() or running_in(live):
             raise BackupFailure(
                 "connections_open",
                 "the server still runs",
@@ -220,37 +184,13 @@ def folders(
                 "Correct hooks.stop_server",
                 STAGE,
             )
-        live.rename(before)
-        exchanged = True
-        (folder / "data").rename(live)
+        way.exchange()
         outcome.changed = True
-        job.hook("start_server")
-        _answers(job)
-        job.hook("start_app")
+        way.finish()
     except Exception as failure:  # noqa: BLE001 - the app must be started again after any error
-
-        def undo() -> None:
-            if exchanged:
-                with contextlib.suppress(BackupFailure):
-                    job.hook("stop_server")
-                if live.exists():
-                    live.rename(live.with_name(f"{live.name}.failed-{made['sequence']}"))
-                before.rename(live)
-            if stopped:
-                # The server may still be running if it could not be stopped.
-                if exchanged or not (live / "postmaster.pid").exists():
-                    job.hook("start_server")
-                _answers(job)
-            job.hook("start_app")
-
-        exchanged = before.exists()
-        if stopped:
-            _back(job, outcome, failure, undo, str(before))
-        else:
-            _unchanged(job, outcome, failure, undo)
+        _back(job, outcome, way, failure)
         return
-    with contextlib.suppress(OSError):
-        folder.rmdir()
+    settle.close(job, way)
     job.actions.append(
         f"{live} is {made['id']}; what was live is kept as {before}; take a full backup now, the timeline is a new one"
     )
@@ -273,35 +213,24 @@ def bucket(
     one: Bucket,
     key: bytes | None,
 ) -> None:
-    """Replace the objects of a bucket with those of a backup; roll back from the safety backup's mirror."""
+    """Replace the objects of a bucket with those of a backup; roll back from the safety backup."""
     store = buckets.ObjectStore(one, job.config["timeout_seconds"])
     safe = _safety(job, outcome)
-    before = Path(safe["buckets"][one.name])
-    pushing = False
     with place(job, f"part-{made['sequence']:06d}") as folder:
         brought = files_beside(job, engine, made, repository, folder, key)
         objects = folder / made.get("buckets", {}).get(one.name, one.name).lstrip("/")
+        log = _begin(job, "bucket", made, bucket=one.name, safety=safe["id"], mirror=safe["buckets"][one.name])
+        way = Objects(job, log)
         try:
             job.hook("stop_app")
-            pushing = True
+            log.step("exchange", pushing=True)
             compared = store.push(objects)
             outcome.changed = True
-            job.hook("start_app")
+            way.finish()
         except Exception as failure:  # noqa: BLE001 - the app must be started again after any error
-
-            def undo() -> None:
-                if pushing:
-                    # Parts of the app may be running already and would write to the bucket during the rollback.
-                    with contextlib.suppress(BackupFailure):
-                        job.hook("stop_app")
-                    store.push(before)
-                job.hook("start_app")
-
-            if pushing:
-                _back(job, outcome, failure, undo, f"what {before} holds")
-            else:
-                _unchanged(job, outcome, failure, undo)
+            _back(job, outcome, way, failure)
             return
+        settle.close(job, way)
     job.actions.append(f"bucket {one.name} is {made['id']}; what was live is in backup {safe['id']}")
     outcome.more["restored"] = {
         "backup": made["id"],
@@ -310,16 +239,3 @@ def bucket(
         "compared": f"{brought.compared}; in the bucket {compared}",
         "seconds": brought.seconds,
     }
-
-
-def _answers(job: Job) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while True:
-        try:
-            with job.server() as server:
-                if server.run("select pg_is_in_recovery()", seconds=20) == "f":
-                    return
-        except BackupFailure:
-            if time.monotonic() > deadline:
-                raise
-        time.sleep(0.5)

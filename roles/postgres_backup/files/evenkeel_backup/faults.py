@@ -36,6 +36,7 @@ FAULTS = (
     "target_out_of_range",
     "no_space",
     "confirmation_missing",
+    "exchange_unfinished",
     "connections_open",
     "hook_failed",
     "lock_held",

@@ -82,10 +82,6 @@ class Folders(snapshots.SnapshotEngine):
         snapshots.clear(staged)
         return failures
 
-    def stored(self, made: Manifest, repository: Repository, key: bytes | None, read_data: bool) -> str:
-        text = snapshots.present(self.job, made, repository, key)
-        return text + (", " + snapshots.all_bytes(self.job, made, repository, key) if read_data else "")
-
     def readable(self, made: Manifest, repository: Repository, key: bytes | None) -> str:
         with place(self.job, f"part-{made['sequence']:06d}") as folder:
             root = snapshots.fetch(self.job, made, repository, key, folder, ["manifest.json"])

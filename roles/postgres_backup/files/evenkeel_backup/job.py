@@ -111,7 +111,9 @@ class Job:
     def hook(self, name: str) -> None:
         """Run the commands of a hook, in order."""
         for argv in self.config["hooks"][name]:
-            done = command.run(argv, seconds=self.config["hook_timeout_seconds"])
+            # It ends with the run: the run that settles a killed one must not meet its hooks.
+            ending = ["setpriv", "--pdeathsig=TERM", "--", *argv]
+            done = command.run(ending, seconds=self.config["hook_timeout_seconds"])
             if done.code != 0:
                 raise BackupFailure(
                     "hook_failed",

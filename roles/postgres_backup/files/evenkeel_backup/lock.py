@@ -24,6 +24,17 @@ def _opened(path: Path) -> int:
     return os.open(path, flags, 0o600)
 
 
+def busy(path: Path) -> bool:
+    """Return whether a run holds the lock; read from the kernel's list, because trying it could refuse a run."""
+    try:
+        inode = str(path.stat().st_ino)
+        held_locks = Path("/proc/locks").read_text(encoding="ascii")
+    except OSError:
+        return False
+    words = [line.split() for line in held_locks.splitlines()]
+    return any("FLOCK" in one and inode in {word.rpartition(":")[2] for word in one if ":" in word} for one in words)
+
+
 @contextmanager
 def held(path: Path, instance: str) -> Iterator[None]:
     """Hold the lock of an instance, or report its holder."""

@@ -286,10 +286,6 @@ class Logical(snapshots.SnapshotEngine):
         with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape") as stream:
             stream.write(done.out)
 
-    def stored(self, made: Manifest, repository: Repository, key: bytes | None, read_data: bool) -> str:
-        text = snapshots.present(self.job, made, repository, key)
-        return text + (", " + snapshots.all_bytes(self.job, made, repository, key) if read_data else "")
-
     def readable(self, made: Manifest, repository: Repository, key: bytes | None) -> str:
         """Read back each table of contents, and parse it by pg_restore."""
         job = self.job

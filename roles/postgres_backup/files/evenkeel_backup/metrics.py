@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from evenkeel_backup import canary, disk, escrow, replicas, wal
+from evenkeel_backup import canary, disk, escrow, journal, replicas, wal
 from evenkeel_backup.database import Server
 from evenkeel_backup.faults import BackupFailure
 from evenkeel_backup.job import Job, parse
 from evenkeel_backup.manifest import Manifest, stamp
 from evenkeel_backup.outcome import Outcome
-from evenkeel_backup.state import level_of, now
+from evenkeel_backup.state import copy_of, level_of, now
 
 HELP = {
     "backup_last_success_timestamp_seconds": "End of the newest backup that is stored and was read back (L2)",
@@ -29,6 +29,8 @@ HELP = {
     "backup_copies": "Backups in a repository",
     "backup_stage_ok": "Whether the last run of a stage succeeded",
     "backup_fault": "A fault that a stage ended with when it was last run",
+    "backup_copies_bad": "Recorded backups that are missing or damaged in a repository",
+    "backup_exchange_unfinished": "Whether an in-place restore is under way or was interrupted",
     "backup_escrow_ok": "Whether the key's copy kept elsewhere is proven",
     "backup_drill_last_success_timestamp_seconds": "End of the newest drill that reached L5",
     "backup_drill_age_limit_seconds": "How old the newest good drill may be",
@@ -82,6 +84,7 @@ def samples(
         ("backup_metrics_timestamp_seconds", base, at.timestamp()),
         ("backup_age_limit_seconds", base, options["max_age_seconds"]),
         ("backup_drill_age_limit_seconds", base, options["drill_max_age_seconds"]),
+        ("backup_exchange_unfinished", base, float(last.get("exchange", False))),
     ]
     good = [entry for entry in backups if level_of(entry) >= 2]
     found.append(
@@ -102,6 +105,7 @@ def samples(
         here = [entry for entry in backups if any(copy["repository"] == repository for copy in entry["copies"])]
         labels = {**base, "repository": repository}
         found.append(("backup_copies", labels, len(here)))
+        found.append(("backup_copies_bad", labels, sum(1 for entry in here if copy_of(entry, repository).get("bad"))))
         found.append(("backup_proof_level", labels, level_of(here[-1], repository) if here else -1))
         found.append(("backup_escrow_ok", labels, float(escrowed.get(repository, False))))
     age = (at - parse(good[-1]["finished_at"])).total_seconds() if good else float("inf")
@@ -210,7 +214,11 @@ def write(job: Job) -> None:
         config.instance,
         config.engine,
         job.state.backups(),
-        {**job.state.last(), "archive": job.state.archive()},
+        {
+            **job.state.last(),
+            "archive": job.state.archive(),
+            "exchange": journal.path_of(config.state_dir).exists(),
+        },
         config.options,
         [one.name for one in config.repositories],
         escrowed,

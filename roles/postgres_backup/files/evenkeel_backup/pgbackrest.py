@@ -182,6 +182,12 @@ class PgBackRest:
         self.need(done, "the archive cannot be listed", "its list of files", "store_unreachable")
         return {name: entry for name, entry in json.loads(done.out or "{}").items() if entry["type"] == "file"}
 
+    def folders(self, repository: Repository, path: str) -> set[str]:
+        """Return the names of the folders at a path of a repository."""
+        done = self.run("repo-ls", "--output=json", f"--repo={repository.number}", path, stanza=False, seconds=600)
+        self.need(done, "the repository cannot be listed", "its folders", "store_unreachable")
+        return {name for name, entry in json.loads(done.out or "{}").items() if entry["type"] == "path"}
+
 
 def keys_of(config: Config, override: bytes | None, only: str = "") -> dict[str, str]:
     """Return the key of each repository; the external copy replaces the configured key if given."""

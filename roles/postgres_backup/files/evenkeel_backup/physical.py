@@ -28,6 +28,7 @@ from evenkeel_backup import (
     left_out,
     manifest,
     quiet,
+    survey,
     target,
     wal,
 )
@@ -35,12 +36,13 @@ from evenkeel_backup.config import Repository
 from evenkeel_backup.database import DATABASES, ROLES, TABLESPACES, Server, describe, described
 from evenkeel_backup.engine import Engine, Restored
 from evenkeel_backup.faults import BackupFailure, Failures
-from evenkeel_backup.job import remove
+from evenkeel_backup.job import Job, remove
 from evenkeel_backup.ladder import Ladder
 from evenkeel_backup.manifest import Manifest
 from evenkeel_backup.pgbackrest import PgBackRest, keys_of, render, secrets_of, verify_findings
 from evenkeel_backup.recovery import Archive, archive_of, backup_entry, candidate, needed_wal, recover
 from evenkeel_backup.scratch import Scratch, place, running
+from evenkeel_backup.snapshots import OF_STORE
 from evenkeel_backup.state import copy_of, now
 from evenkeel_backup.target import Point
 
@@ -51,6 +53,11 @@ ARCHIVE_TIMEOUT = 60
 
 class Physical(Engine):
     """Files of the whole server, and its WAL."""
+
+    def __init__(self, job: Job) -> None:
+        super().__init__(job)
+        # What pgBackRest's verify said of each repository in this run; it reads every byte of all backups.
+        self.findings: dict[str, dict[str, dict[str, int]]] = {}
 
     @contextmanager
     def tool(self, key: bytes | None = None) -> Iterator[PgBackRest]:
@@ -361,7 +368,11 @@ class Physical(Engine):
                 return f"every file of {copy['snapshot']} in the list of {repository.name}"
             done = tool.run("verify", "--output=text", "--verbose", f"--repo={repository.number}")
         found = verify_findings(done.out, done.code)
-        others = self._distrust(repository, {copy["snapshot"], *copy["needs"]}, found)
+        self.findings[repository.name] = dict(found)
+        others = self._others(repository, {copy["snapshot"], *copy["needs"]}, found)
+        if others:
+            text = f"damage of {', '.join(others)}"
+            self.doubts[repository.name] = survey.problem(self.job, made, repository.name, "flipped_byte", text)
         if found:
             missing = any("missing" in counts for counts in found.values())
             of_wal = all(re.fullmatch(r"\d+-\d+", name) for name in found)
@@ -391,10 +402,10 @@ class Physical(Engine):
                 "Take a full backup now and look at the store",
             )
 
-    def _distrust(self, repository: Repository, needed: set[str], found: dict[str, dict[str, int]]) -> list[str]:
-        """Remove the findings of other backups, and mark those backups as unproven."""
+    def _others(self, repository: Repository, needed: set[str], found: dict[str, dict[str, int]]) -> list[str]:
+        """Remove the findings of other backups, and return the names of those."""
         labels = {
-            one["snapshot"]: entry["id"]
+            one["snapshot"]
             for entry in self.job.state.backups()
             for one in entry["copies"]
             if one["repository"] == repository.name
@@ -402,8 +413,65 @@ class Physical(Engine):
         others = [name for name in found if name in labels and name not in needed]
         for name in others:
             del found[name]
-            self.job.state.prove(labels[name], repository.name, 0, self.job.host, now(), failed=True)
         return others
+
+    def absent(self, repository: Repository, entries: list[Manifest]) -> set[str]:
+        with self.tool() as tool:
+            folders = tool.folders(repository, f"backup/{self.job.config.instance}")
+            # The list of backups is a file, which does not change when a folder goes.
+            listed = {entry["label"] for entry in tool.info(repository)["backup"]}
+        return {entry["id"] for entry in entries if copy_of(entry, repository.name)["snapshot"] not in folders & listed}
+
+    def examine(self, repository: Repository, entries: list[Manifest], doubt: bool) -> dict[str, BackupFailure]:
+        found: dict[str, BackupFailure] = {}
+        with self.tool() as tool:
+            info = tool.info(repository)
+            sizes = self._sizes(tool, repository, info)
+            verified = self.findings.get(repository.name)
+            if verified is None and (doubt or repository.kind == "local") and entries:
+                done = tool.run("verify", "--output=text", "--verbose", f"--repo={repository.number}")
+                verified = verify_findings(done.out, done.code)
+            for entry in entries:
+                try:
+                    self._sound(repository, entry, sizes, verified or {})
+                    own = backup_entry(info, copy_of(entry, repository.name)["snapshot"])
+                    archive = archive_of(tool, repository, own, info, entry["server"]["segment_bytes"])
+                    needed_wal(archive, wal.lsn(entry["wal"]["canary_lsn"]))
+                except BackupFailure as failure:
+                    if failure.fault in OF_STORE:
+                        raise
+                    found[entry["id"]] = failure
+        return found
+
+    def _sizes(self, tool: PgBackRest, repository: Repository, info: dict[str, Any]) -> dict[str, int]:
+        """Return the stored bytes of each listed backup that has a folder with a manifest."""
+        sizes: dict[str, int] = {}
+        whole = set()
+        for path, entry in tool.listing(repository, f"backup/{self.job.config.instance}").items():
+            label, _, name = path.partition("/")
+            if name == "backup.manifest":
+                whole.add(label)
+            elif name and not name.startswith("backup.manifest"):
+                sizes[label] = sizes.get(label, 0) + int(entry["size"])
+        return {entry["label"]: sizes.get(entry["label"], 0) for entry in info["backup"] if entry["label"] in whole}
+
+    def _sound(
+        self, repository: Repository, made: Manifest, sizes: dict[str, int], verified: dict[str, dict[str, int]]
+    ) -> None:
+        """Check one backup and those that it needs: their folders, and what pgBackRest's verify said of them."""
+        copy = copy_of(made, repository.name)
+        for label in (*copy["needs"], copy["snapshot"]):
+            counts = verified.get(label)
+            if label not in sizes:
+                fault, text = "partial_upload", f"no {label} in the repository"
+            elif label == copy["snapshot"] and sizes[label] < copy["bytes"]:
+                fault, text = "partial_upload", f"{sizes[label]} bytes of {copy['bytes']}"
+            elif counts is not None:
+                fault = "partial_upload" if "missing" in counts or not counts else "flipped_byte"
+                text = f"{label}: " + (", ".join(f"{many} {kind}" for kind, many in counts.items()) or "not whole")
+            else:
+                continue
+            raise survey.problem(self.job, made, repository.name, fault, text)
 
     def readable(self, made: Manifest, repository: Repository, key: bytes | None) -> str:
         copy = copy_of(made, repository.name)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from evenkeel_backup import backup, escrow, report
+from evenkeel_backup import backup, escrow, report, survey
 from evenkeel_backup.config import Repository
 from evenkeel_backup.engine import Engine
 from evenkeel_backup.engines import engine_of
@@ -44,17 +44,30 @@ def find(job: Job, engine: Engine, repository: Repository, name: str, key: bytes
 
 
 def verify(job: Job, outcome: Outcome, name: str, repository: str, read_data: bool) -> None:
-    """Verify one backup in one or all repositories, levels L0 to L2."""
+    """Verify one backup in one or all repositories, levels L0 to L2, and look at every other copy there."""
     engine = engine_of(job)
     for one in job.config.repositories if not repository else [job.config.repository(repository)]:
         made = find(job, engine, one, name, None)
         only = {**made, "copies": [copy for copy in made["copies"] if copy["repository"] == one.name]}
         before = outcome.more.get("ladder", {})
         backup.prove(job, engine, only, outcome, read_data)
+        steps = outcome.more["ladder"][one.name]
+        fault = next((step["faults"][0] for step in steps if step["step"] in {"L1", "L2"} and step["faults"]), "")
+        if one.name not in engine.doubts:
+            _others(job, engine, one, outcome, {made["id"]: fault})
         gaps = engine.gaps(one)
         job.state.note("archive", not gaps, now(), fault=gaps[0].fault if gaps else "")
         outcome.fail(UNPROVEN if gaps else 0, *gaps)
         outcome.more["ladder"] = {**before, **outcome.more["ladder"]}
+
+
+def _others(job: Job, engine: Engine, repository: Repository, outcome: Outcome, judged: dict[str, str]) -> None:
+    """Look at every other copy; a store that does not answer says nothing of them."""
+    try:
+        survey.everything(job, engine, repository, outcome, judged, any(judged.values()))
+    except BackupFailure as failure:
+        failure.stage = failure.stage or "store"
+        outcome.fail(UNPROVEN, failure)
 
 
 def drill(job: Job, outcome: Outcome, name: str, repository: str, key: bytes | None) -> None:

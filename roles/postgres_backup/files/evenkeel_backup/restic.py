@@ -172,6 +172,14 @@ class Restic:
         done = self.run("dump", "--no-lock", snapshot, path, seconds=300)
         return self.need(done, "a file cannot be read back", path, "partial_upload").out
 
+    def read(self, snapshot: str) -> None:
+        """Read and check every byte of one snapshot."""
+        ca = ["--cacert", self.repository.ca_file] if self.repository.ca_file else []
+        argv = ["restic", *ca, "dump", "--no-lock", "--archive", "tar", snapshot, "/"]
+        # The content goes nowhere, because command.run would hold it in memory.
+        done = command.run(["sh", "-c", 'exec "$@" >/dev/null', "sh", *argv], env=self._env(), seconds=self.seconds)
+        self.need(done, "the snapshot cannot be read", "every byte of it", "flipped_byte")
+
     def check(self, read_data: bool = False) -> None:
         """Run restic's check, of every byte on request."""
         done = self.run("check", "--no-lock", *(["--read-data"] if read_data else []))

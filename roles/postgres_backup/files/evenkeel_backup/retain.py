@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from evenkeel_backup import survey
 from evenkeel_backup.config import Repository
 from evenkeel_backup.engines import engine_of
 from evenkeel_backup.faults import BackupFailure
@@ -28,18 +29,31 @@ def verdict(job: Job, repository: Repository) -> Verdict:
             level_of(entry, repository.name),
             bool(entry["keep"]),
             tuple(by_label[label] for label in copy_of(entry, repository.name)["needs"] if label in by_label),
+            bool(copy_of(entry, repository.name).get("bad")),
         )
         for entry in having
     ]
     return decide(copies, repository.retention, now())
 
 
-def run(job: Job, outcome: Outcome, plan: bool = False) -> None:
-    """Remove backups, or report them with plan."""
+def run(job: Job, outcome: Outcome, plan: bool = False, lost: bool = False) -> None:
+    """Remove backups, or report them with plan; with lost also those that are missing or damaged."""
     planned = {}
     engine = engine_of(job)
     for repository in job.config.repositories:
+        try:
+            # What is gone cannot be what retention keeps.
+            if not plan:
+                seen = Outcome(outcome.verb, outcome.instance) if lost else outcome
+                survey.presence(job, engine, repository, seen)
+        except BackupFailure as unseen:
+            unseen.stage = "retain"
+            job.state.note("retain", False, now(), fault=unseen.fault)
+            outcome.fail(UNPROVEN, unseen)
+            continue
         found = verdict(job, repository)
+        if lost:
+            found = _without_lost(job, repository, found)
         planned[repository.name] = {
             "keep": {name: list(why) for name, why in found.keep.items()},
             "remove": list(found.remove),
@@ -80,4 +94,13 @@ def run(job: Job, outcome: Outcome, plan: bool = False) -> None:
                 job.state.keep(entry)
             else:
                 job.state.drop(entry["id"])
+    if not plan:
+        survey.note(job)
     outcome.more["plan"] = planned
+
+
+def _without_lost(job: Job, repository: Repository, found: Verdict) -> Verdict:
+    """Return the verdict that removes all bad copies, too."""
+    bad = {entry["id"] for entry, copy in survey.marked(job) if copy["repository"] == repository.name}
+    keep = {name: why for name, why in found.keep.items() if name not in bad}
+    return Verdict(keep, (*found.remove, *sorted(bad - set(found.remove))), found.clock_jump)

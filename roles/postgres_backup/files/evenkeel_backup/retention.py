@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 _PERIODS: dict[str, Callable[[datetime, int], object]] = {
@@ -34,6 +34,8 @@ class Copy:
     level: int = 0
     keep: bool = False
     needs: tuple[str, ...] = ()
+    # Missing or damaged, by the last look at the repository.
+    bad: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,8 +61,18 @@ def _newest(copies: Iterable[Copy], level: int) -> Copy | None:
 
 
 def decide(copies: Iterable[Copy], tiers: Mapping[str, int], now: datetime) -> Verdict:
-    """Keep copies for a tier, a guard, a user or another kept copy; remove the rest, oldest first."""
+    """Keep copies for a tier, a guard, a user or another kept copy; remove the rest, oldest first.
+
+    A bad copy takes no place of a good one: it is kept only as long as it would be kept among all.
+    """
     known = sorted(copies, key=lambda copy: copy.sequence)
+    if any(copy.bad for copy in known):
+        every = decide((replace(copy, bad=False, level=0 if copy.bad else copy.level) for copy in known), tiers, now)
+        good = decide((copy for copy in known if not copy.bad), tiers, now)
+        if every.clock_jump:
+            return every
+        kept = {copy.id: list((every if copy.bad else good).keep.get(copy.id, ())) for copy in known}
+        return _verdict(known, {name: why for name, why in kept.items() if why})
     if not known:
         return Verdict({}, ())
     if any((copy.at - now).total_seconds() > CLOCK_SECONDS for copy in known):
@@ -91,6 +103,10 @@ def decide(copies: Iterable[Copy], tiers: Mapping[str, int], now: datetime) -> V
         keep(_newest(chosen, READ_PROOF), f"newest readable of {tier}")
     keep(_newest(known, FULL_PROOF), "newest restored")
     keep(_newest(known, READ_PROOF), "newest readable")
+    return _verdict(known, reasons)
+
+
+def _verdict(known: list[Copy], reasons: dict[str, list[str]]) -> Verdict:
     _with_needs(known, reasons)
     return Verdict(
         {name: tuple(why) for name, why in reasons.items()},
@@ -111,6 +127,6 @@ def _with_needs(known: list[Copy], reasons: dict[str, list[str]]) -> None:
 
 
 def bound(tiers: Mapping[str, int]) -> int:
-    """Return the largest number of copies that tiers keep, without pinned ones and dependencies."""
+    """Return the largest number of copies that tiers keep, without pinned and bad ones and dependencies."""
     counted = [count for count in tiers.values() if count > 0]
     return sum(counted) + 2 * len(counted) + 3

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import signal
 import subprocess
@@ -14,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from evenkeel_backup import command, safepath
+from evenkeel_backup import command, isolation, safepath
 from evenkeel_backup.database import Server
 from evenkeel_backup.faults import BackupFailure, fault_of
 from evenkeel_backup.job import Job, remove
@@ -93,22 +94,13 @@ class Scratch:
             "hba_file": str(self.settings_dir / "hba.conf"),
             "ident_file": str(self.settings_dir / "ident.conf"),
             "data_directory": str(self.data),
-            "external_pid_file": "",
-            "listen_addresses": "",
             "unix_socket_directories": str(self.sockets),
             "port": str(PORT),
-            "ssl": "off",
-            "archive_mode": "off",
-            "logging_collector": "off",
-            "log_destination": "stderr",
             "cluster_name": "evenkeel-drill",
-            "autovacuum": "off",
-            "primary_conninfo": "",
-            "synchronous_standby_names": "",
         }
-        arguments = [
-            argument for name, value in {**fixed, **settings}.items() for argument in ("-c", f"{name}={value}")
-        ]
+        major = int((self.data / "PG_VERSION").read_text(encoding="ascii").split(".")[0])
+        every = {**fixed, **settings, **isolation.settings(major)}
+        arguments = [argument for name, value in every.items() for argument in ("-c", f"{name}={value}")]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 self.job.where.argv("postgres", "-D", str(self.data), *arguments, network=NONE),
@@ -158,8 +150,9 @@ class Scratch:
         """Shut the server down cleanly, so that its files can be checked."""
         if self.process is None:
             return
+        # To its group, because the process is the wrapper that isolates the server.
         with contextlib.suppress(ProcessLookupError):
-            self.process.send_signal(signal.SIGINT)
+            os.killpg(self.process.pid, signal.SIGINT)
         try:
             self.process.wait(120)
         except subprocess.TimeoutExpired:

@@ -20,6 +20,9 @@ from evenkeel_backup.progress import Progress
 from evenkeel_backup.restic import TAG, Restic
 from evenkeel_backup.state import copy_of, now
 
+# The store does not answer, or not to us: nothing is known of the copies.
+OF_STORE = frozenset({"store_unreachable", "store_denied", "wrong_key", "lock_held", "tool_missing"})
+
 
 def opened(job: Job, repository: Repository, key: bytes | None = None) -> Restic:
     """Return a repository, with the configured key or its external copy."""
@@ -95,11 +98,10 @@ def catalogue(job: Job, repository: Repository, key: bytes | None = None) -> lis
     return found
 
 
-def present(job: Job, made: Manifest, repository: Repository, key: bytes | None) -> str:
-    """L1: check the repository, and compare the sizes in the snapshot with the manifest."""
-    restic = opened(job, repository, key)
+def sizes(job: Job, made: Manifest, repository: Repository, key: bytes | None) -> None:
+    """Compare the sizes in the snapshot with the manifest."""
     copy = copy_of(made, repository.name)
-    listing = restic.listing(copy["snapshot"])
+    listing = opened(job, repository, key).listing(copy["snapshot"])
     root = copy["root"] + "/"
     here = {path.removeprefix(root): entry for path, entry in listing.items() if path.startswith(root)}
     wanted = {**made, "files": {name: entry for name, entry in made["files"].items() if not name.startswith("/")}}
@@ -112,14 +114,6 @@ def present(job: Job, made: Manifest, repository: Repository, key: bytes | None)
     ]
     if problems:
         raise Failures(problems)
-    restic.check()
-    return f"restic check, and {len(made['files'])} files of the size they were made with"
-
-
-def all_bytes(job: Job, made: Manifest, repository: Repository, key: bytes | None) -> str:
-    """L1 with --read-data: read and check every byte of the repository."""
-    opened(job, repository, key).check(read_data=True)
-    return f"every byte of {repository.name} read for {made['id']}"
 
 
 def fetch(
@@ -136,8 +130,12 @@ def fetch(
 
 
 def forget(job: Job, repository: Repository, snapshots: list[str]) -> None:
-    """Remove copies from a repository."""
-    opened(job, repository).forget(snapshots)
+    """Remove copies from a repository; restic refuses one that is gone already."""
+    restic = opened(job, repository)
+    there = [str(one["id"]) for one in restic.snapshots(f"instance={job.config.instance}")]
+    present = [name for name in snapshots if any(one.startswith(name) for one in there)]
+    if present:
+        restic.forget(present)
 
 
 def clear(folder: Path) -> None:
@@ -153,6 +151,50 @@ class SnapshotEngine(Engine):
 
     def forget(self, repository: Repository, copies: list[dict[str, Any]]) -> None:
         forget(self.job, repository, [copy["snapshot"] for copy in copies])
+
+    def stored(self, made: Manifest, repository: Repository, key: bytes | None, read_data: bool) -> str:
+        """L1: compare the sizes with the manifest, and check the repository, or if that fails this snapshot alone."""
+        sizes(self.job, made, repository, key)
+        restic = opened(self.job, repository, key)
+        files = f"{len(made['files'])} files of the size they were made with"
+        try:
+            restic.check(read_data)
+        except BackupFailure as failure:
+            if failure.fault in OF_STORE:
+                raise
+            try:
+                restic.read(copy_of(made, repository.name)["snapshot"])
+            except BackupFailure:
+                raise failure from None
+            self.doubts[repository.name] = failure
+            return f"every byte of this snapshot, but not of the repository, and {files}"
+        all_bytes = f", every byte of {repository.name} read" if read_data else ""
+        return f"restic check, and {files}{all_bytes}"
+
+    def absent(self, repository: Repository, entries: list[Manifest]) -> set[str]:
+        restic = opened(self.job, repository)
+        there = [str(one["id"]) for one in restic.snapshots(f"instance={self.job.config.instance}")]
+        # Older versions of restic print the start of an id only.
+        return {
+            entry["id"]
+            for entry in entries
+            if not any(one.startswith(copy_of(entry, repository.name)["snapshot"]) for one in there)
+        }
+
+    def examine(self, repository: Repository, entries: list[Manifest], doubt: bool) -> dict[str, BackupFailure]:
+        found: dict[str, BackupFailure] = {}
+        for entry in entries:
+            try:
+                sizes(self.job, entry, repository, None)
+                if doubt:
+                    opened(self.job, repository).read(copy_of(entry, repository.name)["snapshot"])
+            except BackupFailure as failure:
+                if failure.fault in OF_STORE:
+                    raise
+                found[entry["id"]] = failure
+            except Failures as several:
+                found[entry["id"]] = several.failures[0]
+        return found
 
     def opens(self, repository: Repository, key: bytes) -> str:
         restic = opened(self.job, repository, key)

@@ -30,6 +30,7 @@ STAGES = (
     "L4",
     "L5",
     "escrow",
+    "copies",
     "retain",
     "archive",
     "target",

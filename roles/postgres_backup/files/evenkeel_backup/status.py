@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from evenkeel_backup import escrow
+from evenkeel_backup import escrow, journal, lock, survey
 from evenkeel_backup.engines import engine_of
 from evenkeel_backup.faults import BackupFailure
 from evenkeel_backup.job import Job, parse
@@ -23,6 +23,7 @@ def run(job: Job, outcome: Outcome) -> None:
     noted = job.state.escrow()
     engine = engine_of(job)
     repositories: dict[str, Any] = {}
+    exchange = _exchange(job, outcome)
     for repository in job.config.repositories:
         here = [entry for entry in backups if any(copy["repository"] == repository.name for copy in entry["copies"])]
         unsafe = escrow.problem(job.config, repository, noted, repository.key_file.read_bytes(), now())
@@ -40,6 +41,8 @@ def run(job: Job, outcome: Outcome) -> None:
             except BackupFailure as failure:
                 outcome.fail(UNPROVEN, failure)
         repositories[repository.name] = entry
+    for made, copy in survey.marked(job):
+        outcome.fail(UNPROVEN, survey.problem(job, made, copy["repository"], copy["bad"], "it at the last look"))
     good = [entry for entry in backups if level_of(entry) >= 2]
     age = (now() - parse(good[-1]["finished_at"])).total_seconds() if good else None
     if age is None or age > job.config["max_age_seconds"]:
@@ -61,6 +64,7 @@ def run(job: Job, outcome: Outcome) -> None:
         "age_seconds": age,
         "drill": last["drill"],
         "stages": last["stages"],
+        "exchange": exchange,
         "backups": [
             {
                 "id": entry["id"],
@@ -68,7 +72,23 @@ def run(job: Job, outcome: Outcome) -> None:
                 "bytes": entry["bytes"],
                 "keep": entry["keep"],
                 "reason": entry["reason"],
+                "bad": [copy["repository"] for copy in entry["copies"] if copy.get("bad")],
             }
             for entry in backups
         ],
     }
+
+
+def _exchange(job: Job, outcome: Outcome) -> dict[str, Any]:
+    """Return an unfinished in-place restore; without a run that works on it, it is a problem."""
+    try:
+        log = journal.opened(job.config.state_dir)
+    except BackupFailure as failure:
+        outcome.fail(UNPROVEN, failure)
+        return {}
+    if log is None:
+        return {}
+    running = lock.busy(job.config.lock_file)
+    if not running:
+        outcome.fail(UNPROVEN, journal.problem(log.noted, job.config.instance))
+    return {key: log.noted[key] for key in ("kind", "backup", "step", "began", "at")} | {"running": running}

@@ -15,7 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from evenkeel_backup import command, safepath
+from evenkeel_backup import command, isolation, safepath
 from evenkeel_backup.config import Config
 from evenkeel_backup.faults import BackupFailure
 
@@ -43,8 +43,9 @@ class Where(ABC):
         """Return commands that stop containers of killed runs; none on a host, where programs end with the run."""
         return []
 
-    def reach(self, folder: Path) -> None:  # noqa: B027 - on the host every folder is visible
-        """Make a folder visible to programs."""
+    @abstractmethod
+    def reach(self, folder: Path) -> None:
+        """Make a folder visible to programs without network, and on a container host to all."""
 
     def own(self, path: Path, mode: int = 0o700) -> None:
         """Create a folder that the server's user owns; it follows no link, and root must not work in it."""
@@ -68,8 +69,9 @@ class Where(ABC):
 class Host(Where):
     """Run the distribution's programs as the server's system user."""
 
-    def __init__(self, bin_dir: str, user: str) -> None:
+    def __init__(self, bin_dir: str, user: str, folders: Iterable[Path] = ()) -> None:
         self.bin_dir = bin_dir
+        self.folders = list(folders)
         entry = pwd.getpwnam(user) if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
         self.user, self.uid, self.gid = entry.pw_name, entry.pw_uid, entry.pw_gid
 
@@ -84,22 +86,19 @@ class Host(Where):
         network: str = SERVER,
         env: Iterable[str] = (),  # noqa: ARG002 - on the host the environment is the program's own
     ) -> list[str]:
-        prefix: list[str] = []
+        argv = [self._program(program), *arguments]
+        root = os.geteuid() == 0
         if network == NONE:
-            prefix = (
-                ["unshare", "--net", "--"] if os.geteuid() == 0 else ["unshare", "--map-current-user", "--net", "--"]
-            )
-        if os.geteuid() == 0 and self.uid != 0:
-            # A program must end with its run, because the lock ends with the run.
-            prefix += [
-                "setpriv",
-                f"--reuid={self.uid}",
-                f"--regid={self.gid}",
-                "--init-groups",
-                "--pdeathsig=TERM",
-                "--",
-            ]
-        return [*prefix, self._program(program), *arguments]
+            return isolation.isolated(argv, self.bin_dir, self.folders, self.uid, self.gid, root)
+        if not root or self.uid == 0:
+            return argv
+        # A program must end with its run, because the lock ends with the run.
+        user = [f"--reuid={self.uid}", f"--regid={self.gid}", "--init-groups", "--pdeathsig=TERM"]
+        return ["setpriv", *user, "--", *argv]
+
+    def reach(self, folder: Path) -> None:
+        if not any(folder.is_relative_to(one) for one in self.folders):
+            self.folders.append(folder)
 
     def inside(self, program: str, *arguments: str, env: Iterable[str] = ()) -> list[str]:
         return self.argv(program, *arguments, env=env)
@@ -108,9 +107,11 @@ class Host(Where):
 class Container(Where):
     """Run programs in containers of the server's image, or in the server's own container next to its data."""
 
-    def __init__(self, docker: str, container: str, image: str, user: str, folders: Iterable[Path]) -> None:
+    def __init__(
+        self, docker: str, container: str, image: str, user: str, folders: Iterable[Path], stores: Iterable[Path] = ()
+    ) -> None:
         self.docker, self.container, self.image, self.user = docker, container, image, user
-        self.folders = list(folders)
+        self.folders, self.stores = list(folders), list(stores)
         self.label = f"org.evenkeel.backup={self.folders[0]}"
         uid, _, gid = user.partition(":")
         self.uid, self.gid = int(uid), int(gid or uid)
@@ -132,7 +133,9 @@ class Container(Where):
 
     def argv(self, program: str, *arguments: str, network: str = SERVER, env: Iterable[str] = ()) -> list[str]:
         joined = {STORE: "host", NONE: "none"}.get(network) or f"container:{self.server}"
-        mounts = [argument for path in self.folders for argument in ("--volume", f"{path}:{path}")]
+        # A restored server does not see the repositories.
+        folders = self.folders if network == NONE else [*self.folders, *self.stores]
+        mounts = [argument for path in folders for argument in ("--volume", f"{path}:{path}")]
         names = [argument for name in sorted(env) for argument in ("--env", name)]
         start = [
             self.docker,
@@ -185,9 +188,11 @@ def of(config: Config) -> Where:
     """Return the way that an instance's configuration names."""
     where: Mapping[str, str] = config.where
     if where["kind"] == "container" and config.engine != "files":
-        folders = [config.work_dir]
+        stores = []
         if config.engine == "physical":
-            folders += [Path(item.location) for item in config.repositories if item.kind == "local"]
-            folders += [Path(item.ca_file) for item in config.repositories if item.ca_file]
-        return Container(where["docker"], where["container"], where["image"], str(where["user"]), folders)
-    return Host(where["bin_dir"], "root" if config.engine == "files" and os.geteuid() == 0 else where["user"])
+            stores += [Path(item.location) for item in config.repositories if item.kind == "local"]
+            stores += [Path(item.ca_file) for item in config.repositories if item.ca_file]
+        user = str(where["user"])
+        return Container(where["docker"], where["container"], where["image"], user, [config.work_dir], stores)
+    user = "root" if config.engine == "files" and os.geteuid() == 0 else where["user"]
+    return Host(where["bin_dir"], user, [config.work_dir])

@@ -168,6 +168,18 @@ def test_units_have_names_of_their_own_and_the_defaults_of_their_engine() -> Non
     assert by_name["evenkeel-backup-shop-metrics"]["jitter"] is False
 
 
+def test_what_can_be_restored_in_place_is_settled_by_a_unit_that_waits_for_its_journal() -> None:
+    units = {
+        unit["name"]: unit for unit in made.postgres_backup_units([LOGICAL, PHYSICAL, FOLDERS, BUCKETS], [LOGICAL])
+    }
+    settling = {name: unit for name, unit in units.items() if unit["condition"]}
+    buckets, physical = BUCKETS["name"], PHYSICAL["name"]
+    assert set(settling) == {f"evenkeel-backup-{name}-settle" for name in ("shop", physical, buckets)}
+    one = settling["evenkeel-backup-shop-settle"]
+    assert one["condition"] == "/var/lib/evenkeel/backup/shop/exchange.json"
+    assert (one["arguments"], one["jitter"]) == (["settle", "shop"], False)
+
+
 def test_a_drill_has_a_timer_and_hands_the_key_over_by_file() -> None:
     (unit,) = made.postgres_backup_units([], [LOGICAL | {"drill": {"repository": "offsite"}}])
     assert unit["calendar"] == made.DRILL_CALENDAR

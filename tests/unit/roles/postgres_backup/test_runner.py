@@ -39,7 +39,7 @@ from evenkeel_backup.job import Job
 from evenkeel_backup.outcome import Outcome
 from evenkeel_backup.state import State
 from evenkeel_backup.target import Point
-from evenkeel_backup.where import NONE, STORE, Container, Host
+from evenkeel_backup.where import NONE, STORE, Container
 
 AT = datetime(2026, 1, 2, 3, tzinfo=UTC)
 S3 = {
@@ -289,9 +289,10 @@ def test_a_replica_is_as_far_behind_as_what_it_has_not_replayed() -> None:
     assert f"evenkeel_backup_replica_lag_seconds{{{labels}}} 420" in text
 
 
-def test_a_drill_on_a_host_has_no_network() -> None:
-    assert Host("", "root").argv("postgres", network=NONE)[0] == "unshare"
-    assert "unshare" not in Host("", "root").argv("psql")
+def test_a_restored_server_does_not_see_the_repositories() -> None:
+    where = Container("docker", "shop-db", "postgres@sha256:1", "999:999", [Path("/dumps")], [Path("/srv/repository")])
+    assert "/srv/repository:/srv/repository" in where.argv("pgbackrest", network=STORE)
+    assert "/srv/repository:/srv/repository" not in where.argv("postgres", network=NONE)
 
 
 VERIFIED = """stanza: wal
