@@ -10,15 +10,16 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from evenkeel_backup import backup, buckets, restore_role, target
+from evenkeel_backup import backup, buckets, destroy, owned, restore_role, target
 from evenkeel_backup.beside import files_beside, logical_beside, physical_beside
 from evenkeel_backup.config import Bucket, Repository
-from evenkeel_backup.database import Server, identifier, literal
+from evenkeel_backup.database import Server, literal
+from evenkeel_backup.destroy import OwnDatabase
 from evenkeel_backup.faults import BackupFailure, Failures
 from evenkeel_backup.folders import Folders
 from evenkeel_backup.job import Job
 from evenkeel_backup.manifest import SAFETY, Manifest
-from evenkeel_backup.outcome import FAILED, MANUAL_WORK, ROLLED_BACK, Outcome
+from evenkeel_backup.outcome import FAILED, MANUAL_WORK, ROLLED_BACK, UNPROVEN, Outcome
 from evenkeel_backup.physical import Physical
 from evenkeel_backup.scratch import place
 from evenkeel_backup.state import level_of
@@ -98,86 +99,108 @@ def databases(
     made: Manifest,
     repository: Repository,
     database: str,
-    name: str,
     key: bytes | None,
-) -> None:
-    """Swap the names of a database and its restored copy in one transaction."""
+    *,
+    strict: bool = False,
+) -> bool:
+    """Swap the names of a database and its restored copy in one transaction; return whether it is exchanged.
+
+    All that is dropped or renamed is known by its oid. A copy that is not whole is kept, and the live one stays.
+    """
+    entry = next(one for one in made["databases"] if one["name"] == database)
     before = target.beside(database, f"_before_{made['sequence']}")
     target.refuse_live(job.live(), job.config.instance, database=before)
+    with job.server() as server:
+        live = owned.oid_of(_other(server, database), database)
     _safety(job, outcome)
-    exchanged = False
+    copy: OwnDatabase | None = None
     try:
         job.hook("stop_app")
-        brought = logical_beside(job, made, repository, database, name, key)
-        with restore_role.administrator(job) as server:
-            _swap(server, {database: before, name: database})
-            exchanged = True
+        brought = logical_beside(job, made, repository, database, database, key, strict=strict, exchange=True)
+        if brought.complete and brought.copy:
+            copy = brought.copy
+            with restore_role.administrator(job) as server:
+                _unused(server, database)
+                owned.exchange(_other(server, database), copy, live, (database, before), entry)
         outcome.changed = True
         job.hook("start_app")
     except Exception as failure:  # noqa: BLE001 - the app must be started again after any error
 
         def undo() -> None:
-            with restore_role.administrator(job) as server:
-                if exchanged:
-                    with contextlib.suppress(BackupFailure):
-                        job.hook("stop_app")
-                    _end_sessions(server, database)
-                    _swap(server, {database: name, before: database})
-                server.run(f"drop database if exists {identifier(name)}")
+            if copy is not None:
+                with restore_role.administrator(job) as server:
+                    _withdraw(job, _other(server, database), copy, live, (database, before))
             job.hook("start_app")
 
-        # An interrupted swap may or may not be committed; only the server knows.
-        exchanged = exchanged or before in job.live().databases
-        if exchanged:
+        if copy is not None and _may_be_exchanged(job, copy, database):
             _back(job, outcome, failure, undo, f"database {before}")
         else:
             _unchanged(job, outcome, failure, undo)
-        return
-    job.actions.append(f"{database} is {made['id']}; what was live is kept as {before}")
-    outcome.more["restored"] = {
-        "backup": made["id"],
-        "at": database,
-        "before": before,
-        "compared": brought.compared,
-        "left_out": brought.left_out,
-        "seconds": brought.seconds,
-    }
+        return False
+    outcome.more["restored"] = {**brought.as_dict(), "at": database if copy else brought.at}
+    outcome.fail(UNPROVEN if brought.problems else 0, *brought.problems)
+    if copy is None:
+        job.actions.append(
+            f"{database} is unchanged; what was restored of {made['id']} is not whole, and is {brought.at}"
+        )
+        return False
+    # If this fails, its record stays, and the next run does it.
+    with contextlib.suppress(BackupFailure), restore_role.administrator(job) as server:
+        owned.finish_exchange(_other(server, database), owned.Records.of(job), copy, entry, database)
+    kept = f"what was live is kept as {before}" if live else "there was no such database"
+    job.actions.append(f"{database} is {made['id']}; {kept}")
+    outcome.more["restored"]["before"] = before if live else ""
+    return True
 
 
-def _swap(server: Server, names: dict[str, str]) -> None:
-    """Rename databases in one transaction; refuse one that is in use."""
-    first = next(iter(names))
+def _other(server: Server, database: str) -> Server:
+    """Return a connection to another database than this one, because a session cannot rename its own."""
+    return server.at("template1") if server.database == database else server
+
+
+def _may_be_exchanged(job: Job, copy: OwnDatabase, database: str) -> bool:
+    """Return whether the copy has the live name. An interrupted swap may be committed; only the server knows."""
+    try:
+        with job.server() as server:
+            return owned.name_of(_other(server, database), copy) == database
+    except BackupFailure:
+        # Then the way back fails, too, and is reported as work for a person.
+        return True
+
+
+def _withdraw(job: Job, server: Server, copy: OwnDatabase, live: int, names: tuple[str, str]) -> None:
+    """Undo an exchange as far as it happened, and drop the copy."""
+    if owned.name_of(server, copy) == names[0]:
+        with contextlib.suppress(BackupFailure):
+            job.hook("stop_app")
+        destroy.end_sessions(server, copy.named(names[0]))
+        owned.exchange_back(server, copy, live, names)
+    records = owned.Records.of(job)
+    for record in records.all():
+        if record["name"] == copy.name:
+            owned.settle_one(server, records, record)
+
+
+def _unused(server: Server, database: str) -> None:
+    """Refuse to rename a database that is in use."""
     many = server.ask(
-        f"select to_json(count(*)) from pg_stat_activity where datname = {literal(first)} and pid <> pg_backend_pid()"
+        "select to_json(count(*)) from pg_stat_activity"
+        f" where datname = {literal(database)} and pid <> pg_backend_pid()"
     )
     if many:
         who = server.run(
             "select string_agg(distinct coalesce(nullif(application_name, ''), usename), ', ')"
-            f" from pg_stat_activity where datname = {literal(first)}"
+            f" from pg_stat_activity where datname = {literal(database)}"
         )
         raise BackupFailure(
             "connections_open",
             "the database is in use",
-            first,
+            database,
             f"{many} connections ({who})",
             "none",
             "Stop what uses it, or name that in hooks.stop_app",
             STAGE,
         )
-    statements = [f"alter database {identifier(old)} rename to {identifier(new)};" for old, new in names.items()]
-    server.run("begin;\n" + "\n".join(statements) + "\ncommit;")
-
-
-def _end_sessions(server: Server, database: str) -> None:
-    server.run(
-        "select pg_terminate_backend(pid) from pg_stat_activity"
-        f" where datname = {literal(database)} and pid <> pg_backend_pid()"
-    )
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        if not server.ask(f"select to_json(count(*)) from pg_stat_activity where datname = {literal(database)}"):
-            return
-        time.sleep(0.2)
 
 
 def folders(
