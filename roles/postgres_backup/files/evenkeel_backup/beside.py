@@ -11,18 +11,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from evenkeel_backup import command, comparison, disk, ladder, manifest, restore_role, safepath, snapshots, target
-from evenkeel_backup.config import Repository
-from evenkeel_backup.database import (
-    ROLES,
-    Server,
-    create_statements,
-    identifier,
-    property_statements,
+from evenkeel_backup import (
+    command,
+    destroy,
+    disk,
+    ladder,
+    load,
+    manifest,
+    owned,
+    restore_role,
+    safepath,
+    snapshots,
+    target,
 )
+from evenkeel_backup.config import Repository
+from evenkeel_backup.database import ROLES, Server, identifier, literal
+from evenkeel_backup.destroy import OwnDatabase, remove
 from evenkeel_backup.faults import BackupFailure
 from evenkeel_backup.folders import Folders
-from evenkeel_backup.job import Job, remove
+from evenkeel_backup.job import Job
+from evenkeel_backup.load import Statement
 from evenkeel_backup.logical import archive_of, give, grants_of_the_first, roles_of
 from evenkeel_backup.manifest import Manifest
 from evenkeel_backup.physical import Physical
@@ -39,41 +47,52 @@ class Beside:
     compared: str
     seconds: float = 0.0
     left_out: list[str] = field(default_factory=list)
+    failed: tuple[Statement, ...] = ()
+    problems: tuple[BackupFailure, ...] = ()
+    notes: tuple[str, ...] = ()
+    # The database under its scratch name, for an exchange.
+    copy: OwnDatabase | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Return whether all of it was restored and equals the manifest."""
+        return not self.failed and not self.problems
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as it appears in reports."""
+        return {
+            "backup": self.backup,
+            "at": self.at,
+            "compared": self.compared,
+            "seconds": self.seconds,
+            "complete": self.complete,
+            "left_out": self.left_out,
+            "failed": [one.as_dict() for one in self.failed],
+            "notes": list(self.notes),
+        }
 
 
 def logical_beside(
-    job: Job, made: Manifest, repository: Repository, database: str, name: str, key: bytes | None
+    job: Job,
+    made: Manifest,
+    repository: Repository,
+    database: str,
+    name: str,
+    key: bytes | None,
+    *,
+    strict: bool = False,
+    exchange: bool = False,
 ) -> Beside:
-    """Restore one database under a new name on the live server; remove it on a failure."""
+    """Restore one database on the live server under a scratch name, and give it its name once it is whole.
+
+    One that is not whole is kept under a name that says so, or, if *strict*, dropped. With *exchange*, a whole one
+    keeps its scratch name, for the caller to exchange and finish.
+    """
     began = time.monotonic()
     entry = next(one for one in made["databases"] if one["name"] == database)
+    records = owned.Records.of(job)
     with restore_role.administrator(job) as server, place(job, f"part-{made['sequence']:06d}") as folder:
-        facts = server.facts()
-        problems = [
-            restore_role.may_restore(server),
-            target.major_problem(made["server"]["major"], facts["major"], "logical"),
-            target.space_problem(made["bytes"], disk.free_bytes(folder), str(folder)),
-        ]
-        data = Path(facts["data_dir"])
-        if job.config.where["kind"] == "host" and data.exists():
-            problems.append(target.space_problem(entry["bytes"], disk.free_bytes(data), str(data)))
-        # A new server gets the roles back. On the server of the backup, a missing role was removed on
-        # purpose.
-        absent = sorted(set(made["roles"]) - set(server.ask(ROLES)))
-        anew = facts["system"] != made["server"]["system"]
-        if entry["owner"] in absent and not anew:
-            problems.append(
-                BackupFailure(
-                    "missing_role",
-                    "a role is missing",
-                    made["id"],
-                    f"no {entry['owner']}",
-                    "the owner of the data",
-                    "Create it",
-                    "target",
-                )
-            )
-        ladder.refuse([problem for problem in problems if problem])
+        absent, anew = _preconditions(job, server, made, entry, folder)
         wanted = (archive_of(database), *(["roles.sql"] if anew and absent else []))
         root = snapshots.fetch(job, made, repository, key, folder, wanted)
         part = {
@@ -82,82 +101,99 @@ def logical_beside(
             if file.startswith(archive_of(database) + "/") or file in wanted
         }
         ladder.refuse(manifest.file_problems({**made, "files": part}, disk.inventory(root), made["id"]))
-        created = absent if anew else []
-        try:
-            if created:
-                _create_roles(server, made, root, created)
+        begun = owned.begin(records, job, entry, name)
+        with owned.abandoning(server, records, begun):
+            if anew and absent:
+                _create_roles(server, made, root, absent, begun.mark)
             give(job, folder)
-            server.run(create_statements(entry, name))
-            with restore_role.restorer(job, server, name, entry) as by:
-                for statement in restore_role.extension_statements(entry, by.role):
-                    server.at(name).run(statement)
-                _load(job, by, name, root / archive_of(database), entry)
-            for statement in property_statements(entry, name):
-                server.run(statement)
+            loaded = load.load(job, server, records, begun, entry, root / archive_of(database), live=True)
+            if strict:
+                ladder.refuse(load.failures(database, loaded.failed))
             with job.server() as reader:
-                compared = comparison.compare(job, made, {database: reader.at(name)}, None)
-            ladder.refuse(compared.problems)
-        except BaseException:
-            with contextlib.suppress(BackupFailure):
-                server.run(f"drop database if exists {identifier(name)}")
-            for role in created:
-                with contextlib.suppress(BackupFailure):
-                    server.run(f"drop role if exists {identifier(role)}")
-            raise
+                found = load.compared(job, server, reader, made, entry, loaded)
+            problems = found.problems
+            if strict:
+                ladder.refuse(problems)
+            if loaded.failed or problems:
+                at = owned.keep_incomplete(server, records, loaded.own, entry, name)
+            elif exchange:
+                at = loaded.own.name
+            else:
+                at, taken = _finished(server, records, loaded.own, entry, name)
+                problems += taken
+    text = f"{len(problems)} differences from the manifest" if problems else f"{found.text} as in the manifest"
     return Beside(
         made["id"],
-        name,
-        f"{compared.text} as in the manifest{compared.but_for}",
+        at,
+        text + found.but_for,
         round(time.monotonic() - began, 3),
-        compared.left_out,
+        found.left_out,
+        tuple(loaded.failed),
+        (*load.failures(database, loaded.failed), *problems),
+        tuple(loaded.notes),
+        loaded.own,
     )
 
 
-def _load(job: Job, by: restore_role.Restorer, name: str, archive: Path, entry: dict[str, Any]) -> None:
-    """Load an archive as the role of the restore."""
-    done = command.run(job.where.argv("pg_restore", "--list", str(archive), network="none"), seconds=600)
-    command.need(
-        done,
-        "the archive's catalogue cannot be read",
-        name,
-        "pg_restore --list to read it",
-        "Restore another backup",
-        "catalogue_unreadable",
-    )
-    listing = job.config.work_dir / "part-list"
-    safepath.create(listing, restore_role.chosen(done.out, entry), 0o400, job.where.uid, job.where.gid)
+def _finished(
+    server: Server, records: owned.Records, own: OwnDatabase, entry: dict[str, Any], name: str
+) -> tuple[str, list[BackupFailure]]:
+    """Give a whole database its name; if that was taken meanwhile, another one, and return the failure."""
     try:
-        done = by.server.tool(
-            "pg_restore",
-            "--exit-on-error",
-            "--no-tablespaces",
-            "--no-owner",
-            f"--use-list={listing}",
-            f"--jobs={job.config['jobs']}",
-            f"--dbname={name}",
-            str(archive),
-            seconds=job.config["timeout_seconds"],
+        return owned.finish(server, records, own, entry, name).name, []
+    except BackupFailure as failure:
+        if failure.fault != "target_live" or owned.name_of(server, own) != own.name:
+            raise
+        at = owned.finish(server, records, own, entry, target.beside(name, own.name[-7:])).name
+        failure.sentence += f" What was restored is whole, and is {at}."
+        return at, [failure]
+
+
+def _preconditions(
+    job: Job, server: Server, made: Manifest, entry: dict[str, Any], folder: Path
+) -> tuple[list[str], bool]:
+    """Check version, space and owner; return the missing roles, and whether the server is another than the backup's."""
+    facts = server.facts()
+    problems = [
+        restore_role.may_restore(server),
+        target.major_problem(made["server"]["major"], facts["major"], "logical"),
+        target.space_problem(made["bytes"], disk.free_bytes(folder), str(folder)),
+    ]
+    data = Path(facts["data_dir"])
+    if job.config.where["kind"] == "host" and data.exists():
+        problems.append(target.space_problem(entry["bytes"], disk.free_bytes(data), str(data)))
+    # A new server gets the roles back. On the server of the backup, a missing role was removed on purpose.
+    absent = sorted(set(made["roles"]) - set(server.ask(ROLES)))
+    anew = facts["system"] != made["server"]["system"]
+    if entry["owner"] in absent and not anew:
+        problems.append(
+            BackupFailure(
+                "missing_role",
+                "a role is missing",
+                made["id"],
+                f"no {entry['owner']}",
+                "the owner of the data",
+                "Create it",
+                "target",
+            )
         )
-    finally:
-        remove(listing)
-    command.need(
-        done,
-        "the archive was not restored",
-        name,
-        "pg_restore ending with code 0",
-        "Fix the problem in the message",
-        "truncated_dump",
+    ladder.refuse([problem for problem in problems if problem])
+    return absent, anew
+
+
+def _create_roles(server: Server, made: Manifest, root: Path, names: list[str], mark: str) -> None:
+    """Create missing roles with their passwords, settings and the mark of this run, all of them or none."""
+    text = grants_of_the_first(
+        (root / "roles.sql").read_text(encoding="utf-8", errors="surrogateescape"), made["server"].get("bootstrap", "")
     )
-
-
-def _create_roles(server: Server, made: Manifest, root: Path, names: list[str]) -> None:
-    """Create missing roles with their passwords and settings."""
-    stored = (root / "roles.sql").read_text(encoding="utf-8", errors="surrogateescape")
-    text = grants_of_the_first(stored, made["server"].get("bootstrap", ""))
+    text = roles_of(text, names)
+    # A role that roles.sql does not hold was not created by this run.
+    created = [name for name in names if "CREATE ROLE " in roles_of(text, [name])]
+    text += "".join(f"comment on role {identifier(name)} is {literal(mark)};\n" for name in created)
     command.need(
         server.tool(
             *("psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "--single-transaction", "-f", "-"),
-            given=roles_of(text, names),
+            given=text,
             seconds=600,
         ),
         "the roles were not restored",
@@ -179,7 +215,7 @@ def physical_beside(
 ) -> Beside:
     """Restore a separate data folder, recover it without network, check it and stop the server."""
     began = time.monotonic()
-    existed = folder.exists()
+    created = destroy.new_folder(folder)
     safepath.make(folder, 0o711)
     job.where.reach(folder)
     scratch = Scratch(job, folder, folder / "data")
@@ -199,8 +235,8 @@ def physical_beside(
                 compared += f", stopped at {server.run('select pg_last_wal_replay_lsn()') or 'its end'}"
                 left_out = ["nothing was compared, because no manifest is of this point"]
     except BaseException:
-        if not existed:
-            remove(folder)
+        if created:
+            destroy.remove_folder(created)
         raise
     finally:
         remove(scratch.sockets)

@@ -77,6 +77,7 @@ def parser() -> argparse.ArgumentParser:
         one.add_argument(f"--{name}", default="")
     one.add_argument("--backup", default="latest")
     one.add_argument("--plan", action="store_true")
+    one.add_argument("--strict", action="store_true", help="fail if any statement of a logical backup fails")
     one = verb("retain", "remove backups that no tier keeps")
     one.add_argument("--plan", action="store_true")
     one.add_argument("--lost", action="store_true", help="forget copies that are missing or damaged, too")
@@ -143,6 +144,7 @@ def act(job: Job, outcome: Outcome, options: argparse.Namespace) -> None:
                 pointed,
                 options.plan,
                 key_of(options.key_file),
+                options.strict,
             ),
         )
     elif verb == "acknowledge":

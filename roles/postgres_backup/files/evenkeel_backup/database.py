@@ -47,12 +47,19 @@ STABLE = (
     "quote_all_identifiers=off",
 )
 
+# Properties of the database itself, which its archive does not hold; d is its row of pg_database.
+PROPERTIES = """
+  'comment', coalesce(pg_catalog.shobj_description(d.oid, 'pg_database'), ''),
+  'tablespace', (select spcname from pg_catalog.pg_tablespace t where t.oid = d.dattablespace),
+  'is_template', d.datistemplate, 'allow_connections', d.datallowconn, 'grants_default', d.datacl is null
+"""
+
 _FACTS = rf"""
 select json_build_object(
   'name', d.datname, 'owner', pg_get_userbyid(d.datdba), 'encoding', pg_encoding_to_char(d.encoding),
   'collate', d.datcollate, 'ctype', d.datctype, 'provider', coalesce(to_jsonb(d)->>'datlocprovider', 'c'),
   'locale', coalesce(to_jsonb(d)->>'datlocale', to_jsonb(d)->>'daticulocale', ''),
-  'bytes', pg_database_size(d.oid), 'connection_limit', d.datconnlimit,
+  'bytes', pg_database_size(d.oid), 'connection_limit', d.datconnlimit, {PROPERTIES},
   'settings', (select coalesce(json_agg(json_build_object(
       'role', case s.setrole when 0 then '' else pg_get_userbyid(s.setrole) end, 'setting', one) order by 1), '[]')
       from pg_db_role_setting s, unnest(s.setconfig) one where s.setdatabase = d.oid),
@@ -130,6 +137,12 @@ def literal(text: str) -> str:
 def identifier(name: str) -> str:
     """Quote a name as an SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
+
+
+def conninfo(name: str) -> str:
+    """Return the connection string of a database, in which its name is not parsed again as one."""
+    escaped = name.replace("\\", "\\\\").replace("'", "\\'")
+    return f"dbname='{escaped}'"
 
 
 @dataclass(frozen=True)
@@ -311,30 +324,3 @@ def create_statements(entry: dict[str, Any], name: str) -> str:
         f" encoding {literal(entry['encoding'])} lc_collate {literal(entry['collate'])}"
         f" lc_ctype {literal(entry['ctype'])}{locale}"
     )
-
-
-def property_statements(entry: dict[str, Any], name: str) -> list[str]:
-    """Return SQL that sets the settings and grants in the manifest. Pure."""
-    found = []
-    for one in entry.get("settings", []):
-        key, _, value = one["setting"].partition("=")
-        subject = (
-            f"role {identifier(one['role'])} in database {identifier(name)}"
-            if one["role"]
-            else f"database {identifier(name)}"
-        )
-        # The catalogue stores a list unquoted; quoted as one text, it would become one element.
-        text = (
-            value
-            if key
-            in {"search_path", "DateStyle", "temp_tablespaces", "session_preload_libraries", "local_preload_libraries"}
-            else literal(value)
-        )
-        found.append(f"alter {subject} set {key} to {text}")
-    if entry.get("grants"):
-        found.append(f"revoke all on database {identifier(name)} from public")
-    for grant in entry.get("grants", []):
-        role = identifier(grant["role"]) if grant["role"] else "public"
-        option = " with grant option" if grant["grantable"] else ""
-        found.append(f"grant {grant['privilege']} on database {identifier(name)} to {role}{option}")
-    return found

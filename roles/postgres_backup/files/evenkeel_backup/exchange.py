@@ -9,21 +9,22 @@ Each step from the stop of the app on is in the journal before it is done; swap.
 from __future__ import annotations
 
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from evenkeel_backup import backup, buckets, journal, metrics, restore_role, settle, target
+from evenkeel_backup import backup, buckets, journal, metrics, owned, settle, target
 from evenkeel_backup.beside import files_beside, logical_beside, physical_beside
 from evenkeel_backup.config import Bucket, Repository
 from evenkeel_backup.faults import BackupFailure, Failures
 from evenkeel_backup.folders import Folders
 from evenkeel_backup.job import Job
 from evenkeel_backup.manifest import SAFETY, Manifest
-from evenkeel_backup.outcome import FAILED, MANUAL_WORK, ROLLED_BACK, Outcome
+from evenkeel_backup.outcome import FAILED, MANUAL_WORK, ROLLED_BACK, UNPROVEN, Outcome
 from evenkeel_backup.physical import Physical
 from evenkeel_backup.scratch import place
 from evenkeel_backup.state import level_of
-from evenkeel_backup.swap import OIDS, Databases, DataFolder, Objects, Swap, running_in, swap
+from evenkeel_backup.swap import Databases, DataFolder, Objects, Swap, running_in
 from evenkeel_backup.target import Point
 
 STAGE = "restore"
@@ -73,48 +74,47 @@ def databases(
     made: Manifest,
     repository: Repository,
     database: str,
-    name: str,
     key: bytes | None,
-) -> None:
-    """Swap the names of a database and its restored copy in one transaction."""
+    *,
+    strict: bool = False,
+) -> bool:
+    """Swap the names of a database and its restored copy in one transaction; return whether it is exchanged.
+
+    All that is dropped or renamed is known by its oid. A copy that is not whole is kept, and the live one stays.
+    """
+    entry = next(one for one in made["databases"] if one["name"] == database)
     before = target.beside(database, f"_before_{made['sequence']}")
     target.refuse_live(job.live(), job.config.instance, database=before)
-    _safety(job, outcome)
     with job.server() as server:
-        oids = server.ask(OIDS)
-    log = _begin(
-        job,
-        "databases",
-        made,
-        database=database,
-        copy=name,
-        before=before,
-        oid=oids[database],
-        present=sorted(oids.values()),
-    )
+        live = owned.oid_of(owned.beside(server, database), database)
+    _safety(job, outcome)
+    log = _begin(job, "databases", made, database=database, before=before, live=live)
     way = Databases(job, log)
     try:
         job.hook("stop_app")
         log.step("restore")
-        brought = logical_beside(job, made, repository, database, name, key)
-        with restore_role.administrator(job) as server:
-            log.step("exchange", copy_oid=server.ask(OIDS)[name])
-            swap(server, {database: before, name: database})
-        outcome.changed = True
+        brought = logical_beside(job, made, repository, database, database, key, strict=strict, exchange=True)
+        copy = brought.copy if brought.complete else None
+        if copy:
+            log.step("exchange", copy=asdict(copy))
+            way.exchange(entry)
+            outcome.changed = True
         way.finish()
     except Exception as failure:  # noqa: BLE001 - the app must be started again after any error
         _back(job, outcome, way, failure)
-        return
+        return False
     settle.close(job, way)
-    job.actions.append(f"{database} is {made['id']}; what was live is kept as {before}")
-    outcome.more["restored"] = {
-        "backup": made["id"],
-        "at": database,
-        "before": before,
-        "compared": brought.compared,
-        "left_out": brought.left_out,
-        "seconds": brought.seconds,
-    }
+    outcome.more["restored"] = {**brought.as_dict(), "at": database if copy else brought.at}
+    outcome.fail(UNPROVEN if brought.problems else 0, *brought.problems)
+    if not copy:
+        job.actions.append(
+            f"{database} is unchanged; what was restored of {made['id']} is not whole, and is {brought.at}"
+        )
+        return False
+    kept = f"what was live is kept as {before}" if live else "there was no such database"
+    job.actions.append(f"{database} is {made['id']}; {kept}")
+    outcome.more["restored"]["before"] = before if live else ""
+    return True
 
 
 def refuse_fixed(live: Path, tablespaces: list[str], instance: str) -> None:

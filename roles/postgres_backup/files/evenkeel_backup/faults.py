@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Container
 
 FAULTS = (
     "truncated_dump",
@@ -52,6 +53,7 @@ FAULTS = (
     "path_planted",
     "config_wrong",
     "tool_missing",
+    "statement_failed",
     "failed",
 )
 
@@ -152,10 +154,10 @@ _SIGNS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
 )
 
 
-def fault_of(message: str, otherwise: str = "failed") -> str:
-    """Return the fault that a program's message matches, or *otherwise*."""
+def fault_of(message: str, otherwise: str = "failed", among: Container[str] = FAULTS) -> str:
+    """Return the first of some faults that a program's message matches, or *otherwise*."""
     for fault, pattern in _SIGNS:
-        if pattern.search(message):
+        if fault in among and pattern.search(message):
             return fault
     return otherwise
 

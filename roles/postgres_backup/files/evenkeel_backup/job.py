@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from evenkeel_backup import command, safepath, where
+from evenkeel_backup import command, destroy, safepath, where
 from evenkeel_backup.config import Config, Repository
 from evenkeel_backup.database import DATABASES, ROLES, Server
 from evenkeel_backup.faults import BackupFailure
@@ -102,8 +102,9 @@ class Job:
     def live(self) -> Live:
         """Return the live databases and connection settings, for the check of restore targets."""
         databases: frozenset[str] = frozenset()
-        if self.config.engine != "files":
-            with contextlib.suppress(BackupFailure), self.server() as server:
+        # Folders can be compared without the server. Names cannot, and then no name is free.
+        if self.config.engine == "logical":
+            with self.server() as server:
                 databases = frozenset(server.ask("select coalesce(json_agg(datname), '[]') from pg_database"))
         options = self.config.server
         return Live(databases, options["data_dir"], str(options["host"]), options["port"])
@@ -148,7 +149,7 @@ class Job:
         return list(server.ask(ROLES))
 
 
-remove = safepath.remove
+remove = destroy.remove
 
 
 def key_copy(job: Job, key: bytes | None, repository: Repository) -> Path:

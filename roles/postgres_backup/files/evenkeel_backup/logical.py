@@ -25,10 +25,13 @@ from evenkeel_backup import (
     content,
     database,
     disk,
+    extensions,
     identity,
     ladder,
     left_out,
+    load,
     manifest,
+    owned,
     safepath,
     snapshots,
     target,
@@ -52,7 +55,8 @@ END_OF_DATA = b"\\.\n\n\n"
 
 def archive_of(name: str) -> str:
     """Return the folder of a database within a backup; its name may hold any character."""
-    return f"databases/{quote(name, safe='')}"
+    # A name of dots only would be a folder's own or its parent.
+    return f"databases/{quote(name, safe='') if name.strip('.') else name.replace('.', '%2E')}"
 
 
 def grants_of_the_first(roles: str, bootstrap: str) -> str:
@@ -106,6 +110,10 @@ Dumped = tuple[dict[str, Any], content.Survey, list[BackupFailure]]
 
 class Logical(snapshots.SnapshotEngine):
     """Dumps that any later major version can load."""
+
+    def __init__(self, job: Job) -> None:
+        super().__init__(job)
+        self.loaded: dict[str, load.Loaded] = {}
 
     def system(self) -> str:
         with self.job.server() as server:
@@ -347,13 +355,13 @@ class Logical(snapshots.SnapshotEngine):
                             "fsync": "off",
                             "full_page_writes": "off",
                             "max_wal_size": "4GB",
-                            "shared_preload_libraries": made["server"].get("preload", ""),
+                            "shared_preload_libraries": extensions.preload(made["server"].get("preload", "")),
                         }
                     )
-                    self.load(made, root, scratch.server())
+                    notes = self.load(made, root, scratch.server())
                     restored.seconds = time.monotonic() - began
                     restored.bytes = made["bytes"]
-                    restored.figures = {"fetch_seconds": round(fetched, 3), "network": "none"}
+                    restored.figures = {"fetch_seconds": round(fetched, 3), "network": "none", "notes": notes}
                     rate = made["bytes"] / 1e6 / restored.seconds
                     return f"{len(made['databases'])} databases restored in {restored.seconds:.1f} s, {rate:.1f} MB/s"
 
@@ -383,8 +391,11 @@ class Logical(snapshots.SnapshotEngine):
         if problem:
             raise problem
 
-    def load(self, made: Manifest, root: Path, server: Server) -> None:
-        """Load everything into an empty server, roles first, then the databases; stop at the first error."""
+    def load(self, made: Manifest, root: Path, server: Server) -> list[str]:
+        """Load everything into an empty server, as a restore does; return notes, and raise every failed statement.
+
+        A drill is strict: what fails here would be missing after a restore.
+        """
         with safepath.reading(root / "roles.sql") as stream:
             text = stream.read().decode("utf-8", "surrogateescape")
         roles = grants_of_the_first(text, made["server"].get("bootstrap", ""))
@@ -394,33 +405,36 @@ class Logical(snapshots.SnapshotEngine):
         command.need(
             done, "the roles were not restored", made["id"], "no error", "Look at the roles of the live server"
         )
+        records = owned.Records(None)
+        notes: list[str] = []
+        failures: list[BackupFailure] = []
         for entry in made["databases"]:
-            if entry["name"] == "postgres":
-                server.run("drop database if exists postgres")
-            done = server.tool(
-                "pg_restore",
-                "--create",
-                "--exit-on-error",
-                "--no-tablespaces",
-                f"--jobs={self.job.config['jobs']}",
-                "--dbname=template1",
-                str(root / archive_of(entry["name"])),
-                seconds=self.job.config["timeout_seconds"],
-            )
-            command.need(
-                done,
-                "the archive was not restored",
-                entry["name"],
-                "pg_restore ending with code 0",
-                "Drill an older backup, and mend what the message names",
-                "truncated_dump",
-            )
+            # initdb made some databases, which keep another name.
+            if owned.oid_of(server, entry["name"]):
+                server.run(f"alter database {database.identifier(entry['name'])} rename to evenkeel_of_initdb")
+            begun = owned.begin(records, self.job, entry, entry["name"])
+            loaded = load.load(self.job, server, records, begun, entry, root / archive_of(entry["name"]))
+            notes += loaded.notes
+            failures += load.failures(entry["name"], loaded.failed)
+            self.loaded[entry["name"]] = loaded
+        ladder.refuse(failures)
+        for entry in made["databases"]:
+            loaded = self.loaded[entry["name"]]
+            loaded.own = owned.finish(server, records, loaded.own, entry, entry["name"], close=False)
+        return notes
 
     def compare(self, made: Manifest, server: Server) -> comparison.Compared:
         """L5: compare the restored content with the manifest."""
-        present = set(server.ask(database.DATABASES))
-        names = [entry["name"] for entry in made["databases"] if entry["name"] in present]
-        return comparison.compare(self.job, made, {name: server.at(name) for name in names}, server.ask(ROLES))
+        found = comparison.compare(self.job, {**made, "databases": []}, {}, server.ask(ROLES))
+        for entry in made["databases"]:
+            one = load.compared(self.job, server, server, made, entry, self.loaded[entry["name"]])
+            found.problems += one.problems
+            found.left_out += one.left_out
+            found.tables += one.tables
+            found.rows += one.rows
+            found.sums += one.sums
+            found.large_objects += one.large_objects
+        return found
 
 
 def _counted(run: Callable[[str], str], standby: bool) -> tuple[dict[str, Any], content.Survey]:

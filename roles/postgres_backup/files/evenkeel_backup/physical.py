@@ -34,9 +34,10 @@ from evenkeel_backup import (
 )
 from evenkeel_backup.config import Repository
 from evenkeel_backup.database import DATABASES, ROLES, TABLESPACES, Server, describe, described
+from evenkeel_backup.destroy import remove
 from evenkeel_backup.engine import Engine, Restored
 from evenkeel_backup.faults import BackupFailure, Failures
-from evenkeel_backup.job import Job, remove
+from evenkeel_backup.job import Job
 from evenkeel_backup.ladder import Ladder
 from evenkeel_backup.manifest import Manifest
 from evenkeel_backup.pgbackrest import PgBackRest, keys_of, render, secrets_of, verify_findings

@@ -8,16 +8,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from evenkeel_backup import buckets, exchange, identity, proof, target, wal
+from evenkeel_backup import buckets, exchange, identity, latest, owned, proof, target, wal
 from evenkeel_backup.beside import Beside, files_beside, logical_beside, physical_beside
 from evenkeel_backup.config import Repository
+from evenkeel_backup.engine import Engine
 from evenkeel_backup.engines import engine_of
 from evenkeel_backup.faults import BackupFailure
 from evenkeel_backup.folders import Folders
 from evenkeel_backup.job import Job
 from evenkeel_backup.logical import Logical
 from evenkeel_backup.manifest import Manifest
-from evenkeel_backup.outcome import Outcome
+from evenkeel_backup.outcome import UNPROVEN, Outcome
 from evenkeel_backup.physical import Physical
 from evenkeel_backup.recovery import archive_of, candidate
 from evenkeel_backup.state import now
@@ -41,6 +42,7 @@ class Request:
     pointed: bool = False
     plan: bool = False
     key: bytes | None = None
+    strict: bool = False
 
 
 def point_of(time: str, lsn: str, name: str, xid: str) -> Point:
@@ -111,13 +113,23 @@ def _folder(job: Job, request: Request, made: Manifest) -> Path:
     return Path(request.into) if request.into else job.config.work_dir / f"restored-{made['sequence']}"
 
 
+def _chosen(
+    job: Job, engine: Engine, outcome: Outcome, repository: Repository, request: Request, database: str = ""
+) -> Manifest:
+    """Return the backup to restore, and report which one and why."""
+    choice = latest.choose(job, engine, repository, request.backup, request.key, database)
+    job.actions.append(choice.sentence)
+    outcome.more["chosen"] = choice.as_dict()
+    return choice.made
+
+
 def _plan(outcome: Outcome, request: Request, made: Manifest, steps: list[str]) -> bool:
     outcome.more["plan"] = {"backup": made["id"], "mode": request.mode, "steps": steps}
     return request.plan
 
 
 def _logical(job: Job, engine: Logical, outcome: Outcome, repository: Repository, request: Request) -> None:
-    made = proof.find(job, engine, repository, request.backup, request.key)
+    made = _chosen(job, engine, outcome, repository, request, request.database)
     names = [entry["name"] for entry in made["databases"]]
     database = request.database or (names[0] if len(names) == 1 else "")
     if database not in names:
@@ -131,33 +143,40 @@ def _logical(job: Job, engine: Logical, outcome: Outcome, repository: Repository
             "target",
         )
     name = request.name or target.beside(database, f"_restored_{made['sequence']}")
-    live = job.live()
     if request.mode == "in_place":
         target.confirmed(request.confirm, database)
-    target.refuse_live(live, job.config.instance, database=name)
-    steps = [f"restore {database} of {made['id']} as {name}", "compare it with the manifest"]
+    else:
+        target.name_that_fits(name)
+        target.refuse_live(job.live(), job.config.instance, database=name)
+    steps = [
+        f"restore {database} of {made['id']} under a scratch name, and list the statements that fail",
+        "compare it with the manifest",
+    ]
     if request.mode == "in_place":
         before = target.beside(database, f"_before_{made['sequence']}")
         steps = [
             "take a safety backup",
             "stop_app",
             *steps,
-            f"rename {database} to {before} and {name} to {database} in one transaction",
+            f"rename {database} to {before} and the restored one to {database} in one transaction, if it is whole",
             "start_app",
         ]
+    else:
+        steps.append(f"rename it to {name}, or to {target.beside(name, '_incomplete')} if it is not whole")
     if _plan(outcome, request, made, steps):
         return
+    owned.settle(job)
     if request.mode == "in_place":
-        exchange.databases(job, outcome, made, repository, database, name, request.key)
-        # Typing the name of a database on a new server confirms that server, too.
-        identity.check(job, engine, new_server=True)
+        if exchange.databases(job, outcome, made, repository, database, request.key, strict=request.strict):
+            # Typing the name of a database on a new server confirms that server, too.
+            identity.check(job, engine, new_server=True)
         return
-    brought = logical_beside(job, made, repository, database, name, request.key)
+    brought = logical_beside(job, made, repository, database, name, request.key, strict=request.strict)
     _failures_of(outcome, brought)
 
 
 def _physical(job: Job, engine: Physical, outcome: Outcome, repository: Repository, request: Request) -> None:
-    made, point = choose(job, engine, repository, request)
+    made, point = choose(job, engine, outcome, repository, request)
     folder = _folder(job, request, made)
     live = job.live()
     if request.mode == "in_place":
@@ -219,10 +238,12 @@ def _physical(job: Job, engine: Physical, outcome: Outcome, repository: Reposito
     _failures_of(outcome, brought)
 
 
-def choose(job: Job, engine: Physical, repository: Repository, request: Request) -> tuple[Manifest, Point]:
+def choose(
+    job: Job, engine: Physical, outcome: Outcome, repository: Repository, request: Request
+) -> tuple[Manifest, Point]:
     """Choose backup and point; check timeline and archive before anything starts."""
     if not request.pointed:
-        made = proof.find(job, engine, repository, request.backup, request.key)
+        made = _chosen(job, engine, outcome, repository, request)
         return made, Point(lsn=wal.lsn(made["wal"]["canary_lsn"]))
     proof.learn(job, engine, repository, request.key)
     by_label = {
@@ -261,7 +282,7 @@ def _files(job: Job, engine: object, outcome: Outcome, repository: Repository, r
     if request.mode == "in_place":
         _bucket(job, engine, outcome, repository, request)
         return
-    made = proof.find(job, engine, repository, request.backup, request.key)
+    made = _chosen(job, engine, outcome, repository, request)
     folder = _folder(job, request, made)
     for path in [*job.config["paths"], *made.get("buckets", {}).values()]:
         target.refuse_live(target.Live(frozenset(), path, "", 0), job.config.instance, data_dir=str(folder))
@@ -284,7 +305,7 @@ def _bucket(job: Job, engine: Folders, outcome: Outcome, repository: Repository,
             "target",
         )
     bucket = buckets.chosen(job.config.buckets, request.confirm)
-    made = proof.find(job, engine, repository, request.backup, request.key)
+    made = _chosen(job, engine, outcome, repository, request)
     steps = [
         "take a safety backup",
         f"restore {made['id']} beside, and compare it with the manifest",
@@ -298,10 +319,5 @@ def _bucket(job: Job, engine: Folders, outcome: Outcome, repository: Repository,
 
 def _failures_of(outcome: Outcome, brought: Beside) -> None:
     outcome.changed = True
-    outcome.more["restored"] = {
-        "backup": brought.backup,
-        "at": brought.at,
-        "compared": brought.compared,
-        "left_out": brought.left_out,
-        "seconds": brought.seconds,
-    }
+    outcome.more["restored"] = brought.as_dict()
+    outcome.fail(UNPROVEN if brought.problems else 0, *brought.problems)

@@ -17,8 +17,9 @@ from pathlib import Path
 
 from evenkeel_backup import command, isolation, safepath
 from evenkeel_backup.database import Server
+from evenkeel_backup.destroy import remove
 from evenkeel_backup.faults import BackupFailure, fault_of
-from evenkeel_backup.job import Job, remove
+from evenkeel_backup.job import Job
 from evenkeel_backup.progress import say
 from evenkeel_backup.where import NONE
 
@@ -198,9 +199,10 @@ class Scratch:
     def amcheck(self, user: str = SUPERUSER, jobs: int = 1) -> str:
         """L4: check tables and indexes, and that each table's rows are in its indexes."""
         server = self.server(user=user)
-        done = server.tool(
-            "pg_amcheck", "--all", "--install-missing", "--heapallindexed", f"--jobs={jobs}", seconds=36000
-        )
+        # It creates its extension in each database, and a database may be read-only by its settings.
+        env = {**server.env, "PGOPTIONS": f"{server.env['PGOPTIONS']} -c default_transaction_read_only=off"}
+        words = ("--all", "--install-missing", "--heapallindexed", f"--jobs={jobs}")
+        done = command.run(server.argv("pg_amcheck", *words), env=env, seconds=36000)
         if done.code != 0 and "amcheck" in done.err and ("not available" in done.err or "control file" in done.err):
             raise BackupFailure(
                 "tool_missing",

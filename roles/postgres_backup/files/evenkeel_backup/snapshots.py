@@ -12,9 +12,10 @@ from typing import Any
 
 from evenkeel_backup import disk, manifest
 from evenkeel_backup.config import Repository
+from evenkeel_backup.destroy import remove
 from evenkeel_backup.engine import Engine
 from evenkeel_backup.faults import BackupFailure, Failures
-from evenkeel_backup.job import Job, key_copy, remove
+from evenkeel_backup.job import Job, key_copy
 from evenkeel_backup.manifest import Manifest
 from evenkeel_backup.progress import Progress
 from evenkeel_backup.restic import TAG, Restic

@@ -13,15 +13,16 @@ import contextlib
 import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from evenkeel_backup import buckets, disk, restore_role, snapshots
-from evenkeel_backup.database import Server, identifier, literal
+from evenkeel_backup import buckets, destroy, disk, owned, restore_role, snapshots
+from evenkeel_backup.database import Server, literal
+from evenkeel_backup.destroy import OwnDatabase, remove
 from evenkeel_backup.faults import BackupFailure
-from evenkeel_backup.job import Job, remove
+from evenkeel_backup.job import Job
 from evenkeel_backup.journal import BACK, Journal
 from evenkeel_backup.manifest import Manifest
 from evenkeel_backup.scratch import place
@@ -84,103 +85,103 @@ class Swap(ABC):
 
 
 class Databases(Swap):
-    """Two databases that exchange their names in one transaction; known by their oids."""
+    """A database and its restored copy, which exchange their names in one transaction; known by their oids."""
 
     @property
     def kept(self) -> str:
         return f"database {self.noted['before']}"
 
+    @property
+    def names(self) -> tuple[str, str]:
+        """Return the name of the live database, and the one that the former database gets."""
+        return self.noted["database"], self.noted["before"]
+
+    @property
+    def copy(self) -> OwnDatabase | None:
+        """Return the restored database, if it was whole."""
+        return OwnDatabase(**self.noted["copy"]) if self.noted.get("copy") else None
+
     def touched(self) -> bool:
         return self.exchanged()
 
+    def exchange(self, entry: Mapping[str, Any]) -> None:
+        """Give the copy the name of the live database; refuse one that is in use."""
+        if self.copy is None:
+            raise AssertionError("only a whole copy is exchanged")
+        with restore_role.administrator(self.job) as server:
+            refuse_used(server, self.names[0])
+            owned.exchange(owned.beside(server, self.names[0]), self.copy, self.noted["live"], self.names, entry)
+
     def exchanged(self) -> bool:
         with self.job.server() as server:
-            return self._exchanged(self._oids(server))
+            return self._exchanged(server)
 
-    def _oids(self, server: Server) -> dict[str, int]:
+    def _exchanged(self, server: Server) -> bool:
         # A transaction of the interrupted run may still be committing; a connection waits for its lock on the database.
         with contextlib.suppress(BackupFailure):
-            server.at(self.noted["database"]).run("select 1", seconds=120)
-        return dict(server.ask(OIDS))
-
-    def _exchanged(self, oids: dict[str, int]) -> bool:
-        names = {oid: name for name, oid in oids.items()}
-        name = names.get(self.noted["oid"], "")
-        if name not in {self.noted["database"], self.noted["before"]}:
+            server.at(self.names[0]).run("select 1", seconds=120)
+        there, live = owned.beside(server, self.names[0]), self.noted["live"]
+        copy = owned.named_by(there, self.copy.oid) if self.copy else ""
+        former = owned.named_by(there, live) if live else ""
+        scratch = self.copy.name if self.copy else ""
+        done = (self.names[0], self.names[1] if live else "")
+        not_done = [(name, self.names[0] if live else "") for name in ("", scratch)]
+        if (copy, former) not in [done, *not_done]:
             raise self._unclear(
-                f"the former database (oid {self.noted['oid']}) as {name or 'none'}",
-                f"it as {self.noted['database']} or {self.noted['before']}",
+                f"the former database (oid {live}) as {former or 'none'}, the restored one as {copy or 'none'}",
+                f"{self.names[0]} and {scratch or 'none'}, or {self.names[1]} and {self.names[0]}",
             )
-        return name == self.noted["before"]
+        return (copy, former) == done
 
     def finish(self) -> None:
         self.log.step("start_app")
         self.job.hook("start_app")
+        # If this fails, its record stays, and the next run does it.
+        with contextlib.suppress(BackupFailure), restore_role.administrator(self.job) as server:
+            records = owned.Records.of(self.job)
+            for record in records.all():
+                if self.copy and record["name"] == self.copy.name:
+                    there = owned.beside(server, self.names[0])
+                    owned.finish_exchange(there, records, self.copy, record, self.names[0])
 
     def undo(self) -> None:
-        noted = self.noted
         with restore_role.administrator(self.job) as server:
-            if self._exchanged(self._oids(server)):
+            there = owned.beside(server, self.names[0])
+            if self.copy is not None and self._exchanged(server):
                 with contextlib.suppress(BackupFailure):
                     self.job.hook("stop_app")
                 for attempt in range(ATTEMPTS):
-                    end_sessions(server, noted["database"])
+                    destroy.end_sessions(there, self.copy.named(self.names[0]))
                     try:
-                        swap(server, {noted["database"]: noted["copy"], noted["before"]: noted["database"]})
+                        owned.exchange_back(there, self.copy, self.noted["live"], self.names)
                         break
                     except BackupFailure:
                         if attempt == ATTEMPTS - 1:
                             raise
-            self._drop_copy(server)
+        owned.settle(self.job)
         self.job.hook("start_app")
 
-    def _drop_copy(self, server: Server) -> None:
-        """Drop the copy, but no database that was there before the exchange or that another oid identifies."""
-        oid = server.ask(OIDS).get(self.noted["copy"])
-        own = self.noted.get("copy_oid")
-        if oid is None or oid in self.noted["present"] or (own is not None and oid != own):
-            return
-        server.run(f"drop database if exists {identifier(self.noted['copy'])}")
 
-
-OIDS = "select json_object_agg(datname, oid::bigint) from pg_catalog.pg_database"
-
-
-def swap(server: Server, names: dict[str, str]) -> None:
-    """Rename databases in one transaction; refuse one that is in use."""
-    first = next(iter(names))
+def refuse_used(server: Server, database: str) -> None:
+    """Refuse to rename a database that is in use."""
     many = server.ask(
-        f"select to_json(count(*)) from pg_stat_activity where datname = {literal(first)} and pid <> pg_backend_pid()"
+        "select to_json(count(*)) from pg_stat_activity"
+        f" where datname = {literal(database)} and pid <> pg_backend_pid()"
     )
     if many:
         who = server.run(
             "select string_agg(distinct coalesce(nullif(application_name, ''), usename), ', ')"
-            f" from pg_stat_activity where datname = {literal(first)}"
+            f" from pg_stat_activity where datname = {literal(database)}"
         )
         raise BackupFailure(
             "connections_open",
             "the database is in use",
-            first,
+            database,
             f"{many} connections ({who})",
             "none",
             "Stop what uses it, or name that in hooks.stop_app",
             STAGE,
         )
-    statements = [f"alter database {identifier(old)} rename to {identifier(new)};" for old, new in names.items()]
-    server.run("begin;\n" + "\n".join(statements) + "\ncommit;")
-
-
-def end_sessions(server: Server, database: str) -> None:
-    """End all sessions of a database, and wait for their end."""
-    server.run(
-        "select pg_terminate_backend(pid) from pg_stat_activity"
-        f" where datname = {literal(database)} and pid <> pg_backend_pid()"
-    )
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        if not server.ask(f"select to_json(count(*)) from pg_stat_activity where datname = {literal(database)}"):
-            return
-        time.sleep(0.2)
 
 
 class DataFolder(Swap):

@@ -84,6 +84,22 @@ def beside(name: str, suffix: str) -> str:
     return name.encode()[:room].decode(errors="ignore") + suffix
 
 
+def name_that_fits(name: str) -> None:
+    """Refuse a name that PostgreSQL would cut, because the cut one may be that of another database."""
+    size = len(name.encode(errors="surrogateescape"))
+    if size <= DATABASE_BYTES and "\0" not in name:
+        return
+    raise BackupFailure(
+        "target_unknown",
+        "the name is too long for a database",
+        name,
+        f"{size} bytes",
+        f"{DATABASE_BYTES} at most",
+        "Set --as to a shorter one",
+        STAGE,
+    )
+
+
 def confirmed(typed: str, name: str) -> None:
     """Refuse unless the name of the object to replace was typed."""
     if typed != name:

@@ -18,15 +18,33 @@ from types import SimpleNamespace
 
 import pytest
 
-from evenkeel_backup import cli, config, disk, exchange, journal, lock, metrics, settle, status, swap
+from evenkeel_backup import (
+    cli,
+    config,
+    destroy,
+    disk,
+    exchange,
+    journal,
+    lock,
+    metrics,
+    owned,
+    settle,
+    snapshots,
+    status,
+    swap,
+    target,
+)
 from evenkeel_backup.beside import Beside
+from evenkeel_backup.destroy import OwnDatabase
 from evenkeel_backup.faults import BackupFailure
 from evenkeel_backup.job import Job
 from evenkeel_backup.outcome import FAILED, MANUAL_WORK, OK, ROLLED_BACK, UNPROVEN, Outcome
 from evenkeel_backup.state import State
 
 FORMER, RESTORED = {"1": b"former", "2": b"former"}, {"1": b"restored", "3": b"restored"}
-MADE: dict[str, t.Any] = {"id": "b7", "sequence": 7, "buckets": {"uploads": "/mirror"}}
+MADE: dict[str, t.Any] = {
+    "id": "b7", "sequence": 7, "buckets": {"uploads": "/mirror"}, "databases": [{"name": "shop"}],
+}  # fmt: skip
 
 
 class Killed(BaseException):
@@ -63,7 +81,8 @@ class World:
         self.fuse = Fuse()
         self.app_up = self.server_up = True
         self.databases = {"postgres": 5, "shop": 100}
-        self.next_oid = 200
+        # What the state folder knows of databases that are not finished.
+        self.records: list[dict[str, t.Any]] = []
         self.live, self.restoring = folder / "pg" / "data", folder / "pg" / "data.restored-7"
         self.live.mkdir(parents=True)
         (self.live / "is").write_text("former")
@@ -110,31 +129,71 @@ class Server:
     def __init__(self, world: World) -> None:
         self.world = world
 
+    database = "postgres"
+
     def at(self, _database: str) -> Server:
         return self
 
-    def ask(self, sql: str, seconds: float = 0) -> t.Any:
+    def ask(self, _sql: str, seconds: float = 0) -> t.Any:
         self._up()
-        return dict(self.world.databases) if sql == swap.OIDS else 0
+        return 0
+
+    def run(self, sql: str, seconds: float = 0) -> str:
+        self._up()
+        return "f" if "pg_is_in_recovery" in sql else ""
 
     def _up(self) -> None:
         if not self.world.server_up:
             raise BackupFailure("server_unreachable", "x", "y", "z", "a", "b")
 
-    def run(self, sql: str, seconds: float = 0) -> str:
-        self._up()
-        here = self.world.databases
-        renames = re.findall(r'alter database "(\w+)" rename to "(\w+)"', sql)
-        dropped = re.findall(r'drop database if exists "(\w+)"', sql)
-        if renames or dropped:
-            with self.world.fuse.around():
-                for old, new in renames:
-                    assert new not in here
-                    here[new] = here.pop(old)
-                for name in dropped:
-                    assert here[name] != 100, "the former database was dropped"
-                    here.pop(name)
-        return "f" if "pg_is_in_recovery" in sql else ""
+
+SCRATCH = "evenkeel_restore_0123456789abcdef"
+COPY = OwnDatabase(200, SCRATCH, "mark")
+
+
+class Owned:
+    """What owned.py does on a server, on the databases of a world."""
+
+    def __init__(self, world_now: Callable[[], World]) -> None:
+        self.world_now = world_now
+
+    @property
+    def here(self) -> dict[str, int]:
+        return self.world_now().databases
+
+    def patch(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in ("oid_of", "named_by", "exchange", "exchange_back", "finish_exchange", "settle"):
+            monkeypatch.setattr(owned, name, getattr(self, name))
+        monkeypatch.setattr(owned.Records, "of", lambda _job: SimpleNamespace(all=lambda: self.world_now().records))
+        monkeypatch.setattr(destroy, "end_sessions", lambda *_words: None)
+        monkeypatch.setattr(swap.restore_role, "administrator", lambda job: job.server())
+
+    def oid_of(self, _server: Server, name: str) -> int:
+        return self.here.get(name, 0)
+
+    def named_by(self, _server: Server, oid: int) -> str:
+        return next((name for name, found in self.here.items() if found == oid), "")
+
+    def rename(self, *names: tuple[str, str]) -> None:
+        with self.world_now().fuse.around():
+            for old, new in names:
+                assert new not in self.here
+                self.here[new] = self.here.pop(old)
+
+    def exchange(self, _server: Server, own: OwnDatabase, _live: int, names: tuple[str, str], _entry: object) -> None:
+        self.rename(names, (own.name, names[0]))
+
+    def exchange_back(self, _server: Server, own: OwnDatabase, _live: int, names: tuple[str, str]) -> None:
+        self.rename((names[0], own.name), (names[1], names[0]))
+
+    def finish_exchange(self, *_words: object) -> None:
+        with self.world_now().fuse.around():
+            self.world_now().records.clear()
+
+    def settle(self, _job: object) -> None:
+        with self.world_now().fuse.around():
+            self.here.pop(SCRATCH, None)
+            self.world_now().records.clear()
 
 
 class FakeJob:
@@ -151,7 +210,7 @@ class FakeJob:
         yield Server(self.world)
 
     def live(self) -> t.Any:
-        return exchange.target.Live(frozenset(self.world.databases), str(self.world.live), "/run", 5432)
+        return target.Live(frozenset(self.world.databases), str(self.world.live), "/run", 5432)
 
     def remove_leftovers(self) -> None:
         shutil.rmtree(self.world.config.work_dir, ignore_errors=True)
@@ -228,12 +287,13 @@ def world_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., W
         job.state.keep(made)
         return made
 
-    def logical(job: Job, *_words: object) -> Beside:
+    def logical(job: Job, *_words: object, **_more: object) -> Beside:
         world = held[-1]
         world.fuse.tick()
-        world.databases["copy"] = 200
+        world.records.append({"name": SCRATCH, "comment": ""})
+        world.databases[SCRATCH] = COPY.oid
         world.fuse.tick()
-        return Beside("b7", "copy", "rows")
+        return Beside("b7", SCRATCH, "rows", copy=COPY)
 
     def physical(job: Job, *_words: object, **_more: object) -> Beside:
         world = held[-1]
@@ -255,6 +315,7 @@ def world_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., W
     monkeypatch.setattr(exchange, "physical_beside", physical)
     monkeypatch.setattr(exchange, "files_beside", files)
     monkeypatch.setattr(exchange.buckets, "ObjectStore", Store)
+    Owned(lambda: held[-1]).patch(monkeypatch)
     monkeypatch.setattr(settle.identity, "check", lambda *_words, **_more: False)
     monkeypatch.setattr(swap, "START_SECONDS", 0)
     # Thousands of runs; that a file is flushed, the kernel would have to forget to show.
@@ -278,7 +339,7 @@ def restore(world: World) -> Outcome:
     repository = world.config.repositories[0]
     words: tuple[t.Any, ...] = (job, outcome, MADE, repository)
     if world.kind == "databases":
-        exchange.databases(*words, "shop", "copy", None)
+        exchange.databases(*words, "shop", None)
     elif world.kind == "folders":
         exchange.folders(job, t.cast("t.Any", None), *words[1:], t.cast("t.Any", None), world.restoring, None, True)
     else:
@@ -386,7 +447,7 @@ def test_an_app_that_never_starts_keeps_the_journal_and_the_alert(kind: str, wor
     outcome = Outcome("restore", "shop")
     way_words: tuple[t.Any, ...] = (job, outcome, MADE, world.config.repositories[0])
     if kind == "databases":
-        exchange.databases(*way_words, "shop", "copy", None)
+        exchange.databases(*way_words, "shop", None)
     elif kind == "folders":
         exchange.folders(job, t.cast("t.Any", None), *way_words[1:], t.cast("t.Any", None), world.restoring, None, True)
     else:
@@ -420,19 +481,6 @@ def test_a_failure_after_the_swap_is_a_rollback(world_of: Callable[..., World]) 
         world = world_of(kind, "restored")
         assert restore(world).exit == ROLLED_BACK
         well(world, "former")
-
-
-def test_a_database_of_that_name_that_is_not_ours_stays(world_of: Callable[..., World]) -> None:
-    world = world_of("databases")
-    world.databases["copy"] = 50
-    log = journal.begin(world.config.state_dir, "databases", backup="b7", sequence=7, database="shop", copy="copy",
-                        before="shop_before_7", oid=100, present=[5, 50, 100])  # fmt: skip
-    assert settled(world).exit == OK
-    assert world.databases["copy"] == 50
-    log.step("exchange", copy_oid=200)
-    world.databases["copy"] = 201
-    assert settled(world).exit == OK
-    assert world.databases["copy"] == 201
 
 
 def test_a_former_database_that_is_gone_is_not_guessed(world_of: Callable[..., World]) -> None:
@@ -486,7 +534,7 @@ def test_a_mirror_that_changed_since_is_not_what_goes_back(
         for name, content in FORMER.items():
             (root / name).write_bytes(content)
 
-    monkeypatch.setattr(swap.snapshots, "fetch", fetch)
+    monkeypatch.setattr(snapshots, "fetch", fetch)
     assert settled(world).exit == OK
     well(world, "former")
 
@@ -513,8 +561,8 @@ def test_every_run_but_a_look_settles_first(world_of: Callable[..., World], monk
     configs = world.folder / "etc"
     configs.mkdir()
     (configs / "shop.json").write_text(json.dumps({"schema": 1}))
-    monkeypatch.setattr(cli.config, "load", lambda *_words: world.config)
-    monkeypatch.setattr(cli.Job, "of", lambda _config: job_of(world))
+    monkeypatch.setattr(config, "load", lambda *_words: world.config)
+    monkeypatch.setattr(Job, "of", lambda _config: job_of(world))
     monkeypatch.setattr(FakeJob, "folders", lambda _self: None, raising=False)
     monkeypatch.setattr(FakeJob, "remove_secrets", lambda _self: None, raising=False)
     options = cli.parser().parse_args(["retain", "shop", "--plan"])

@@ -544,13 +544,6 @@ def test_names_and_texts_as_sql() -> None:
     assert "locale_provider icu icu_locale 'de'" in database.create_statements(
         {**entry, "provider": "i", "locale": "de"}, "x"
     )
-    settings = {
-        "settings": [{"role": "", "setting": "search_path=public, x"}, {"role": "shop", "setting": "work_mem=8MB"}]
-    }
-    assert database.property_statements(settings, "x") == [
-        'alter database "x" set search_path to public, x',
-        'alter role "shop" in database "x" set work_mem to \'8MB\'',
-    ]
 
 
 def test_a_wrong_call_is_a_code_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
