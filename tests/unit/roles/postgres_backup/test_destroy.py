@@ -31,8 +31,18 @@ HARM = re.compile(
     r"|\brmtree\b|\bremovedirs\b|--clean\b|\bwith\s*\(\s*force\s*\)|\brm\s+-r",
     re.IGNORECASE,
 )
-# Modules that remove files of the program itself: its lock, its state, its reports, its temporary files.
-OWN_FILES = {"cli.py", "destroy.py", "disk.py", "job.py", "lock.py", "safepath.py", "state.py", "where.py"}
+# Modules that remove files of the program itself: its lock, its journal, its state, its reports, its temporary files.
+OWN_FILES = {
+    "cli.py",
+    "destroy.py",
+    "disk.py",
+    "job.py",
+    "journal.py",
+    "lock.py",
+    "safepath.py",
+    "state.py",
+    "where.py",
+}
 REMOVING = re.compile(r"\.unlink\(|\bos\.(?:unlink|remove|rmdir)\(")
 
 

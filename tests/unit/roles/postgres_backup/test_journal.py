@@ -19,15 +19,18 @@ from types import SimpleNamespace
 import pytest
 
 from evenkeel_backup import (
+    buckets,
     cli,
     config,
     destroy,
     disk,
     exchange,
+    identity,
     journal,
     lock,
     metrics,
     owned,
+    restore_role,
     settle,
     snapshots,
     status,
@@ -166,7 +169,7 @@ class Owned:
             monkeypatch.setattr(owned, name, getattr(self, name))
         monkeypatch.setattr(owned.Records, "of", lambda _job: SimpleNamespace(all=lambda: self.world_now().records))
         monkeypatch.setattr(destroy, "end_sessions", lambda *_words: None)
-        monkeypatch.setattr(swap.restore_role, "administrator", lambda job: job.server())
+        monkeypatch.setattr(restore_role, "administrator", lambda job: job.server())
 
     def oid_of(self, _server: Server, name: str) -> int:
         return self.here.get(name, 0)
@@ -314,15 +317,15 @@ def world_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., W
     monkeypatch.setattr(exchange, "logical_beside", logical)
     monkeypatch.setattr(exchange, "physical_beside", physical)
     monkeypatch.setattr(exchange, "files_beside", files)
-    monkeypatch.setattr(exchange.buckets, "ObjectStore", Store)
+    monkeypatch.setattr(buckets, "ObjectStore", Store)
     Owned(lambda: held[-1]).patch(monkeypatch)
-    monkeypatch.setattr(settle.identity, "check", lambda *_words, **_more: False)
+    monkeypatch.setattr(identity, "check", lambda *_words, **_more: False)
     monkeypatch.setattr(swap, "START_SECONDS", 0)
     # Thousands of runs; that a file is flushed, the kernel would have to forget to show.
     monkeypatch.setattr(os, "fsync", lambda _handle: None)
     monkeypatch.setattr(journal.Journal, "step", fused(journal.Journal.step))
     monkeypatch.setattr(journal.Journal, "close", fused(journal.Journal.close))
-    monkeypatch.setattr(swap, "remove", fused(swap.remove))
+    monkeypatch.setattr("evenkeel_backup.swap.remove", fused(destroy.remove))
 
     def make(kind: str, app_refuses: str = "") -> World:
         held.append(World(tmp_path / str(next(numbers)), kind, app_refuses))
@@ -334,16 +337,20 @@ def world_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., W
     return make
 
 
-def restore(world: World) -> Outcome:
-    job, outcome = job_of(world), Outcome("restore", "shop")
+def restore_by(job: Job, outcome: Outcome, world: World) -> None:
+    nothing: t.Any = None
     repository = world.config.repositories[0]
-    words: tuple[t.Any, ...] = (job, outcome, MADE, repository)
     if world.kind == "databases":
-        exchange.databases(*words, "shop", None)
+        exchange.databases(job, outcome, MADE, repository, "shop", None)
     elif world.kind == "folders":
-        exchange.folders(job, t.cast("t.Any", None), *words[1:], t.cast("t.Any", None), world.restoring, None, True)
+        exchange.folders(job, nothing, outcome, MADE, repository, nothing, world.restoring, None, True)
     else:
-        exchange.bucket(job, t.cast("t.Any", None), *words[1:], world.config.buckets[0], None)
+        exchange.bucket(job, nothing, outcome, MADE, repository, world.config.buckets[0], None)
+
+
+def restore(world: World) -> Outcome:
+    outcome = Outcome("restore", "shop")
+    restore_by(job_of(world), outcome, world)
     return outcome
 
 
@@ -394,7 +401,7 @@ def test_an_exchange_that_nothing_interrupts_leaves_no_journal(kind: str, world_
 def test_a_restore_that_ends_at_any_moment_is_settled_by_the_next_run(
     kind: str, refuses: str, reboot: bool, world_of: Callable[..., World]
 ) -> None:
-    results = set()
+    results: set[object] = set()
     for first in count():
         # The run that settles may end at any moment, too; a third of the pairs is seen, to save time.
         for second in [1000] if reboot else count(first % 3, 3):
@@ -445,13 +452,7 @@ def test_an_app_that_never_starts_keeps_the_journal_and_the_alert(kind: str, wor
 
     job.hook = refusing
     outcome = Outcome("restore", "shop")
-    way_words: tuple[t.Any, ...] = (job, outcome, MADE, world.config.repositories[0])
-    if kind == "databases":
-        exchange.databases(*way_words, "shop", None)
-    elif kind == "folders":
-        exchange.folders(job, t.cast("t.Any", None), *way_words[1:], t.cast("t.Any", None), world.restoring, None, True)
-    else:
-        exchange.bucket(job, t.cast("t.Any", None), *way_words[1:], world.config.buckets[0], None)
+    restore_by(job, outcome, world)
     assert outcome.exit == MANUAL_WORK
     assert "evenkeel-backup settle shop" in outcome.failures[-1].sentence
     assert world.data() == "former"
