@@ -134,14 +134,15 @@ def _wish(apps: list[Data], hostvars: t.Mapping[str, t.Any], hosts: t.Collection
             wish["refusals"].append(
                 f"app_deploy: contract migration of app {app}: found the older side running on {', '.join(running)}, "
                 "need it stopped, since it may not work with the new schema. Wait until it is no longer warm: "
-                "playbooks/status.yml shows when."
+                f"'{_next_step.command('status', app)}' shows when."
             )
     else:
         way = _plan.way_back(facts, fleet, options["release"])
         wish.update(target=way["target"])
     kept = _plan.kept_release(facts, fleet, wish["target"]) if wish["target"] else None
     if kept is None:
-        wish["refusals"] += [_nothing_kept(app, wish, records)]
+        # Without an answer of the record host, nothing is known of what is kept.
+        wish["refusals"] += [_nothing_kept(app, wish, records)] if fleet["record_host"] in facts else []
         return wish
     wish["content"] = kept["content"]
     wish["model"] = kept["content"]["model"]
@@ -167,7 +168,7 @@ def _nothing_kept(app: str, wish: Data, records: Data) -> str:
     found = f"release {wish['target']} not" if wish["target"] else f"no release before {live or 'this one'}"
     return (
         f"app_deploy: {wish['kind']} of app {app}: found {found} among those kept ({kept}), need one. "
-        "Deploy a release with playbooks/deploy.yml."
+        "Deploy a release with 'ansible-playbook evenkeel.platform.deploy'."
     )
 
 
@@ -307,7 +308,7 @@ def release_undone(undo: Data, hostvars: t.Mapping[str, t.Any], hosts: t.Collect
             "sealable": False,
             "evidence": [],
             "message": f"app_deploy: app {undo['app']}: found that a newer run has taken over, so this one stops here "
-            "and changes nothing more. Run playbooks/status.yml.",
+            f"and changes nothing more. Run {_next_step.command('status', undo['app'])}",
         }
     back = [_result(hostvars, name, "__app_deploy_back") for name in undo["back"] if name in hosts]
     failed = [str(each.get("msg") or "") for each in back if _went_wrong(each) or "after" not in each]
@@ -440,8 +441,8 @@ def edge_addresses(names: list[str], hostvars: t.Mapping[str, t.Any], port: int,
     ]
 
 
-def release_without_records(app: str, hostvars: t.Mapping[str, t.Any], edges: list[str]) -> str:
-    """Return what a rollback without the record host came to, and what is left to be done."""
+def release_without_records(app: str, hostvars: t.Mapping[str, t.Any], edges: list[str]) -> Data:
+    """Return C(moved), the edges that went back without the record host, and C(message): what is left to be done."""
     moved: list[str] = []
     stayed: list[str] = []
     for name in edges:
@@ -449,17 +450,20 @@ def release_without_records(app: str, hostvars: t.Mapping[str, t.Any], edges: li
         went = "after" in result and not result.get("cold") and not result.get("failed")
         (moved if went else stayed).append(name)
     if not moved:
-        raise AnsibleFilterError(
-            f"app_deploy: rollback of app {app} without records: found no edge that answers and has a warm side among "
-            f"{', '.join(edges)}, need one, as what is cold is started from the records. Bring the record host back "
-            f"and run {_next_step.command('rollback', app)}."
-        )
+        return {
+            "moved": [],
+            "message": f"app_deploy: rollback of app {app} without records: found no edge that answers and has a warm "
+            f"side among {', '.join(edges)}, need one, as what is cold is started from the records. Bring the record "
+            f"host back. Run {_next_step.command('rollback', app)}",
+        }
     entry = _result(hostvars, moved[0], "__app_deploy_rollback")["after"]
     left = f" {', '.join(stayed)} did not go back: keep users away until it has." if stayed else ""
-    return (
-        f"{app}: {', '.join(moved)} serves {entry['release']} on {entry['colour']}.{left} Workers, singletons, jobs "
-        f"and records are as they were. Once the record host is back, run {_next_step.command('rollback', app)}."
-    )
+    return {
+        "moved": moved,
+        "message": f"{app}: {', '.join(moved)} serves {entry['release']} on {entry['colour']}.{left} Workers, "
+        "singletons, jobs and records are as they were. Once the record host is back, run "
+        f"{_next_step.command('rollback', app)}.",
+    }
 
 
 def release_rows(rows: list[Data], values: Data) -> list[Data]:

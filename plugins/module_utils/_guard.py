@@ -101,7 +101,7 @@ class Guard:
                     subject,
                     ", ".join(found),
                     f"every edge to show {need}",
-                    "See playbooks/status.yml, then run it again",
+                    f"See 'ansible-playbook evenkeel.platform.status -e app={self.records.app}', then run it again",
                 ),
                 refused=True,
             )

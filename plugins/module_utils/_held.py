@@ -20,7 +20,7 @@ from ansible_collections.evenkeel.platform.plugins.module_utils._protocol import
 
 # A side may be stopped at the end of its warm time, so nobody goes back to it shortly before.
 WARM_MARGIN_SECONDS = 30
-READ_STATUS = "Run playbooks/status.yml, then start over from what it shows"
+READ_STATUS = "Run ansible-playbook evenkeel.platform.status, then start over from what it shows"
 NOTHING = Entry()
 NOBODY = Pair()
 

@@ -36,8 +36,12 @@ KINDS = ("deploy", "rollback", "contract")
 
 
 def content_hash(content: dict[str, t.Any]) -> str:
-    """Return the sha256 of the canonical JSON: sorted keys, no spaces, UTF-8."""
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    """Return the sha256 of the canonical JSON: sorted keys, no spaces, UTF-8.
+
+    The strategy says how a release is moved, not what it is: another one makes no other release.
+    """
+    model = {key: value for key, value in (content.get("model") or {}).items() if key != "strategy"}
+    text = json.dumps({**content, "model": model}, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 

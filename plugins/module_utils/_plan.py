@@ -105,7 +105,8 @@ def refusals(app: str, fleet: Data, facts: Data, out: t.Collection[str] = (), ch
     if fleet["record_host"] in fleet["edges"] and fleet["record_host"] not in facts:
         found.append(
             f"app_deploy: record host {fleet['record_host']}: found no answer, need the records. Bring it back, go "
-            "back without it by playbooks/rollback.yml -e without_records=true, or set app_deploy_record_host."
+            "back without it by 'ansible-playbook evenkeel.platform.rollback -e app=... -e without_records=true', or "
+            "set app_deploy_record_host."
         )
     for name in fleet["edges"]:
         if name in out or (name == fleet["record_host"] and name not in facts):

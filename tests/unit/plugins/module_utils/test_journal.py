@@ -246,6 +246,13 @@ def test_the_hash_does_not_depend_on_the_order_of_keys(content: dict[str, t.Any]
     assert _journal.content_hash(content) != _journal.content_hash({**content, "more": 1, "\x00": 2})
 
 
+def test_another_strategy_makes_no_other_release() -> None:
+    one = {"release": "1.0", "model": {"services": {"web": {}}, "strategy": {"warm_seconds": 600}}}
+    other = {"release": "1.0", "model": {"services": {"web": {}}, "strategy": {"warm_seconds": 60}}}
+    assert _journal.content_hash(one) == _journal.content_hash(other)
+    assert _journal.content_hash(one) != _journal.content_hash({**other, "model": {"services": {}}})
+
+
 @pytest.mark.parametrize(
     ("lines", "identities"),
     [
