@@ -233,11 +233,16 @@ def molecule_stage(names: list[str] | None = None) -> Iterator[Check]:
         yield Check("molecule", name, argv, 2400, count_molecule)
 
 
-def integration_stage() -> Iterator[Check]:
+def integration_stage(*options: str) -> Iterator[Check]:
     """Tests with real servers, stores and programs on this machine."""
     yield Check("integration", "store", [tool("ansible-playbook"), "lab/store.yml"], 600, count_one)
-    yield from pytest_check("integration", "tests/integration/backup", 1500, name="backup")
+    yield from pytest_check("integration", "tests/integration/backup", 3600, *options, name="backup")
     yield from pytest_check("integration", "tests/integration/monitoring", 600, name="monitoring")
+
+
+def integration_short_stage() -> Iterator[Check]:
+    """Integration tests without those marked long."""
+    yield from integration_stage("-m", "not long")
 
 
 def lab_check(stage: str) -> Iterator[Check]:
@@ -274,16 +279,17 @@ STAGES: dict[str, Callable[[], Iterator[Check]]] = {
     "contract": contract_stage,
     "sanity": sanity_stage,
     "integration": integration_stage,
+    "integration-short": integration_short_stage,
     "molecule": molecule_stage,
     "e2e": e2e_stage,
     "e2e-short": e2e_short_stage,
     "faults": faults_stage,
     "matrix": matrix_stage,
 }
-DEFAULT_STAGES = ("setup", "lint", "unit", "contract", "sanity", "integration", "molecule", "e2e-short")
+DEFAULT_STAGES = ("setup", "lint", "unit", "contract", "sanity", "integration-short", "molecule", "e2e-short")
 # Scenarios wait for their hosts a third of the time, so two lanes run them, one of which first runs checks without
 # hosts. The lab's tests count lost requests and run alone on the machine.
-BESIDE_MOLECULE = ("lint", "unit", "contract", "sanity", "integration")
+BESIDE_MOLECULE = ("lint", "unit", "contract", "sanity", "integration-short")
 
 
 # Running

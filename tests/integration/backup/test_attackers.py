@@ -9,9 +9,11 @@ that the function does.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
+import socket
 import subprocess
 import time
 import typing as t
@@ -494,6 +496,10 @@ def test_a_certificate_for_another_name_is_named(folder: Path) -> None:
         ["restic", "--no-cache", "--cacert", str(certificate), "-r", *store, "cat", "config"],
         ["pgbackrest", *s3, *more, f"--repo1-storage-ca-file={certificate}", "--log-path=/tmp", "repo-ls"],
     ]
+    for _attempt in range(100):
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            break
+        time.sleep(0.1)
     try:
         for call in calls:
             try:

@@ -159,7 +159,7 @@ def test_the_package_cache_goes_with_the_last_that_used_it(
 def test_what_needs_no_hosts_runs_beside_the_scenarios_and_the_lab_alone() -> None:
     assert runner.lanes_of(list(runner.DEFAULT_STAGES)) == [
         [["setup"]],
-        [["lint", "unit", "contract", "sanity", "integration", "molecule"], ["molecule"]],
+        [["lint", "unit", "contract", "sanity", "integration-short", "molecule"], ["molecule"]],
         [["e2e-short"]],
     ]
     assert runner.lanes_of(["lint", "unit"]) == [[["lint"]], [["unit"]]]

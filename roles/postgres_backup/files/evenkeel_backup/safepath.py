@@ -65,7 +65,7 @@ def create(path: Path, text: str, mode: int = 0o600, uid: int = -1, gid: int = -
     with contextlib.suppress(FileNotFoundError):
         path.unlink()
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    with os.fdopen(handle, "w", encoding="utf-8") as stream:
+    with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape") as stream:
         stream.write(text)
         os.fchmod(stream.fileno(), mode)
         if os.geteuid() == 0 and uid != -1:
