@@ -15,6 +15,8 @@ from ansible_collections.evenkeel.platform.plugins.filter.docker_firewall import
 from ansible_collections.evenkeel.platform.plugins.module_utils import (
     _address,
     _app_choice,
+    _app_status,
+    _clock,
     _controller,
     _model,
     _next_step,
@@ -474,41 +476,34 @@ def release_rows(rows: list[Data], values: Data) -> list[Data]:
     return [{**{key: row[key] for key in row if key != "key"}, "value": values[row["key"]]} for row in rows]
 
 
-def release_next(app: str, hostvars: t.Mapping[str, t.Any], run: Data, hosts: t.Collection[str]) -> str:
-    """Return what to type next, by the answers to C(status)."""
-
-    def answer(host: str) -> Data:
-        results = (hostvars[host].get("__app_deploy_status") or {}).get("results") or []
-        return next((dict(each) for each in results if each.get("__app_deploy_name") == app), {})
-
-    records = answer(run["record_host"])["records"]
-    answers = {name: answer(name)["edge"] for name in run["edges"] if name in hosts}
-    shown = {
-        name: {
-            "confirmed": edge["confirmed"],
-            "drift": edge["drift"],
-            "maintenance": edge.get("maintenance", False),
-            "out": any(name in each["out"] for each in answers.values()),
-        }
-        for name, edge in answers.items()
-    }
-    lease = dict(records["lease"])
-    # A run whose process is gone is no longer waited for.
-    lease["held"] = bool(lease.get("held")) and not _controller.gone(lease.get("controller") or {})
-    row: Data = next(iter(records["live_rows"]), {})
-    live = _plan.served(answers)["entry"]["release"]
-    return _next_step.next_step(
-        {
+def release_status(apps: list[Data], hostvars: t.Mapping[str, t.Any], run: Data) -> list[str]:
+    """Return the state of each app of a run in lines, by the answers to C(status)."""
+    found: list[str] = []
+    for app in run["apps"]:
+        answers = {name: _status_of(hostvars, name, app) for name in (*run["edges"], run["record_host"])}
+        records = answers[run["record_host"]].get("records") or {}
+        described = next((each for each in apps if each.get("name") == app), {})
+        state: Data = {
             "app": app,
-            "live": {"release": live, "since": row.get("sealed_at") or ""} if live else {},
-            "warm": records["warm"],
-            "held": records["held"],
-            "unfinished": records["unfinished"],
-            "lease": lease,
-            "pending_contract": records["pending_contract"],
-            "edges": shown,
+            "inventory_release": str(described.get("release") or ""),
+            "record_host": run["record_host"],
+            "edges": {name: answers[name].get("edge") or {} for name in run["edges"]},
+            "records": records,
+            "lost": {
+                name: " ".join(str(answer.get("msg") or "").split()) or "failed"
+                for name, answer in answers.items()
+                if answer.get("failed") and not answer.get("unreachable")
+            },
+            # A run whose process is gone is no longer waited for.
+            "run_lives": not _controller.gone((records.get("lease") or {}).get("controller") or {}),
         }
-    )
+        found += _app_status.lines(state, _clock.now().wall)
+    return found
+
+
+def _status_of(hostvars: t.Mapping[str, t.Any], host: str, app: str) -> Data:
+    results = _result(hostvars, host, "__app_deploy_status").get("results") or []
+    return next((dict(each) for each in results if each.get("__app_deploy_name") == app), {})
 
 
 class FilterModule:
@@ -523,11 +518,11 @@ class FilterModule:
             "release_batches": release_batches,
             "release_followers": release_followers,
             "release_undone": release_undone,
-            "release_next": release_next,
             "release_rows": release_rows,
             "release_parts": release_parts,
             "release_run": release_run,
             "release_secrets": release_secrets,
+            "release_status": release_status,
             "release_without_records": release_without_records,
             "edge_addresses": edge_addresses,
         }

@@ -293,7 +293,9 @@ def _opened(
             _abandon(records, params, run, identity, token, read_only)
         return result
     held = _journal.refuse_held(identity, release, rows, retry)
-    if held is not None and kind != "contract" and not found["settled"]:
+    # A run that goes on was let past the hold when it began, by a retry that named it; only a later row holds it anew.
+    passed = found["same"] and _token(held) < _token(_journal.header(run))
+    if held is not None and kind != "contract" and not found["settled"] and not passed:
         text = _journal.held_sentence(records.app, identity, held)
         result.update(held=True, held_reason=text)
         if not params["held_ok"]:
@@ -354,6 +356,10 @@ def _opened(
         _append_all(records, {**params, "restart": True, "detail": {}}, run, ["fetched", "migrating"], token)
         result["boundary"] = "migrating"
     return result
+
+
+def _token(line: Result | None) -> int:
+    return int((line or {}).get("token") or 0)
 
 
 def _changed_secrets(content: Result, versions: dict[str, str]) -> list[str]:

@@ -136,7 +136,9 @@ options:
     type: int
     default: 5
   retry:
-    description: Name or identity of a release to deploy although it is held or its migration ended in an unknown state.
+    description:
+      - Name or identity of a release to deploy although it is held or its migration ended in an unknown state.
+      - A run that goes on where another one broke off needs it only for the migration.
     type: str
     default: ""
   homes:

@@ -79,6 +79,44 @@ def test_inventory_loads_with_the_groups_and_addresses_of_the_contract(environme
         assert "platform_address" in variables, host
 
 
+def test_status_of_hosts_that_are_down_names_them(tmp_path: Path) -> None:
+    down = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1}
+    app = {
+        "name": "shop",
+        "release": "1.0",
+        "hosts": ["shop.example.com"],
+        "port_base": 20000,
+        "services": [
+            {
+                "name": "api",
+                "image": "registry.example.com/shop",
+                "port": 8000,
+                "routes": [{"path": "/"}],
+                "health": {"path": "/readyz"},
+                "healthcheck": ["CMD", "true"],
+                "resources": {"memory": "64m", "cpus": 0.1, "pids": 32},
+                "user": "10001",
+            }
+        ],
+    }
+    groups = {
+        "edge": {"hosts": {f"edge{n}": {**down, "platform_address": f"192.0.2.1{n}"} for n in (1, 2)}},
+        "app": {"hosts": {"app1": {**down, "platform_address": "192.0.2.21"}}},
+    }
+    hosts = {"all": {"children": groups, "vars": {"app_deploy_apps": [app]}}}
+    (tmp_path / "hosts.yml").write_text(yaml.safe_dump(hosts), encoding="utf-8")
+    asked = ansible("playbook", "-i", str(tmp_path / "hosts.yml"), "playbooks/status.yml")
+    assert asked.returncode == 0, asked.stdout + asked.stderr
+    said = " ".join(asked.stdout.split())
+    for line in (
+        "edge edge1: does not answer",
+        "edge edge2: does not answer",
+        "record host edge1: does not answer",
+        "next, start edge1 and start edge2, as no edge takes requests, and look again: ",
+    ):
+        assert line in said
+
+
 def test_no_example_environment_shares_a_secret(password: Path) -> None:
     seen: list[str] = []
     for environment in ENVIRONMENTS:

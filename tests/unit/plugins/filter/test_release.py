@@ -504,3 +504,38 @@ def test_a_changed_assumption_means_one_new_plan() -> None:
     assert undo(found, made, asked, replan=True)["again"]
     assert not release.release_undo(made, asked, found, EVERYONE, options(again=True))["again"]
     assert not release.release_undo({}, asked, found, EVERYONE, options())["again"]
+
+
+def test_status_of_each_app_by_what_the_hosts_answered() -> None:
+    """One that did not answer is in the report: it never ends the play."""
+    run = {"apps": ["shop", "quill"], "edges": list(EDGES), "record_host": "edge1"}
+    unreachable = {"unreachable": True, "msg": "no route", "failed": False}
+    serves = edge(drift=[], backends={}, moved_at="2026-11-21T09:50:00.000Z")
+    answers = {
+        "edge1": [{**unreachable, "__app_deploy_name": app} for app in run["apps"]],
+        "edge2": [
+            {"__app_deploy_name": "shop", "edge": serves, "records": {}},
+            {"__app_deploy_name": "quill", "failed": True, "msg": "release_facts: found\n a newer schema."},
+        ],
+    }
+    found: Data = {name: {"__app_deploy_status": {"results": each}} for name, each in answers.items()}
+    lines = release.release_status([APP, {"name": "quill", "release": "2"}], found, run)
+    assert lines[:3] == ["shop", "  edge edge1: does not answer", "  edge edge2: green serves 1.1"]
+    assert lines[lines.index("quill") :][:3] == [
+        "quill",
+        "  edge edge1: does not answer",
+        "  edge edge2: release_facts: found a newer schema.",
+    ]
+    assert lines.count("  record host edge1: does not answer") == 2
+    assert lines[-1].startswith("  next, start edge1 and mend edge2, as no edge takes requests, and look again: ")
+    del found["edge1"]["__app_deploy_status"]
+    assert "  record host edge1: does not answer" in release.release_status([APP], found, {**run, "apps": ["shop"]})
+    described = {**serves, "records": {}}
+    found["edge1"]["__app_deploy_status"] = {
+        "results": [
+            {"__app_deploy_name": "shop", "edge": described, "records": {**records(), "held": [], "unfinished": {}}}
+        ]
+    }
+    found["edge1"]["__app_deploy_status"]["results"][0]["records"]["live_rows"] = []
+    told = release.release_status([APP], found, {**run, "apps": ["shop"]})
+    assert "  lease: free" in told

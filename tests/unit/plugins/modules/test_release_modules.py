@@ -243,6 +243,24 @@ def test_a_held_release_needs_a_retry_or_other_content(run: Run, result: str) ->
     assert (other["held"], other["identity"]) == (False, "1.1+2")
 
 
+def test_a_retry_that_was_broken_off_goes_on_without_another_one(run: Run) -> None:
+    """It was let past the hold when it began. A retry named again would also repeat a migration."""
+    step = {"phase": "expand", "service": "api", "command": ["migrate"]}
+    content = {"release": "1.1", "migration": [step]}
+    deploy(run, "1.1", LIVE, 1, result="refused", content=content)
+    opening = {"state": "opened", "owner": "bob", "live": LIVE, "content": content, "preempt": True}
+    token = run("release_journal", **opening, run="r2", retry="1.1")["token"]
+    run("release_journal", state="appended", token=token, boundary="fetched")
+    again = run("release_journal", **opening, run="r3")
+    assert (again["held"], again["resume"]["boundary"]) == (False, "fetched"), again
+    run("release_journal", state="appended", token=again["token"], boundary="migrating")
+    unknown = run("release_journal", **opening, run="r4")
+    assert "retry=1.1 to run it again" in unknown["msg"]
+    last = run("release_journal", **opening, run="r5", retry="1.1")
+    run("release_journal", state="sealed", token=last["token"], result="refused", live=LIVE)
+    assert run("release_journal", **opening, run="r6")["held"]
+
+
 def test_rollback_holds_what_it_replaces_and_refuses_across_a_contract(run: Run) -> None:
     deploy(run, "1.0", "", 1)
     deploy(run, "1.1", "blue:0:1.0:", 2, content={"migration": [{"phase": "contract", "service": "api"}]})
