@@ -334,10 +334,10 @@ def test_hosts_of_singletons_come_last_and_a_former_home_stops_its_own() -> None
 def test_rollback_without_records_reports_each_edge() -> None:
     entry = {"release": "1.0", "colour": "blue"}
     went = {"edge1": {"__app_deploy_rollback": {"after": entry}}, "edge2": {"__app_deploy_rollback": {"failed": True}}}
-    found = release.release_without_records("shop", went, EDGES)
+    found = release.release_without_records("shop", went, list(EDGES))
     assert found["moved"] == ["edge1"]
     assert "edge1 serves 1.0 on blue. edge2 did not go back" in found["message"]
-    none = release.release_without_records("shop", {name: {} for name in EDGES}, EDGES)
+    none = release.release_without_records("shop", {name: {} for name in EDGES}, list(EDGES))
     assert none["moved"] == []
     assert none["message"].endswith("Run ansible-playbook evenkeel.platform.rollback -e app=shop")
 
