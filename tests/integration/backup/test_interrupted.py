@@ -218,7 +218,7 @@ def wal() -> t.Iterator[tuple[Instance, Cluster, App]]:
             hooks={
                 **app.hooks(),
                 "stop_server": [[*pg_ctl, "stop", "-m", "fast"], ["sleep", "0.3"]],
-                "start_server": [["sleep", "0.3"], [*pg_ctl, "-l", str(folder / "again.log"), "start"]],
+                "start_server": [["sleep", "0.3"], [*pg_ctl, "-l", str(cluster.data / "again.log"), "start"]],
             },
         )
         try:
@@ -274,7 +274,7 @@ def test_a_killed_restore_of_a_server_is_settled(
         subprocess.run(["rm", "-rf", str(cluster.data)], check=True)
         (cluster.data.parent / "live.before-1").rename(cluster.data)
         subprocess.run(
-            [*pg_ctl, "-l", str(made.folder / "again.log"), "start"],
+            [*pg_ctl, "-l", str(cluster.data / "again.log"), "start"],
             check=True,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

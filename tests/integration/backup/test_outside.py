@@ -148,19 +148,24 @@ def test_what_a_restored_server_is_asked_to_reach_is_not_there(wal: Instance, pu
         scratch.make()
         scratch.start({})
         server = scratch.server()
-        server.run("create extension dblink")
+        server.run("create extension dblink with schema public")
         there = f"host={publisher.socket} user=postgres dbname=shop"
-        assert "No such file" in refused(server, f"select * from dblink('{there}', 'select 1') as x(a int)")
-        said = refused(server, "select * from dblink('host=127.0.0.1 port=1 user=x dbname=x', 'select 1') as x(a int)")
+        assert "No such file" in refused(server, f"select * from public.dblink('{there}', 'select 1') as x(a int)")
+        said = refused(
+            server, "select * from public.dblink('host=127.0.0.1 port=1 user=x dbname=x', 'select 1') as x(a int)"
+        )
         assert "Network is unreachable" in said
         psql = " ".join(publisher.client("psql", "-d", "shop", "-c", "'insert into orders values (0)'"))
-        assert "No such file" in refused(server, f"copy (select 1) to program $x${psql}$x$")
+        # What a program says of its end goes to the server's log.
+        assert "failed" in refused(server, f"copy (select 1) to program $x${psql}$x$")
+        assert f'connection to server on socket "{publisher.socket}' in scratch.log.read_text()
         assert "No such file" in refused(server, f"copy (select 1) to '{publisher.data}/planted'")
         # It cannot see, and so not signal, the processes of the host, though they are of the same user.
         listed = server.run("select string_agg(name, ' ') from pg_ls_dir('/proc') name where name ~ '^[0-9]+$'").split()
         assert max(map(int, listed)) < 1000
         kill = f"copy (select 1) to program 'kill -0 {publisher.process.pid if publisher.process else 0}'"
-        assert "No such process" in refused(server, kill)
+        assert "failed" in refused(server, kill)
+        assert "No such process" in scratch.log.read_text()
     assert publisher.sql("select count(*) from orders where id = 0") == "0"
 
 
@@ -208,9 +213,9 @@ def test_a_scheduled_job_does_not_run_in_a_restored_server(wal: Instance, cluste
             scratch.start({**scratch.inherited(), "shared_preload_libraries": "pg_cron"}, user="postgres")
             server = scratch.server("shop", user="postgres")
             assert server.run("select count(*) from cron.job where active") == "1"
-            before = server.run("select count(*) from ticks")
+            before = server.run("select count(*) from public.ticks")
             time.sleep(75)
-            assert server.run("select count(*) from ticks") == before
+            assert server.run("select count(*) from public.ticks") == before
             assert (
                 server.run("select count(*) from cron.job_run_details where start_time > now() - interval '70 s'")
                 == "0"
