@@ -212,6 +212,9 @@ class Scratch:
                 "the extension",
                 "Install PostgreSQL's contrib package where drills run",
             )
+        unread = unread_indexes(done.out) if done.code == 2 and not done.err.strip() else []
+        if unread:
+            return f"pg_amcheck found nothing; it cannot run the functions of {', '.join(unread)}"
         command.need(
             done,
             "tables or indexes are corrupt",
@@ -221,6 +224,24 @@ class Scratch:
             "corrupt_pages",
         )
         return "pg_amcheck found nothing"
+
+
+def unread_indexes(findings: str) -> list[str]:
+    """Return the indexes whose expressions pg_amcheck cannot evaluate without a search_path, if that is all it found.
+
+    Empty if there is any other finding. Pure.
+    """
+    blocks = re.split(r'(?m)^(?=(?:btree index|heap table|index) ")', findings.strip())
+    found = []
+    for block in filter(None, map(str.strip, blocks)):
+        match = re.match(
+            r'btree index "([^\n]+)":\s+ERROR:\s+(?:function|type|relation|operator|schema) [^\n]+ does not exist',
+            block,
+        )
+        if match is None or len(re.findall(r"(?m)^\s*ERROR:", block)) != 1:
+            return []
+        found.append(match[1])
+    return found
 
 
 @contextmanager

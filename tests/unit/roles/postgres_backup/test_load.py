@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from evenkeel_backup import latest, load, logical
+from evenkeel_backup import latest, load, logical, scratch
 from evenkeel_backup.faults import FAULTS, BackupFailure, fault_of
 from evenkeel_backup.load import Statement
 from evenkeel_backup.state import State
@@ -71,6 +71,40 @@ def test_messages_of_two_workers_are_told_apart() -> None:
         (3346, "an error that could not be read"),
     ]
     assert load.failed_statements(errors.format(many=7), LISTING)[-1].name == "others"
+
+
+def test_a_message_without_its_beginning_is_read() -> None:
+    errors = (
+        "pg_restore: pg_restore: from TOC entry 3345; 1259 16390 INDEX orders_note shop\n"
+        "from TOC entry 3340; 0 16386 TABLE DATA amounts shop\n"
+        "pg_restore: error: pg_restore: error: could not execute query: ERROR:  one\n"
+        'COPY failed for table "amounts": ERROR:  two\n'
+        "pg_restore: warning: errors ignored on restore: 4\n"
+    )
+    found = load.failed_statements(errors, LISTING)
+    assert [(one.entry, one.reason) for one in found] == [(3340, "two"), (3345, "one")]
+
+
+@pytest.mark.parametrize(
+    ("findings", "unread"),
+    [
+        ("", []),
+        (
+            'btree index "traps.public.people_plain":\n    ERROR:  function unaccent(unknown, text) does not exist\n'
+            "LINE 1: select unaccent('unaccent', $1)\n",
+            ["traps.public.people_plain"],
+        ),
+        (
+            'btree index "x.public.a":\n    ERROR:  type "earth" does not exist\n'
+            'btree index "x.public.b":\n    ERROR:  item order invariant violated for index "b"\n',
+            [],
+        ),
+        ('heap table "x.public.a", block 0, offset 1:\n    xmin 3 precedes relation freeze threshold\n', []),
+        ('btree index "x.public.a":\n    ERROR:  could not open file "base/1/2": No such file or directory\n', []),
+    ],
+)
+def test_an_index_that_cannot_be_evaluated_is_not_corrupt(findings: str, unread: list[str]) -> None:
+    assert scratch.unread_indexes(findings) == unread
 
 
 def test_what_cannot_be_parsed_is_counted() -> None:
