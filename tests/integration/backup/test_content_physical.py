@@ -167,10 +167,10 @@ def test_a_table_truncated_after_the_snapshot_is_noticed(wal: Instance, cluster:
         assert held.position
         one = held.sessions["shop"]
         assert json.loads(one.run(quiet.REWRITTEN)) == []
-        assert one.run("select count(*) from doomed") == "100"
+        assert one.run("select count(*) from public.doomed") == "100"
     with job.server() as server, quiet.moment(server, ["shop"]) as held:
         cluster.sql("truncate doomed")
         one = held.sessions["shop"]
-        assert one.run("select count(*) from doomed") == "0"
-        assert json.loads(one.run(quiet.REWRITTEN)) == ["doomed"]
+        assert one.run("select count(*) from public.doomed") == "0"
+        assert json.loads(one.run(quiet.REWRITTEN)) == ["public.doomed"]
     cluster.sql("drop table doomed")

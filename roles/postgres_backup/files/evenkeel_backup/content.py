@@ -214,12 +214,11 @@ def _of_files(
     return found
 
 
-def add_live(entry: dict[str, Any], server: Server, run: Run, options: Any) -> None:
-    """Add the sums of a live database in the snapshot that a session holds; leave them out if one cannot be had."""
+def add_live(entry: dict[str, Any], server: Server, run: Run, snapshot: str, options: Any) -> None:
+    """Add the sums of a live database in an exported snapshot, which *run* holds; leave them out if one is missing."""
     salt = secrets.token_bytes(16)
     here = survey(run, unlogged=False)
     made = {**entry, "sums": dict.fromkeys(entry["rows"], ""), "content": form(here, salt)}
-    snapshot = run("select pg_export_snapshot()")
     found = of_database(server, made, options["jobs"], options["timeout_seconds"], snapshot)
     objects = found["apart"].pop("large objects", "")
     counted = {key: value[0] for key, value in found["sums"].items()}
@@ -255,7 +254,8 @@ def copy_script(tables: Iterable[tuple[str, int, list[int]]], encoding: str, obj
     ]
     for number, oid, columns in tables:
         order = f"array_position('{{{','.join(map(str, columns))}}}'::int2[], a.attnum)" if columns else "a.attnum"
-        parts.append(COPY.format(order=order, oid=oid) + _end(number))
+        # The lock of a table ends with its rows, so that no ALTER TABLE waits for all of them.
+        parts.append(f"savepoint one;\n{COPY.format(order=order, oid=oid)}rollback to savepoint one;\n{_end(number)}")
     if objects:
         parts += [COPY_OBJECTS, _end(OBJECTS), COPY_PAGES, _end(PAGES)]
     return "".join(parts)

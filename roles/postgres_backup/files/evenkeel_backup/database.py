@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -272,6 +272,14 @@ def session(server: Server) -> Iterator[Session]:
         yield opened
     finally:
         opened.close()
+
+
+def releasing(held: Session) -> Callable[[str], str]:
+    """Return a function that runs SQL in the session's snapshot, and releases its locks at once.
+
+    Otherwise counting would hold a lock on each table and index as long as the snapshot is held.
+    """
+    return lambda sql: held.run(f"savepoint counting;\n{sql};\nrollback to savepoint counting")
 
 
 def described(server: Server, seconds: float, *, unlogged: bool = True) -> dict[str, Any]:

@@ -37,7 +37,7 @@ from evenkeel_backup import (
     target,
 )
 from evenkeel_backup.config import Repository
-from evenkeel_backup.database import ROLES, Server, Session, describe, session
+from evenkeel_backup.database import ROLES, Server, describe, releasing, session
 from evenkeel_backup.engine import Restored
 from evenkeel_backup.faults import BackupFailure
 from evenkeel_backup.job import Job
@@ -232,7 +232,7 @@ class Logical(snapshots.SnapshotEngine):
             # A standby has no data of unlogged tables, and pg_dump leaves it out there.
             standby = held.run("select pg_is_in_recovery()") == "t"
             encoding = held.run("select getdatabaseencoding()")
-            counted = pool.submit(_counted, _releasing(held), standby)
+            counted = pool.submit(_counted, releasing(held), standby)
             progress = Progress(f"dump {server.database}", total)
             done = server.tool(
                 "pg_dump",
@@ -448,11 +448,3 @@ def _counted(run: Callable[[str], str], standby: bool) -> tuple[dict[str, Any], 
 def give(job: Job, folder: Path) -> None:
     """Change the owner of a folder with its content to the server's user."""
     safepath.give(folder, job.where.uid, job.where.gid)
-
-
-def _releasing(held: Session) -> Callable[[str], str]:
-    """Return a function that runs SQL in the session's snapshot, and releases its locks at once.
-
-    Otherwise counting would hold a lock on each table and index until the end of the dump.
-    """
-    return lambda sql: held.run(f"savepoint counting;\n{sql};\nrollback to savepoint counting")

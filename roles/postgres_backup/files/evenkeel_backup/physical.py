@@ -33,7 +33,7 @@ from evenkeel_backup import (
     wal,
 )
 from evenkeel_backup.config import Repository
-from evenkeel_backup.database import DATABASES, ROLES, TABLESPACES, Server, describe, described
+from evenkeel_backup.database import DATABASES, ROLES, TABLESPACES, Server, describe, described, releasing
 from evenkeel_backup.destroy import remove
 from evenkeel_backup.engine import Engine, Restored
 from evenkeel_backup.faults import BackupFailure, Failures
@@ -311,11 +311,13 @@ class Physical(Engine):
         entries = []
         for name, snapshot in held.sessions.items():
             try:
-                entry = describe(snapshot.run, unlogged=False)
+                # No snapshot can be exported behind a savepoint.
+                exported = snapshot.run("select pg_export_snapshot()")
+                entry = describe(releasing(snapshot), unlogged=False)
                 entry["left_out"], entry["exact"] = left_out.facts(snapshot.run), True
                 # A full backup reads everything once; the ones in between only count.
                 if self.job.config["content_sums"] and made["type"] == "full":
-                    content.add_live(entry, server.at(name), snapshot.run, self.job.config)
+                    content.add_live(entry, server.at(name), snapshot.run, exported, self.job.config)
                 if json.loads(snapshot.run(quiet.REWRITTEN)):
                     return []
             except BackupFailure:
