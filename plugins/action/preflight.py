@@ -12,9 +12,11 @@ from pathlib import Path
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+from ansible.utils.vars import load_extra_vars
 
 from ansible_collections.evenkeel.platform.plugins.lookup.unsealed_vaults import unsealed
 from ansible_collections.evenkeel.platform.plugins.module_utils import _preflight
+from ansible_collections.evenkeel.platform.plugins.plugin_utils import _typed
 from ansible_collections.evenkeel.platform.plugins.plugin_utils._checks import (
     SHARED,
     HostChecks,
@@ -36,16 +38,26 @@ class ActionModule(ActionBase):
 
     TRANSFERS_FILES = False
     _requires_connection = False
-    _VALID_ARGS = frozenset({"facts", "roles", "out", "scope"})
+    _VALID_ARGS = frozenset({"facts", "roles", "groups", "out", "scope"})
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         result: dict[str, t.Any] = super().run(tmp, task_vars)
         variables, args = task_vars or {}, self._task.args
         scope = args.get("scope") or "full"
-        if scope not in ("full", "hosts"):
-            raise AnsibleActionFail(f"preflight: scope: found {scope}, need full or hosts. Set scope.")
+        if scope not in ("full", "hosts", "inventory"):
+            raise AnsibleActionFail(f"preflight: scope: found {scope}, need full, hosts or inventory. Set scope.")
         out = [name for name in _words(args.get("out")) if name]
-        problems, later = (self._limit(variables, out), []) if scope == "hosts" else self._full(variables, args, out)
+        extra = load_extra_vars(self._loader)
+        problems = self._inventory(variables, _words(args.get("groups")))
+        later: list[str] = []
+        if not problems and scope == "full":
+            problems, later = self._full(variables, args, out)
+        elif not problems and scope == "hosts":
+            problems = self._limit(variables, out)
+        problems = [
+            *self._typed(variables, extra),
+            *(sentence for sentence in problems if not _typed.refused(sentence, extra)),
+        ]
         roles = _words(args.get("roles")) or [role.name for role in _preflight.ROLES]
         checked = roles if scope == "full" and not problems else []
         result.update(changed=False, passed=not problems, checked=checked, problems=problems, later=later)
@@ -55,11 +67,27 @@ class ActionModule(ActionBase):
             result.update(failed=True, msg="\n".join(problems))
         return result
 
+    def _typed(self, variables: dict[str, t.Any], extra: dict[str, t.Any]) -> list[str]:
+        sources, playbooks = _sources(variables), str(variables.get("playbook_dir") or "")
+        unknown = _typed.unknown_problems(extra, lambda name: _typed.mentioned(name, sources, playbooks))
+        return unknown + _typed.value_problems(extra)
+
+    def _inventory(self, variables: dict[str, t.Any], needed: list[str]) -> list[str]:
+        """Judge the inventory itself: a play without a host is a success for Ansible."""
+        groups = variables["groups"]
+        if groups["all"] and all(groups.get(group) for group in needed):
+            return []
+        host = variables["inventory_hostname"]
+        options = HostChecks(DefaultsOnly(self._loader), host, variables, {}, None).view("app_deploy").options
+        names = {str(options[name]): name for name in ("app_deploy_edge_group", "app_deploy_app_group")}
+        return _typed.group_problems(_sources(variables), groups, needed, names)
+
     def _limit(self, variables: dict[str, t.Any], out: list[str]) -> list[str]:
         """Judge the hosts that --limit leaves, whichever groups the play itself is for."""
         host = variables["inventory_hostname"]
         checks = HostChecks(DefaultsOnly(self._loader), host, variables, {}, None, ["app_deploy"])
-        return fleet_limit(checks, self._present(variables), out)
+        wrong = _preflight.out_problems(out, edges_of(checks))
+        return wrong or fleet_limit(checks, self._present(variables), out)
 
     def _present(self, variables: dict[str, t.Any]) -> list[str]:
         limit = str(variables.get("ansible_limit") or "all")
@@ -100,11 +128,17 @@ class ActionModule(ActionBase):
         unreachable: dict[str, str],
         out: list[str],
     ) -> tuple[list[str], list[str]]:
-        sources = [str(source) for source in variables.get("ansible_inventory_sources") or []]
+        sources = _sources(variables)
         problems = [
             f"inventory: vault {path}: found it unencrypted, need it encrypted. Run ansible-vault encrypt {path}."
             for path in unsealed(sources, ["lab"])
         ]
+        groups = list(dict.fromkeys(group for role in _preflight.ROLES for group in role.groups if group != "all"))
+        if not any(one.roles for one in checks.values()) and not any(variables["groups"].get(one) for one in groups):
+            problems.append(
+                f"inventory: groups of {', '.join(sources)}: found no host in {', '.join(groups)}, need one in a group "
+                "of a role. Add hosts to a group, or set -i to another inventory."
+            )
         if unreachable:
             problems += _preflight.reach_problems(unreachable, edges_of(next(iter(checks.values()))))
         held = {host: one.facts["addresses"] for host, one in checks.items() if one.known}
@@ -174,6 +208,10 @@ def fleet_limit(checks: HostChecks, present: list[str], out: list[str]) -> list[
     app_hosts = list(groups.get(options["app_deploy_app_group"]) or [])
     record_host = options.get("app_deploy_record_host") or (edges[0] if edges else "")
     return _preflight.limit_problems([*present, *out], edges, app_hosts, record_host, "app_deploy")
+
+
+def _sources(variables: t.Mapping[str, t.Any]) -> list[str]:
+    return [str(source) for source in variables.get("ansible_inventory_sources") or []]
 
 
 def _words(given: t.Any) -> list[str]:

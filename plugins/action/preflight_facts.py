@@ -23,6 +23,10 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         result: dict[str, t.Any] = super().run(tmp, task_vars)
         variables = task_vars or {}
+        if variables["inventory_hostname"] not in variables["groups"]["all"]:
+            # The localhost on which a play says that its groups have no host.
+            result.update(changed=False)
+            return result
         checks = HostChecks(DefaultsOnly(self._loader), variables["inventory_hostname"], variables, {}, None)
         arguments = {
             "folders": [*(self._task.args.get("folders") or ["/var/lib", "/opt"]), checks.data_root()],

@@ -18,7 +18,9 @@ def chosen(apps: list[dict[str, t.Any]], only: str = "", release: str = "") -> l
 
 def choice_problems(apps: list[dict[str, t.Any]], only: str = "", release: str = "") -> list[str]:
     """Return why *only* and *release* choose nothing that can be deployed."""
-    names = ", ".join(app.get("name", "?") for app in apps) or "none"
+    names = ", ".join(app.get("name", "?") for app in apps)
+    if only and not apps:
+        return [f"app_deploy: app_deploy_apps: found it empty, need app {only}. Set app_deploy_apps in the inventory."]
     if only and only not in [app.get("name") for app in apps]:
         return [f"app_deploy: app: found {only}, need one of {names}. Set app to an app of app_deploy_apps."]
     if release and not only and len(apps) > 1:

@@ -25,6 +25,11 @@ PACKAGES = re.compile(r"docker[\w.-]*|containerd[\w.]*|runc|podman[\w-]*|haproxy
 CONTROLLERS = ("cpu", "memory", "pids", "devices")
 LISTEN, UNCONNECTED = "0A", "07"
 REJECTED = 0x200
+# The program that holds a port a container publishes, and that port in "docker ps".
+PROXY = "docker-proxy"
+PUBLISHED = re.compile(
+    r"\[?(?P<address>[0-9a-fA-F.:]+?)\]?:(?P<first>\d+)(?:-(?P<last>\d+))?->[\d-]+/(?P<protocol>\w+)"
+)
 # The engine's own bridges move; a network of theirs is not taken.
 ENGINE_INTERFACES = ("docker", "br-", "veth")
 
@@ -144,6 +149,33 @@ def listening(root: Path) -> list[dict[str, t.Any]]:
                 {"protocol": protocol, "address": address, "port": int(port, 16), **owner},
             )
     return [found[key] for key in sorted(found)]
+
+
+def with_containers(found: list[dict[str, t.Any]], run: Run) -> list[dict[str, t.Any]]:
+    """Return listening ports with the container behind each that the engine's proxy holds; Docker is asked for them."""
+    if not any(one["program"] == PROXY for one in found):
+        return found
+    status, out, _err = run(["docker", "ps", "--format", "{{.Names}}\t{{.Ports}}"])
+    owners: dict[tuple[str, str, int], str] = {}
+    for line in out.splitlines() if status == 0 else []:
+        name, _tab, ports = line.partition("\t")
+        for match in map(PUBLISHED.fullmatch, ports.split(", ")):
+            if match:
+                first, last = int(match["first"]), int(match["last"] or match["first"])
+                for port in range(first, last + 1):
+                    owners[match["protocol"], match["address"], port] = name
+    held = [(one, owners.get((one["protocol"], one["address"], one["port"]), "")) for one in found]
+    return [{**one, "container": name} if name and one["program"] == PROXY else one for one, name in held]
+
+
+def public_names(root: Path) -> dict[str, list[str]]:
+    """Return the public names of each app that this edge routes; a record nobody can read is named elsewhere."""
+    found = {}
+    for path in sorted((root / "var/lib/evenkeel").glob("*/edge.json")):
+        names = (parsed(path) or {}).get("hosts")
+        if isinstance(names, list):
+            found[path.parent.name] = [str(name) for name in names]
+    return found
 
 
 def apt_sources(root: Path) -> dict[str, str]:
@@ -271,8 +303,9 @@ def gather(root: Path, run: Run, folders: t.Iterable[str], calendars: t.Iterable
         "addresses": addresses(root),
         "networks": networks(root),
         "gateways": gateways(root),
-        "listening": listening(root),
+        "listening": with_containers(listening(root), run),
         "connection": connection(root, os.getpid()),
+        "public_names": public_names(root),
         "apt_sources": apt_sources(root),
         "daemon": parsed(daemon),
         "daemon_text": without_logins(daemon),

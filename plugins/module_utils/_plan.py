@@ -24,6 +24,7 @@ from ansible_collections.evenkeel.platform.plugins.module_utils import (
     _journal,
     _model,
     _ports,
+    _preflight,
     _stacks,
 )
 from ansible_collections.evenkeel.platform.plugins.module_utils._model import Model
@@ -92,12 +93,7 @@ def highest_pair(facts: Data) -> Pair:
 
 def refusals(app: str, fleet: Data, facts: Data, out: t.Collection[str] = (), check_mode: bool = False) -> list[str]:
     """Return why no forward run may begin, one sentence each, by what the hosts said of themselves."""
-    found = []
-    for name in out:
-        if name not in fleet["edges"]:
-            found.append(
-                f"app_deploy: edge_out: found {name}, need one of {', '.join(fleet['edges'])}. Set edge_out to an edge."
-            )
+    found = _preflight.out_problems(out, fleet["edges"])
     counted = edges_of(fleet, facts, out)
     for name in [*fleet["hosts"], fleet["record_host"]]:
         if name not in facts and name not in fleet["edges"]:

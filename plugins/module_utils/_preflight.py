@@ -77,6 +77,38 @@ def limit_problems(
     ]
 
 
+def out_problems(out: t.Iterable[str], edges: t.Sequence[str]) -> list[str]:
+    """Return each edge that is declared out and is none."""
+    return [
+        f"app_deploy: edge_out: found {name}, need one of {', '.join(edges)}. Set edge_out to an edge."
+        for name in out
+        if edges and name not in edges
+    ]
+
+
+def name_problems(
+    apps: t.Mapping[str, t.Sequence[str]], held: t.Mapping[str, t.Mapping[str, t.Sequence[str]]]
+) -> list[str]:
+    """Return each public name of an app that an edge routes for an app of another inventory.
+
+    *apps* are the names of each app of this inventory, *held* those of each app by edge. What an app of this inventory
+    gives up is its own business.
+    """
+    owners: dict[tuple[str, str, str], list[str]] = {}
+    for edge, routed in held.items():
+        for other, names in routed.items():
+            for app, wanted in apps.items() if other not in apps else ():
+                for name in wanted:
+                    if name in names:
+                        owners.setdefault((app, name, other), []).append(edge)
+    return [
+        f"app_deploy: public name {name} of app {app}: found it routed for app {other}, which this inventory does not "
+        f"have, on {', '.join(edges)}, need one owner. Take it from hosts of {app} in app_deploy_apps, or uninstall "
+        f"{other}."
+        for (app, name, other), edges in owners.items()
+    ]
+
+
 def reach_problems(unreachable: t.Mapping[str, str], edges: t.Collection[str] = ()) -> list[str]:
     """Return one sentence for each host that could not be read, with the reason; a deploy can leave one edge out."""
     return [
@@ -182,9 +214,13 @@ def port_problems(host: str, claims: t.Sequence[Claim], listening: t.Iterable[t.
             seen.add(key)
             program = socket["program"] or "a program that cannot be seen"
             pid = f" (pid {socket['pid']})" if socket["pid"] else ""
+            stop = socket["program"] or "it"
+            if socket.get("container"):
+                program = stop = f"container {socket['container']}"
+                pid = f" ({socket['program']}, pid {socket['pid']})"
             problems.append(
                 f"preflight: port {socket['port']} of host {host}: found {program}{pid} listening on it, need it free "
-                f"for {claim.owner}. Stop {socket['program'] or 'it'}, or move ours: {claim.advice}"
+                f"for {claim.owner}. Stop {stop}, or move ours: {claim.advice}"
             )
     return problems
 

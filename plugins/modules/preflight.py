@@ -26,6 +26,14 @@ options:
     type: list
     elements: str
     default: []
+  groups:
+    description:
+      - Groups that the play is for. An inventory in which one of them has no host is refused; to Ansible itself that is
+        a success. Without any group, an inventory without hosts is refused.
+      - A play asks this where its C(hosts) falls back to C(localhost), as those of the collection do.
+    type: list
+    elements: str
+    default: []
   out:
     description: Edges that are declared out and need not answer.
     type: list
@@ -34,9 +42,12 @@ options:
   scope:
     description:
       - V(full) asks everything.
-      - V(hosts) only refuses a C(--limit) that leaves out an edge, an app host or the record host, in any play.
+      - V(hosts) only refuses a C(--limit) that leaves out an edge, an app host or the record host, in any play,
+        and an edge that is declared out and is none.
+      - V(inventory) asks neither.
+      - Whichever the scope, an inventory without hosts and a misspelt or wrong short option after C(-e) are refused.
     type: str
-    choices: [full, hosts]
+    choices: [full, hosts, inventory]
     default: full
 seealso:
   - module: evenkeel.platform.preflight_facts
@@ -88,8 +99,9 @@ from ansible.module_utils.basic import AnsibleModule
 ARGUMENT_SPEC = {
     "facts": {"type": "str", "default": "__preflight_facts"},
     "roles": {"type": "list", "elements": "str", "default": []},
+    "groups": {"type": "list", "elements": "str", "default": []},
     "out": {"type": "list", "elements": "str", "default": []},
-    "scope": {"type": "str", "choices": ["full", "hosts"], "default": "full"},
+    "scope": {"type": "str", "choices": ["full", "hosts", "inventory"], "default": "full"},
 }
 
 

@@ -51,6 +51,7 @@ NO_FACTS: dict[str, t.Any] = {
     "networks": [],
     "gateways": [],
     "listening": [],
+    "public_names": {},
     "connection": "",
     "apt_sources": {},
     "daemon": None,
@@ -462,6 +463,7 @@ def fleet_problems(checks: t.Mapping[str, HostChecks], present: t.Collection[str
     app_hosts = list(groups.get(options["app_deploy_app_group"]) or [])
     record_host = options.get("app_deploy_record_host") or (edges[0] if edges else "")
     found = _preflight.limit_problems(present, edges, app_hosts, record_host, "app_deploy")
+    found += _preflight.out_problems(_out(options), edges)
     if record_host and record_host not in groups["all"]:
         found.append(
             f"app_deploy: app_deploy_record_host: found {record_host}, need a host of the inventory. "
@@ -485,10 +487,20 @@ def fleet_problems(checks: t.Mapping[str, HostChecks], present: t.Collection[str
         "undefined": undefined_secrets(checks),
     }
     found += chosen
+    found += judge.asked(
+        _preflight.name_problems,
+        {str(app.get("name")): app.get("hosts") or [] for app in items(apps)},
+        {name: checks[name].facts["public_names"] for name in edges if name in checks},
+    )
     found += judge.asked(_app_problems.problems, apps, hosts, edges, facts)
     for app in judge.apps:
         found += judge.asked(app_stack_problems, app, hosts)
     return found
+
+
+def _out(options: t.Mapping[str, t.Any]) -> list[str]:
+    out = options["app_deploy_edge_out"]
+    return [name.strip() for name in (out.split(",") if isinstance(out, str) else list(out or [])) if name.strip()]
 
 
 def undefined_secrets(checks: t.Mapping[str, HostChecks]) -> dict[str, str]:

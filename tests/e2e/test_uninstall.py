@@ -33,13 +33,13 @@ def volumes() -> dict[str, str]:
 @pytest.mark.parametrize(
     ("typed", "sentence"),
     [
-        pytest.param([], r"uninstall: found uninstall_app= and uninstall_platform=, need one", id="nothing"),
+        pytest.param([], r"uninstall: what to remove: found neither an app nor the platform, need one", id="nothing"),
         pytest.param(
             ["-e", "uninstall_app=shopp"], r"app_deploy: uninstall: found shopp, need one of shop\.", id="another app"
         ),
         pytest.param(
             ["-e", "uninstall_platform=prod"],
-            r"Set uninstall_app .* or uninstall_platform to lab\.",
+            r"uninstall_platform: found prod, need lab, the name of the inventory\.",
             id="another place",
         ),
     ],

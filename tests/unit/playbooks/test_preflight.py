@@ -200,7 +200,7 @@ def test_what_users_wait_for_refuses_such_a_limit_first(prod: Copy, playbook: st
     assert len(problems) == 1, shown
     assert "need also edge2" in problems[0]
     assert "skipped=0" in shown
-    assert shown.count("TASK [") == (1 if playbook == "rollback" else 2)
+    assert shown.count("TASK [") == (1 if playbook == "rollback" else 3)
 
 
 def test_what_the_play_sets_is_checked(prod: Copy) -> None:
@@ -229,6 +229,104 @@ def test_an_edge_declared_out_need_not_answer(prod: Copy) -> None:
     assert prod.run("playbooks/preflight.yml")[0] == 2
     code, problems, shown = prod.run("playbooks/preflight.yml", "-e", "edge_out=edge2")
     assert code == 0, problems or shown
+
+
+EVERYTHING = ["site", "deploy", "contract", "rollback", "maintenance", "unlock", "status", "rebuild_records"]
+ON_ANY_HOST = ["uninstall", "backup", "drill", "restore", "test_alert", "check_vaults", "preflight"]
+
+
+@pytest.mark.parametrize("playbook", [*EVERYTHING, *ON_ANY_HOST])
+def test_an_inventory_without_hosts_is_no_success(playbook: str, prod: Copy) -> None:
+    prod.inventory, prod.hosts = {"all": {"hosts": {}}}, {}
+    code, problems, shown = prod.run(f"playbooks/{playbook}.yml", "-e", "app=shop")
+    assert code == 2, shown
+    assert len(problems) == 1, shown
+    assert problems[0].startswith(f"inventory: hosts of {prod.place}: found none, need some")
+    assert shown.count("PLAY [") == 1
+
+
+@pytest.mark.parametrize(
+    ("playbook", "groups"),
+    [
+        ("deploy", "groups edge (app_deploy_edge_group) and app (app_deploy_app_group)"),
+        ("rollback", "groups edge (app_deploy_edge_group) and app (app_deploy_app_group)"),
+        ("status", "group edge (app_deploy_edge_group)"),
+        ("test_alert", "group ops"),
+    ],
+)
+def test_the_groups_without_a_host_are_named(playbook: str, groups: str, prod: Copy) -> None:
+    prod.inventory = {"web": {"hosts": {"web1": {}}}}
+    prod.hosts = {}
+    code, problems, shown = prod.run(f"playbooks/{playbook}.yml", "-e", "app=shop", "-e", "release=1.1")
+    assert code == 2, shown
+    assert len(problems) == 1, shown
+    assert problems[0].startswith(f"inventory: {groups} of {prod.place}: found no host, need at least one")
+
+
+def test_hosts_without_a_role_are_no_success(prod: Copy) -> None:
+    prod.inventory = {"web": {"hosts": {"web1": {"platform_address": "192.0.2.9"}}}}
+    prod.hosts = {"web1": prod.inventory["web"]["hosts"]["web1"]}
+    prod.facts["web1"] = prod.facts["edge1"]
+    vault = prod.place / "group_vars"
+    shutil.rmtree(vault)
+    code, problems, shown = prod.run("playbooks/preflight.yml")
+    assert code == 2, shown
+    assert [one for one in problems if one.startswith(f"inventory: groups of {prod.place}: found no host in ")], shown
+
+
+def test_what_was_mistyped_is_named_as_it_was_typed(prod: Copy) -> None:
+    words = ["-e", "app=shop", "-e", "relese=3.1", "-e", "wait=abc", "-e", "edge_out=edge9"]
+    code, problems, shown = prod.run("playbooks/deploy.yml", *words)
+    assert code == 2, shown
+    assert len(problems) == 3, shown
+    assert problems[0].startswith("preflight: unknown option relese: found -e relese=, need one of app, edge_out, ")
+    assert problems[0].endswith("did you mean release? Type -e release=3.1.")
+    assert problems[1] == "preflight: option wait: found abc, need a whole number of seconds. Type -e wait=300."
+    assert problems[2] == "app_deploy: edge_out: found edge9, need one of edge1, edge2. Set edge_out to an edge."
+
+
+def test_a_name_that_the_inventory_uses_is_no_misspelt_option(prod: Copy) -> None:
+    prod.edit("all/main.yml", lambda text: text + 'shop_banner: "{{ reasons | default(1) }}"\n')
+    code, problems, shown = prod.run("playbooks/deploy.yml", "--tags", "none", "-e", "app=shop", "-e", "reasons=x")
+    assert problems == [], shown
+    assert code == 0, shown
+
+
+def test_a_maintenance_that_is_neither_on_nor_off_is_one_sentence(prod: Copy) -> None:
+    code, problems, shown = prod.run("playbooks/maintenance.yml", "-e", "enabled=maybe")
+    assert code == 2, shown
+    assert problems == ["preflight: option enabled: found maybe, need true or false. Type -e enabled=false."]
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (
+            ["uninstall_platform=live"],
+            "uninstall: uninstall_platform: found live, need prod, the name of the inventory.",
+        ),
+        ([], "uninstall: what to remove: found neither an app nor the platform, need one of them."),
+        (
+            ["uninstall_app=a", "uninstall_platform=prod"],
+            "found uninstall_app and uninstall_platform, need one of them.",
+        ),
+    ],
+)
+def test_an_uninstall_says_which_word_is_wrong(words: list[str], sentence: str, prod: Copy) -> None:
+    code, _problems, shown = prod.run("playbooks/uninstall.yml", *(part for word in words for part in ("-e", word)))
+    assert code == 2, shown
+    assert sentence in shown
+
+
+def test_a_public_name_of_another_inventory_is_refused(prod: Copy) -> None:
+    name = "shop.example"
+    prod.edit("all/shop.yml", replaced('hosts: ["{{ shop_public_name }}"]', f"hosts: [{name}]"))
+    prod.facts["edge2"]["public_names"] = {"shop": [name], "blog": [name]}
+    code, problems, shown = prod.run("playbooks/preflight.yml", "-e", "app=shop")
+    assert code == 2, shown
+    assert len(problems) == 1, shown
+    assert problems[0].startswith(f"app_deploy: public name {name} of app shop: found it routed for app blog, ")
+    assert "on edge2, need one owner" in problems[0]
 
 
 def test_a_deploy_asks_its_own_hosts_only(prod: Copy) -> None:

@@ -14,6 +14,9 @@ def test_one_release_needs_one_app():
     assert _app_choice.choice_problems(apps, only="two", release="1.1") == []
     assert [one["release"] for one in _app_choice.chosen(apps, only="two", release="1.1")] == ["1.1"]
     assert "need one of shop, two" in _app_choice.choice_problems(apps, only="gone")[0]
+    assert _app_choice.choice_problems([], only="shop") == [
+        "app_deploy: app_deploy_apps: found it empty, need app shop. Set app_deploy_apps in the inventory."
+    ]
     assert "found latest" in _app_choice.choice_problems(apps, only="two", release="latest")[0]
 
 

@@ -89,6 +89,44 @@ def test_listening_ports_with_their_programs(tmp_path):
     ]
 
 
+PS = "web\t0.0.0.0:8080->80/tcp, [::]:8080->80/tcp\ndns\t192.0.2.21:53->53/udp, 9000/tcp, 0.0.0.0:90-92->90-92/tcp\n"
+
+
+@pytest.mark.parametrize(
+    ("protocol", "address", "port", "program", "container"),
+    [
+        ("tcp", "0.0.0.0", 8080, "docker-proxy", "web"),
+        ("tcp", "::", 8080, "docker-proxy", "web"),
+        ("udp", "192.0.2.21", 53, "docker-proxy", "dns"),
+        ("tcp", "0.0.0.0", 91, "docker-proxy", "dns"),
+        ("tcp", "0.0.0.0", 9000, "docker-proxy", ""),
+        ("tcp", "0.0.0.0", 8080, "nginx", ""),
+    ],
+)
+def test_the_container_behind_a_port_is_asked_of_docker(protocol, address, port, program, container):
+    asked = []
+
+    def docker(argv):
+        asked.append(argv)
+        return 0, PS, ""
+
+    one = {"protocol": protocol, "address": address, "port": port, "program": program, "pid": 7}
+    assert _host_facts.with_containers([one], docker)[0].get("container", "") == container
+    assert _host_facts.with_containers([one], nothing) == [one]
+    assert bool(asked) == (program == "docker-proxy")
+
+
+def test_the_public_names_of_every_app_of_an_edge(tmp_path):
+    root = planted(
+        tmp_path,
+        {
+            "var/lib/evenkeel/shop/edge.json": '{"app": "shop", "hosts": ["shop.test"]}',
+            "var/lib/evenkeel/blog/edge.json": "{",
+        },
+    )
+    assert _host_facts.public_names(root) == {"shop": ["shop.test"]}
+
+
 def test_a_real_port_is_seen_with_the_program_that_holds_it():
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]

@@ -118,6 +118,13 @@ def heard(port, program, address="0.0.0.0", protocol="tcp"):
         ([APP], [heard(20050, "")], ["found a program that cannot be seen"]),
         ([APP._replace(programs=())], [heard(20001, "docker-proxy")], ["found docker-proxy"]),
         ([EDGE], [heard(443, "nginx"), heard(443, "nginx", "::")], ["found nginx"]),
+        (
+            [EDGE],
+            [{**heard(443, "docker-proxy"), "container": "old-web"}],
+            [
+                "found container old-web (docker-proxy, pid 7) listening on it, need it free for the edge. Stop container"
+            ],
+        ),
         ([EDGE, APP._replace(first=400, last=500)], [], ["port 443 of host a: found it wanted by the edge and by app"]),
         ([EDGE._replace(address="192.0.2.2"), APP._replace(first=400, last=500)], [], []),
         # The edge's own check names this.
@@ -134,6 +141,7 @@ def heard(port, program, address="0.0.0.0", protocol="tcp"):
         "a program nobody sees",
         "a container of somebody else",
         "once for both families",
+        "a container that Docker knows",
         "two of ours",
         "two of ours apart",
         "two of the edge",
@@ -143,6 +151,24 @@ def test_ports_are_free_for_ours(claims, listening, sentences):
     found = _preflight.port_problems("a", claims, listening)
     assert len(found) == len(sentences), found
     assert all(sentence in one for sentence, one in zip(sentences, found, strict=True))
+
+
+def test_a_public_name_has_one_owner_over_all_inventories():
+    apps = {"shop": ["shop.test"], "bot": []}
+    held = {"edge1": {"shop": ["shop.test"], "blog": ["blog.test"]}, "edge2": {"bot": ["shop.test"]}}
+    assert _preflight.name_problems(apps, held) == []
+    held["edge2"]["blog"] = ["shop.test"]
+    found = _preflight.name_problems(apps, held)
+    assert len(found) == 1
+    assert "public name shop.test of app shop: found it routed for app blog" in found[0]
+    assert "on edge2" in found[0]
+
+
+def test_only_an_edge_is_declared_out():
+    assert _preflight.out_problems(["edge1"], ["edge1", "edge2"]) == []
+    assert _preflight.out_problems(["edge9"], ["edge1", "edge2"]) == [
+        "app_deploy: edge_out: found edge9, need one of edge1, edge2. Set edge_out to an edge."
+    ]
 
 
 @pytest.mark.parametrize(
