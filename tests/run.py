@@ -451,7 +451,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--stage", action="append", choices=STAGES, help="run this stage only; may be repeated")
     parser.add_argument("--scenario", action="append", help="run this molecule scenario only; may be repeated")
-    parser.add_argument("--budget-seconds", type=int, default=5000, help="limit of the whole run (%(default)s)")
+    parser.add_argument("--budget-seconds", type=int, default=5250, help="limit of the whole run (%(default)s)")
     parser.add_argument("--list", action="store_true", help="print the checks with their limits and run none")
     return parser.parse_args(arguments)
 

@@ -25,9 +25,7 @@ SHORT = {
         "test_the_account_reads_passwords_and_is_no_superuser",
         "test_nothing_that_a_databases_owner_planted_runs_in_a_backup",
         "test_what_a_restore_runs_is_no_superusers",
-        "test_large_objects_that_cannot_be_read_are_named",
         "test_a_certificate_for_another_name_is_named",
-        "test_the_servers_user_plants_links_in_vain",
     },
     "test_content.py": {
         "test_no_kind_of_value_raises_a_false_alarm[1]",
@@ -39,10 +37,8 @@ SHORT = {
     "test_interrupted.py": {"test_a_second_restore_settles_the_first"},
     "test_outside.py": {"test_a_drill_and_a_recovery_leave_the_publisher_alone"},
     "test_restore.py": {
-        "test_a_restore_that_is_killed_leaves_a_scratch_name_that_the_next_run_removes",
         "test_what_cannot_be_restored_is_named_and_the_rest_is_kept",
         "test_the_properties_of_a_database_come_back",
-        "test_the_latest_is_the_newest_good_one",
     },
 }
 

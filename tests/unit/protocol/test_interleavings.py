@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from ansible_collections.evenkeel.platform.tests.unit.protocol.fleet import GOOD, Fleet
 from ansible_collections.evenkeel.platform.tests.unit.protocol.story import Story
 
-EXAMPLES = int(os.environ.get("EVENKEEL_EXAMPLES", "60"))
+EXAMPLES = int(os.environ.get("EVENKEEL_EXAMPLES", "40"))
 Action = tuple[t.Any, ...]
 
 RELEASES = st.sampled_from(["1.0", "1.1", "1.2", "1.1", "1.2", "1.5", "1.6", "1.7", "1.8"])

@@ -104,6 +104,7 @@ _SIGNS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
             r"no such blob|not found in (?:the )?(?:repository|index)"
             r"|pack \w+:? (?:does not exist|is missing|not referenced)"
             r"|unable to open missing file|FileMissingError|\[055\]|tree \w+.*not found|missing from backend"
+            r"|/data/[0-9a-f]{2}/[0-9a-f]{64}: no such file|specified key does not exist"
             r"|does not exist in repository|incomplete pack|unexpected EOF|at least one source file could not be read",
         ),
         (
