@@ -33,7 +33,8 @@ SHORT = {
     "without_records": Short("app_deploy_break_glass", "true", "true or false"),
     "enabled": Short("app_deploy_maintenance_enabled", "false", "true or false"),
 }
-CUTOFF = 0.75
+# One letter too many, too few or swapped; "registry" is no "retry".
+CUTOFF = 0.8
 # Beyond this a file of an inventory is data, and no place for variables.
 LIMIT = 1_000_000
 
@@ -46,7 +47,8 @@ def unknown_problems(extra: t.Mapping[str, t.Any], used: t.Callable[[str], bool]
     found = []
     for name in sorted(map(str, extra)):
         near = difflib.get_close_matches(name.lower(), SHORT, n=1, cutoff=CUTOFF)
-        if not near or name in SHORT or used(name):
+        # What is no text or number was not meant as a short option.
+        if not near or name in SHORT or isinstance(extra[name], (dict, list)) or used(name):
             continue
         typed = str(extra[name])
         value = typed if re.fullmatch(r"[\w.,-]+", typed) else SHORT[near[0]].example

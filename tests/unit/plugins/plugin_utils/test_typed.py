@@ -36,6 +36,7 @@ def test_the_short_options_are_those_of_the_playbooks() -> None:
         ("reson", "reason"),
         ("Release", "release"),
         ("aplication", ""),
+        ("registry", ""),
         ("app", ""),
         ("release", ""),
         ("app_deploy_release", ""),
