@@ -67,7 +67,10 @@ BAD: dict[str, tuple[list[str], list[str]]] = {
     ),
     "latest": (variables(release="latest"), [r"app_deploy: release: found latest, need a fixed tag"]),
     "unknown app": (variables(app="shopp"), [r"app_deploy: app: found shopp, need one of shop"]),
-    "option of another type": (variables(wait="soon"), [r"option wait: found soon, need a whole number of seconds\. Type -e wait=300"]),
+    "option of another type": (
+        variables(wait="soon"),
+        [r"option wait: found soon, need a whole number of seconds\. Type -e wait=300"],
+    ),
     "release that is nowhere": (variables(release="9.9"), [r"9\.9"]),
     "registry password": (registry(NOT_THE_PASSWORD), [r"registry\.lab:5000"]),
     "an app with all that can be wrong": (
