@@ -258,7 +258,7 @@ def test_each_change_is_found_by_table(
         cluster.sql(f"set search_path to public; {sql}", "changed")
         wanted = []
         for one in subjects:
-            kind, _, table = one.rpartition(" of ")
+            kind, _of, table = one.rpartition(" of ")
             plain = one == "large objects"
             wanted.append(one if plain else f"{kind or 'content'} of public.{table}")
         assert sorted(found(shop, "changed")) == sorted(wanted)

@@ -110,7 +110,7 @@ def test_an_older_copy_that_is_damaged_loses_its_level_and_is_told(tmp_path: Pat
         {},
         AT,
     )
-    assert [value for name, _, value in found if name == "backup_copies_bad"] == [1]
+    assert [value for name, _labels, value in found if name == "backup_copies_bad"] == [1]
 
 
 def test_a_copy_that_is_whole_again_counts_again_as_far_as_it_was_seen(tmp_path: Path) -> None:
