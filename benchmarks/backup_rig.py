@@ -237,6 +237,12 @@ class Instance:
             raise Unexpected(f"{verb} of {self.name} found no fault")
         return {(failure["stage"], failure["fault"]) for failure in document["failures"]}
 
+    def ready(self) -> Instance:
+        """Prepare it and prove its key, so that backups count."""
+        self.good("prepare")
+        self.good("escrow-check", "--key-file", "-", given=KEY)
+        return self
+
     def metrics(self) -> dict[str, float]:
         lines = Path(self.options["metrics_file"]).read_text().splitlines()
         return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines if not line.startswith("#")}
@@ -258,6 +264,18 @@ def archiving(folder: Path, name: str) -> dict[str, str]:
     config = folder / "etc" / f"{name}.pgbackrest.conf"
     command = f"pgbackrest --config={config} --stanza={name} archive-push %p"
     return {"archive_mode": "on", "wal_level": "replica", "archive_command": command}
+
+
+def logical(folder: Path, name: str, cluster: Cluster, bin_dir: Path | None = None, **more: t.Any) -> Instance:
+    """Configure an instance of a server for dumps, with its own programs or those of a folder."""
+    return Instance(
+        folder,
+        name,
+        "logical",
+        where={"kind": "host", "bin_dir": str(bin_dir or cluster.bin), "user": USER},
+        server={"host": str(cluster.socket), "user": "postgres", "data_dir": str(cluster.data)},
+        **more,
+    )
 
 
 def physical(folder: Path, name: str, cluster: Cluster, **more: t.Any) -> Instance:

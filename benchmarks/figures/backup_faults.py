@@ -382,16 +382,7 @@ def ground_of() -> Iterator[Ground]:
         cluster.sql("create table orders (id bigint, note text); alter table orders owner to shop")
         cluster.sql("insert into orders select i, md5(i::text) from generate_series(1, 20000) i")
         bin_ = backup_rig.links(folder, cluster)
-        shop = Instance(
-            folder,
-            "shop",
-            "logical",
-            where={"kind": "host", "bin_dir": str(bin_), "user": backup_rig.USER},
-            server={"host": str(cluster.socket), "user": "postgres", "data_dir": str(cluster.data)},
-            databases=["shop"],
-        )
-        shop.good("prepare")
-        shop.good("escrow-check", "--key-file", "-", given=KEY)
+        shop = backup_rig.logical(folder, "shop", cluster, bin_, databases=["shop"]).ready()
         shop.good("backup")
         wal.good("backup", "--type", "full")
         for _segment in range(3):

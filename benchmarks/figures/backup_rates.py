@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.evenkeel.platform.benchmarks import backup_rig
-from ansible_collections.evenkeel.platform.benchmarks.backup_rig import KEY, Cluster, Instance, Unexpected, as_server
+from ansible_collections.evenkeel.platform.benchmarks.backup_rig import Cluster, Instance, Unexpected, as_server
 from ansible_collections.evenkeel.platform.benchmarks.figures.backup import need, number, say, versions
 from ansible_collections.evenkeel.platform.benchmarks.load import quantiles
 from ansible_collections.evenkeel.platform.benchmarks.result import Measured
@@ -63,19 +63,11 @@ class Ground:
         self.folder, self.cluster = folder, cluster
         cluster.sql("create database shop", "postgres")
         self.wal = backup_rig.physical(folder, "wal", cluster, jobs=number("JOBS", os.cpu_count() or 2))
-        self.shop = Instance(
-            folder,
-            "shop",
-            "logical",
-            where={"kind": "host", "bin_dir": str(cluster.bin), "user": backup_rig.USER},
-            server={"host": str(cluster.socket), "user": "postgres", "data_dir": str(cluster.data)},
-            databases=["shop"],
-            jobs=number("JOBS", os.cpu_count() or 2),
-        )
+        jobs = number("JOBS", os.cpu_count() or 2)
+        self.shop = backup_rig.logical(folder, "shop", cluster, databases=["shop"], jobs=jobs)
         for instance in (self.wal, self.shop):
             instance.limit_seconds = LIMIT_SECONDS
-            instance.good("prepare")
-            instance.good("escrow-check", "--key-file", "-", given=KEY)
+            instance.ready()
         self.raw = folder / "raw"
         self.raw.mkdir()
         shutil.chown(self.raw, backup_rig.USER, backup_rig.USER)

@@ -20,6 +20,7 @@ from ansible_collections.evenkeel.platform.benchmarks.backup_rig import (
     Shim,
     as_server,
     links,
+    logical,
     missing,
 )
 from evenkeel_backup import comparison, config
@@ -146,17 +147,7 @@ def cluster(folder: Path) -> t.Iterator[Cluster]:
 
 @pytest.fixture(scope="module")
 def shop(folder: Path, cluster: Cluster) -> Instance:
-    made = Instance(
-        folder,
-        "shop",
-        "logical",
-        where={"kind": "host", "bin_dir": str(links(folder, cluster)), "user": "postgres"},
-        server={"host": str(cluster.socket), "user": "postgres", "data_dir": str(cluster.data)},
-        databases=["shop", "latin", "bytes"],
-    )
-    made.good("prepare")
-    made.good("escrow-check", "--key-file", "-", given=KEY)
-    return made
+    return logical(folder, "shop", cluster, links(folder, cluster), databases=["shop", "latin", "bytes"]).ready()
 
 
 @pytest.mark.parametrize("compress", [1, 0])

@@ -29,6 +29,7 @@ from ansible_collections.evenkeel.platform.benchmarks.backup_rig import (
     kept,
     lacking,
     links,
+    logical,
     missing,
     packs,
 )
@@ -51,14 +52,7 @@ def cluster(folder: Path) -> t.Iterator[Cluster]:
 
 @pytest.fixture(scope="module")
 def shop(folder: Path, cluster: Cluster) -> Instance:
-    made = Instance(
-        folder,
-        "shop",
-        "logical",
-        where={"kind": "host", "bin_dir": str(folder / "bin"), "user": "postgres"},
-        server={"host": str(cluster.socket), "user": "postgres", "data_dir": str(cluster.data)},
-        databases=["shop"],
-    )
+    made = logical(folder, "shop", cluster, folder / "bin", databases=["shop"])
     links(folder, cluster)
     assert made.faults("backup") == {("store", "store_unreachable")}
     made.good("prepare")

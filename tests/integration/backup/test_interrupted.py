@@ -21,6 +21,7 @@ from ansible_collections.evenkeel.platform.benchmarks.backup_rig import (
     Instance,
     archiving,
     as_server,
+    logical,
     missing,
     physical,
     scratch,
@@ -110,17 +111,7 @@ def shop(folder: Path) -> t.Iterator[tuple[Instance, Cluster, App]]:
         "create table orders as select i as id, repeat(md5(i::text), 20) as note from generate_series(1, 20000) i"
     )
     app = App(folder)
-    made = Instance(
-        folder,
-        "shop",
-        "logical",
-        where={"kind": "host", "bin_dir": str(cluster.bin), "user": "postgres"},
-        server={"host": str(cluster.socket), "user": "postgres", "data_dir": str(cluster.data)},
-        databases=["shop"],
-        hooks=app.hooks(),
-    )
-    made.good("prepare")
-    made.good("escrow-check", "--key-file", "-", given=KEY)
+    made = logical(folder, "shop", cluster, databases=["shop"], hooks=app.hooks()).ready()
     made.good("backup")
     cluster.sql("insert into orders values (0, 'only live')")
     yield made, cluster, app

@@ -24,6 +24,7 @@ from ansible_collections.evenkeel.platform.benchmarks.backup_rig import (
     as_server,
     flip,
     kept,
+    logical,
     missing,
     packs,
 )
@@ -59,17 +60,7 @@ def cluster(folder: Path) -> t.Iterator[Cluster]:
 
 @pytest.fixture(scope="module")
 def shop(folder: Path, cluster: Cluster) -> Instance:
-    made = Instance(
-        folder,
-        "shop",
-        "logical",
-        where={"kind": "host", "bin_dir": str(cluster.bin), "user": "postgres"},
-        server={"host": str(cluster.socket), "user": "postgres", "data_dir": str(cluster.data)},
-        databases=["shop"],
-    )
-    made.good("prepare")
-    made.good("escrow-check", "--key-file", "-", given=KEY)
-    return made
+    return logical(folder, "shop", cluster, databases=["shop"]).ready()
 
 
 def test_a_backup_is_proven_to_the_last_row(shop: Instance, cluster: Cluster) -> None:

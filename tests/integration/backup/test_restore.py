@@ -16,13 +16,13 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.evenkeel.platform.benchmarks.backup_rig import (
-    KEY,
     RUNNER,
     Cluster,
     Instance,
     Shim,
     bin_dir,
     links,
+    logical,
     missing,
 )
 from evenkeel_backup.database import identifier, literal
@@ -94,17 +94,7 @@ def instance(folder: Path, cluster: Cluster) -> t.Callable[..., Instance]:
     links(folder, cluster)
 
     def made(name: str, *databases: str) -> Instance:
-        one = Instance(
-            folder,
-            name,
-            "logical",
-            where={"kind": "host", "bin_dir": str(folder / "bin"), "user": "postgres"},
-            server={"host": str(cluster.socket), "user": "postgres", "data_dir": str(cluster.data)},
-            databases=list(databases),
-        )
-        one.good("prepare")
-        one.good("escrow-check", "--key-file", "-", given=KEY)
-        return one
+        return logical(folder, name, cluster, folder / "bin", databases=list(databases)).ready()
 
     return made
 
@@ -459,16 +449,7 @@ def test_a_copy_runs_no_scheduled_job(folder: Path) -> None:
     try:
         server.sql("create extension pg_cron; create table runs (at timestamptz)", "postgres")
         server.sql("select cron.schedule('each', '* * * * *', 'insert into runs values (now())')", "postgres")
-        made = Instance(
-            place,
-            "cron",
-            "logical",
-            where={"kind": "host", "bin_dir": str(server.bin), "user": "postgres"},
-            server={"host": str(server.socket), "user": "postgres", "data_dir": str(server.data)},
-            databases=["postgres"],
-        )
-        made.good("prepare")
-        made.good("escrow-check", "--key-file", "-", given=KEY)
+        made = logical(place, "cron", server, databases=["postgres"]).ready()
         made.good("backup")
         assert made.good("drill")["drill"]["level"] == 5
         restored = made.good("restore")["restored"]

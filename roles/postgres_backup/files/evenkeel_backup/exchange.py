@@ -86,7 +86,7 @@ def databases(
     before = target.beside(database, f"_before_{made['sequence']}")
     target.refuse_live(job.live(), job.config.instance, database=before)
     with job.server() as server:
-        live = owned.oid_of(owned.beside(server, database), database)
+        live = owned.oid_of(owned.elsewhere(server, database), database)
     _safety(job, outcome)
     log = _begin(job, "databases", made, database=database, before=before, live=live)
     way = Databases(job, log)

@@ -141,7 +141,7 @@ def named_by(server: Server, oid: int) -> str:
     return str(server.ask(f"select to_json(coalesce(max(datname::text), '')) from {source}"))
 
 
-def beside(server: Server, database: str) -> Server:
+def elsewhere(server: Server, database: str) -> Server:
     """Return a connection to another database than this one, because a session cannot rename its own."""
     return server.at("template1") if server.database == database else server
 

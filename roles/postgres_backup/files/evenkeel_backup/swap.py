@@ -110,7 +110,7 @@ class Databases(Swap):
             raise AssertionError("only a whole copy is exchanged")
         with restore_role.administrator(self.job) as server:
             refuse_used(server, self.names[0])
-            owned.exchange(owned.beside(server, self.names[0]), self.copy, self.noted["live"], self.names, entry)
+            owned.exchange(owned.elsewhere(server, self.names[0]), self.copy, self.noted["live"], self.names, entry)
 
     def exchanged(self) -> bool:
         with self.job.server() as server:
@@ -120,7 +120,7 @@ class Databases(Swap):
         # A transaction of the interrupted run may still be committing; a connection waits for its lock on the database.
         with contextlib.suppress(BackupFailure):
             server.at(self.names[0]).run("select 1", seconds=120)
-        there, live = owned.beside(server, self.names[0]), self.noted["live"]
+        there, live = owned.elsewhere(server, self.names[0]), self.noted["live"]
         copy = owned.named_by(there, self.copy.oid) if self.copy else ""
         former = owned.named_by(there, live) if live else ""
         scratch = self.copy.name if self.copy else ""
@@ -141,12 +141,12 @@ class Databases(Swap):
             records = owned.Records.of(self.job)
             for record in records.all():
                 if self.copy and record["name"] == self.copy.name:
-                    there = owned.beside(server, self.names[0])
+                    there = owned.elsewhere(server, self.names[0])
                     owned.finish_exchange(there, records, self.copy, record, self.names[0])
 
     def undo(self) -> None:
         with restore_role.administrator(self.job) as server:
-            there = owned.beside(server, self.names[0])
+            there = owned.elsewhere(server, self.names[0])
             if self.copy is not None and self._exchanged(server):
                 with contextlib.suppress(BackupFailure):
                     self.job.hook("stop_app")
