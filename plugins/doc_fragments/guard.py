@@ -4,29 +4,10 @@
 
 from __future__ import annotations
 
-import textwrap
-
-# Mirrors EDGES_ARGUMENT of plugins/module_utils/_edges.py.
-EDGES = r"""
-type: list
-elements: dict
-default: []
-suboptions:
-  name:
-    description: Name of the edge.
-    type: str
-    required: true
-  url:
-    description: Its status address for the app, as V(http://192.0.2.10:8405/live/shop).
-    type: str
-    required: true
-"""
-
 
 class ModuleDocFragment:
     # Mirrors GUARD_ARGUMENTS of plugins/module_utils/_guard.py, whose folders are in state.folders.
-    DOCUMENTATION = (
-        r"""
+    DOCUMENTATION = r"""
 options:
   guard:
     description:
@@ -59,9 +40,20 @@ options:
         choices: [blue, green]
       edges:
         description: The edges to query.
-"""
-        + textwrap.indent(EDGES, " " * 8)
-        + r"""
+
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          name:
+            description: Name of the edge.
+            type: str
+            required: true
+          url:
+            description: Its status address for the app, as V(http://192.0.2.10:8405/live/shop).
+            type: str
+            required: true
+
       ask:
         description:
           - Whether to query the edges. V(false) is for an uninstall, when the edges no longer know the app. Token and
@@ -73,11 +65,23 @@ options:
         type: float
         default: 600.0
 """
-    )
 
     # For a module that is told the other edges.
     PEERS = r"""
 options:
   peers:
     description: The other edges.
-""" + textwrap.indent(EDGES, " " * 4)
+
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: Name of the edge.
+        type: str
+        required: true
+      url:
+        description: Its status address for the app, as V(http://192.0.2.10:8405/live/shop).
+        type: str
+        required: true
+"""

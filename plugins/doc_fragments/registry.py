@@ -4,25 +4,6 @@
 
 from __future__ import annotations
 
-import textwrap
-
-# Mirrors LOGIN_ARGUMENTS of plugins/module_utils/_registry.py.
-OPTIONS = r"""
-host:
-  description: The registry, with its port.
-  type: str
-  required: true
-user:
-  description: The user. Without one there is no login.
-  type: str
-password:
-  description: The password or token.
-  type: str
-ca:
-  description: Certificate of the registry's authority in PEM, if the host does not trust it.
-  type: str
-"""
-
 
 class ModuleDocFragment:
     # Mirrors FOLDER_ARGUMENTS of plugins/module_utils/_registry.py.
@@ -39,7 +20,22 @@ options:
 """
 
     # For one registry.
-    LOGIN = "options:\n" + textwrap.indent(OPTIONS, " " * 2)
+    LOGIN = r"""
+options:
+  host:
+    description: The registry, with its port.
+    type: str
+    required: true
+  user:
+    description: The user. Without one there is no login.
+    type: str
+  password:
+    description: The password or token.
+    type: str
+  ca:
+    description: Certificate of the registry's authority in PEM, if the host does not trust it.
+    type: str
+"""
 
     # For a list of registries.
     LOGINS = r"""
@@ -50,4 +46,17 @@ options:
     elements: dict
     default: []
     suboptions:
-""" + textwrap.indent(OPTIONS, " " * 6)
+      host:
+        description: The registry, with its port.
+        type: str
+        required: true
+      user:
+        description: The user. Without one there is no login.
+        type: str
+      password:
+        description: The password or token.
+        type: str
+      ca:
+        description: Certificate of the registry's authority in PEM, if the host does not trust it.
+        type: str
+"""

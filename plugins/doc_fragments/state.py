@@ -20,9 +20,17 @@ options:
 """
 
     # Mirrors STATE_ARGUMENTS of the same file.
-    DOCUMENTATION = (
-        FOLDERS
-        + r"""
+    DOCUMENTATION = r"""
+options:
+  state_dir:
+    description: Folder that holds one folder of records for each app.
+    type: path
+    default: /var/lib/evenkeel
+  lock_dir:
+    description: Folder of the lock files.
+    type: path
+    default: /run/lock
+
   app:
     description:
       - Name of the app as in C(app_deploy_apps).
@@ -34,4 +42,3 @@ options:
     type: float
     default: 30.0
 """
-    )

@@ -145,8 +145,8 @@ def test_failed_update_returns_to_the_digests_before(host, run_role, digests, in
     run = run_role({"app_tag": "broken"})
     assert run.rc != 0
     assert re.search(r"compose_release: release \S+ on stack demo: found it not healthy .* runs again", run.output)
-    assert "service web: restarting; health" in run.output
-    assert "exit code 3" in run.output
+    # The report meets it either between two starts or during one, where the engine no longer has the exit code.
+    assert re.search(r"service web: (restarting; health.*exit code 3|running; health \w+; \d+ restarts)", run.output)
     assert "web | cannot read ********" in run.output
     assert not any(canary in run.raw for canary in CANARIES)
     assert digests() == before
