@@ -6,19 +6,24 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from evenkeel_backup import command
-from evenkeel_backup.config import Repository
+from evenkeel_backup.config import Repository, s3_parts
 from evenkeel_backup.faults import BackupFailure, fault_of
 from evenkeel_backup.progress import say
 
 TAG = "evenkeel"
 # Time limit for a response of the store.
 ANSWER_SECONDS = 60
+# Time limit for a connection to the store.
+CONNECT_SECONDS = 10
+PROXIES = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy")
 # restic removes a lock of another host once it was not renewed for 30 minutes.
 LOCK_SECONDS = 2100
 LOCK_POLL_SECONDS = 30
@@ -43,6 +48,22 @@ def read_credentials(path: Path) -> dict[str, str]:
     return found
 
 
+def unreachable(repository: Repository) -> str:
+    """Return why the store of a repository takes no connection; empty if it does, or if a proxy is between.
+
+    restic itself retries a refused connection silently for up to a quarter of an hour.
+    """
+    parts = s3_parts(repository.location) if repository.kind == "s3" else None
+    if not parts or any(os.environ.get(name) for name in PROXIES):
+        return ""
+    host, port = parts[:2]
+    try:
+        socket.create_connection((host, port), CONNECT_SECONDS).close()
+    except OSError as exc:
+        return f"unable to connect to {host}:{port}: {exc.strerror or exc}"
+    return ""
+
+
 class Restic:
     """One repository with one key."""
 
@@ -61,7 +82,9 @@ class Restic:
         }
 
     def run(self, *arguments: str, seconds: float = 0, watch: Callable[[], None] | None = None) -> command.Done:
-        """Run restic."""
+        """Run restic, if its store takes a connection."""
+        if problem := unreachable(self.repository):
+            return command.Done(1, "", problem)
         ca = ["--cacert", self.repository.ca_file] if self.repository.ca_file else []
         return command.run(["restic", *ca, *arguments], env=self._env(), seconds=seconds or self.seconds, watch=watch)
 

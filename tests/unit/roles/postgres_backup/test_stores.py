@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -80,6 +81,20 @@ def test_a_lock_that_stays_is_named_as_the_stores(
     # Not the lock of this instance, which means that all is well.
     assert failure.value.fault == "store_locked"
     assert "on other" in failure.value.sentence
+
+
+def test_a_store_that_takes_no_connection_is_named_without_asking_restic(tmp_path: Path, locked: Path) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        location = f"s3:https://127.0.0.1:{listener.getsockname()[1]}/backups/shop"
+        one = restic.Restic(made(kind="s3", location=location).repositories[0], tmp_path, 60)
+        with pytest.raises(BackupFailure, match=r"unable to connect to 127\.0\.0\.1:.*[Rr]efused") as failure:
+            one.snapshots("shop")
+        assert failure.value.fault == "store_unreachable"
+        listener.listen()
+        locked.write_text("0\n")
+        assert one.run("cat").code == 0
+    assert (tmp_path / "calls").read_text().split() == ["cat"]
 
 
 @pytest.mark.parametrize(
