@@ -25,8 +25,8 @@ from ansible_collections.evenkeel.platform.plugins.module_utils import (
     _service_problems,
     _stacks,
 )
+from ansible_collections.evenkeel.platform.plugins.module_utils._app_sentence import Say, saying
 from ansible_collections.evenkeel.platform.plugins.module_utils._app_shape import shown
-from ansible_collections.evenkeel.platform.plugins.module_utils._complaint import Say, saying
 from ansible_collections.evenkeel.platform.plugins.module_utils._model import Model, additions
 
 TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")

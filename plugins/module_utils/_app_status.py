@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.evenkeel.platform.plugins.module_utils import _clock, _held, _next_step, _plan
+from ansible_collections.evenkeel.platform.plugins.module_utils import _clock, _edge_state, _next_step, _plan
 
 Data = dict[str, t.Any]
 SILENT = "does not answer"
@@ -131,7 +131,7 @@ def _sides(answers: Data, now: float) -> dict[str, tuple[str, str]]:
     """Return colour and release that each edge which takes requests would go back to at once; empty where none."""
     declared = _plan.declared_out(answers)
     return {
-        name: _held.warm_side(_held.Held(warm=edge["warm"], withdrawn=edge["withdrawn"]), now)[:2]
+        name: _edge_state.warm_side(_edge_state.EdgeState(warm=edge["warm"], withdrawn=edge["withdrawn"]), now)[:2]
         for name, edge in answers.items()
         if edge["confirmed"] and edge.get("running", True) and name not in declared
     }
@@ -143,7 +143,7 @@ def warm(answers: Data, now: float) -> Data:
     if len(set(sides.values())) != 1 or not all(release for _colour, release in sides.values()):
         return {}
     colour, release = next(iter(sides.values()))
-    until = min(int(answers[name]["warm"]["until"]) for name in sides) - _held.WARM_MARGIN_SECONDS
+    until = min(int(answers[name]["warm"]["until"]) for name in sides) - _edge_state.WARM_MARGIN_SECONDS
     return {"identity": release, "colour": colour, "until": _clock.iso(until)}
 
 

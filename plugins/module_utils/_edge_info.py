@@ -10,7 +10,7 @@ from __future__ import annotations
 import typing as t
 from pathlib import Path
 
-from ansible_collections.evenkeel.platform.plugins.module_utils import _edge, _entry, _held, _holder
+from ansible_collections.evenkeel.platform.plugins.module_utils import _edge, _edge_state, _edge_store, _entry
 from ansible_collections.evenkeel.platform.plugins.module_utils._adapter import Adapter, ProxyDown
 from ansible_collections.evenkeel.platform.plugins.module_utils._state import Records
 
@@ -35,7 +35,7 @@ def drift(
 
 def read(records: Records, adapter: Adapter) -> dict[str, t.Any]:
     """Return the result of C(blue_green_info)."""
-    holder = _holder.Holder(records, adapter)
+    holder = _edge_store.EdgeStore(records, adapter)
     held = holder.load(read_only=True)
     backends: dict[str, t.Any] = {colour: {} for colour in _entry.COLOURS}
     sessions = dict.fromkeys(_entry.COLOURS, 0)
@@ -57,9 +57,9 @@ def read(records: Records, adapter: Adapter) -> dict[str, t.Any]:
         found.append("the edge was away, and serves nothing of the app until its entry is confirmed")
     return {
         "entry": _entry.as_dict(held.entry),
-        **_held.as_result(held, holder.pair),
+        **_edge_state.as_result(held, holder.pair),
         "confirmed": holder.confirmed,
-        "recorded": kept and shown == _held.status(held, shown.pair, holder.confirmed),
+        "recorded": kept and shown == _edge_state.status(held, shown.pair, holder.confirmed),
         "running": holder.running,
         "loaded": adapter.loaded(),
         "workers": holder.workers,

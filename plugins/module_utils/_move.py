@@ -14,10 +14,10 @@ import typing as t
 from ansible_collections.evenkeel.platform.plugins.module_utils import (
     _adapter,
     _clock,
+    _edge_state,
+    _edge_store,
     _edges,
     _entry,
-    _held,
-    _holder,
     _http,
     _switch,
 )
@@ -41,19 +41,19 @@ class Act:
         self.check_mode = records.check_mode
         self.adapter = _adapter.of(params, MODULE, self.app, records.folder)
         tolerant = self.params["backward"] and self.params["state"] != "withdrawn"
-        self.holder = _holder.Holder(records, self.adapter, tolerant=tolerant)
+        self.holder = _edge_store.EdgeStore(records, self.adapter, tolerant=tolerant)
         self.result = empty()
         self.moved = self.kept = False
 
     def settle(self) -> None:
         """Put what is held now into the result."""
         self.result.update(
-            _held.as_result(self.holder.held, self.holder.pair),
+            _edge_state.as_result(self.holder.held, self.holder.pair),
             running=self.holder.running,
             unrecorded=self.holder.unrecorded,
         )
 
-    def load(self) -> _held.Held:
+    def load(self) -> _edge_state.EdgeState:
         held = self.holder.load(down_ok=self.params["allow_down"] or self.params["state"] != "moved" or self.check_mode)
         if not self.holder.running and not self.params["allow_down"] and self.params["state"] == "moved":
             self.records.warnings.append(f"{MODULE}: HAProxy does not run, so the check is made on the file alone.")
@@ -73,16 +73,19 @@ class Act:
             self.holder.check(pair)
             colour, move, state = params["colour"], params["move"], params["state"]
             if state == "withdrawn":
-                after, text = _held.withdraw(held, app, colour, move), f"Withdrew {colour} of {app} at move {move}."
+                after, text = (
+                    _edge_state.withdraw(held, app, colour, move),
+                    f"Withdrew {colour} of {app} at move {move}.",
+                )
             elif state == "restored":
-                after = _held.restore(held, app, colour, move, params["warm"])
+                after = _edge_state.restore(held, app, colour, move, params["warm"])
                 text = f"Made {colour} of {app} warm again."
             elif state == "out":
                 about = {**pair._asdict(), "at": _clock.iso(time.time())}
                 about.update(owner=params["owner"], reason=params["reason"])
-                after, text = _held.declared(held, params["edge"], about), f"Declared edge {params['edge']} out."
+                after, text = _edge_state.declared(held, params["edge"], about), f"Declared edge {params['edge']} out."
             elif state == "in":
-                after = _held.admitted(held, params["edge"])
+                after = _edge_state.admitted(held, params["edge"])
                 text = f"Removed the declaration of edge {params['edge']}."
             else:
                 after, text = held, f"Made {pair} known for {app}."
@@ -126,12 +129,12 @@ class Act:
         self.records.warnings.append(f"{MODULE}: nothing of {self.app} can be gone back to at once: {why.rstrip('.')}.")
         self.result.update(cold=True, after=self.result["before"])
 
-    def plan(self, held: _held.Held) -> tuple[Entry, Pair, int] | None:
+    def plan(self, held: _edge_state.EdgeState) -> tuple[Entry, Pair, int] | None:
         """Return the entry to make live with its pair and move; nothing when no side is warm."""
         params, before = self.params, held.entry
         colour, release = params["colour"], params["release"]
         if colour == "previous":
-            colour, release, why = _held.warm_side(held, time.time(), params["assume_release"])
+            colour, release, why = _edge_state.warm_side(held, time.time(), params["assume_release"])
             if why:
                 self.cold(why)
                 return None
@@ -168,7 +171,7 @@ class Act:
         now = time.time()
         until = int(now) + self.params["warm_seconds"] if self.params["warm_seconds"] else 0
         # A move that was killed before its record is recorded now, with what it left.
-        wanted = _held.moved(
+        wanted = _edge_state.moved(
             held if held.entry_recorded else dataclasses.replace(held, entry=held.left),
             after,
             move=number,
@@ -205,7 +208,7 @@ class Act:
             if lacking:
                 raise TooFewServers(" ".join(lacking), **self.result)
 
-    def write(self, value: str, wanted: _held.Held, pair: Pair, moving: bool, saving: bool) -> None:
+    def write(self, value: str, wanted: _edge_state.EdgeState, pair: Pair, moving: bool, saving: bool) -> None:
         holder = self.holder
         if not self.params["backward"]:
             # The pair comes first: a run that was overtaken stays so though this one should die right here.
@@ -223,7 +226,7 @@ class Act:
         if problems:
             self.back(wanted, "the move was not read back", problems)
 
-    def back(self, wanted: _held.Held, what: str, problems: list[str]) -> t.NoReturn:
+    def back(self, wanted: _edge_state.EdgeState, what: str, problems: list[str]) -> t.NoReturn:
         """Put the former entry back where its side is still well, and fail with what was seen."""
         before, holder = self.held_before, self.holder
         dead = ""
@@ -288,7 +291,7 @@ def empty() -> dict[str, t.Any]:
         "changed": False,
         "before": nothing,
         "after": nothing,
-        **_held.as_result(_held.Held(), Pair()),
+        **_edge_state.as_result(_edge_state.EdgeState(), Pair()),
         "cold": False,
         "moved_back": False,
         "repaired": False,

@@ -12,8 +12,8 @@ import re
 import typing as t
 
 from ansible_collections.evenkeel.platform.plugins.module_utils import _calendar, _compose_policy, _edge, _model
+from ansible_collections.evenkeel.platform.plugins.module_utils._app_sentence import Say
 from ansible_collections.evenkeel.platform.plugins.module_utils._app_shape import shown, word
-from ansible_collections.evenkeel.platform.plugins.module_utils._complaint import Say
 from ansible_collections.evenkeel.platform.plugins.module_utils._compose_release import SECRETS_TARGET
 
 # The limits of a service, and the rule of compose_stack that waives each.

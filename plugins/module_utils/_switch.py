@@ -9,9 +9,9 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.evenkeel.platform.plugins.module_utils import _entry, _protocol
+from ansible_collections.evenkeel.platform.plugins.module_utils._edge_state import EdgeState
 from ansible_collections.evenkeel.platform.plugins.module_utils._entry import Entry
 from ansible_collections.evenkeel.platform.plugins.module_utils._failure import Failure, sentence
-from ansible_collections.evenkeel.platform.plugins.module_utils._held import Held
 from ansible_collections.evenkeel.platform.plugins.module_utils._protocol import Pair
 
 MODULE = "blue_green"
@@ -84,7 +84,7 @@ def refuse_withdrawn(app: str, after: Entry, withdrawn: t.Mapping[str, int]) -> 
             )
 
 
-def next_move(held: Held, after: Entry, move: int, assumed: Entry | None, app: str) -> int:
+def next_move(held: EdgeState, after: Entry, move: int, assumed: Entry | None, app: str) -> int:
     """Return the number of the move, or refuse an edge that is not where the plan assumed it.
 
     An edge that serves the wanted entry already takes at least the number of the plan: that of the move which the

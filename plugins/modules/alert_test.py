@@ -67,7 +67,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.evenkeel.platform.plugins.module_utils import _receipt
+from ansible_collections.evenkeel.platform.plugins.module_utils import _alert_delivery
 from ansible_collections.evenkeel.platform.plugins.module_utils._alertmanager import Alertmanager
 from ansible_collections.evenkeel.platform.plugins.module_utils._failure import Failure, sentence
 
@@ -81,20 +81,20 @@ MODULE = "alert_test"
 
 def send(alertmanager: Alertmanager, receivers: list[str], seconds: int) -> dict[str, str]:
     """Send the tests and wait; return a sentence for each receiver."""
-    before = _receipt.counts(alertmanager.figures())
+    before = _alert_delivery.counts(alertmanager.figures())
     now = datetime.datetime.now(datetime.UTC)
-    alertmanager.send([_receipt.alert(receiver, now) for receiver in receivers])
+    alertmanager.send([_alert_delivery.alert(receiver, now) for receiver in receivers])
     started = time.monotonic()
     outcomes: dict[str, str] = {}
     while len(outcomes) < len(receivers) and time.monotonic() - started < seconds:
         time.sleep(0.2)
-        after = _receipt.counts(alertmanager.figures())
+        after = _alert_delivery.counts(alertmanager.figures())
         for receiver in receivers:
-            if receiver not in outcomes and _receipt.accepted(receiver, before, after):
+            if receiver not in outcomes and _alert_delivery.accepted(receiver, before, after):
                 outcomes[receiver] = f"accepted the test after {time.monotonic() - started:.1f} s"
     for receiver in receivers:
         if receiver not in outcomes:
-            outcomes[receiver] = _receipt.refusal(receiver, before, after, seconds)
+            outcomes[receiver] = _alert_delivery.refusal(receiver, before, after, seconds)
     return outcomes
 
 

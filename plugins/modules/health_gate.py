@@ -183,7 +183,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.evenkeel.platform.plugins.module_utils import _adapter, _gate, _held, _holder, _http
+from ansible_collections.evenkeel.platform.plugins.module_utils import _adapter, _edge_state, _edge_store, _gate, _http
 from ansible_collections.evenkeel.platform.plugins.module_utils._failure import Failure
 from ansible_collections.evenkeel.platform.plugins.module_utils._protocol import Pair
 from ansible_collections.evenkeel.platform.plugins.module_utils._state import STATE_ARGUMENTS, Records
@@ -295,11 +295,11 @@ def clear(module: AnsibleModule, records: Records) -> bool:
     """Take the withdrawal of the colour back, under the edge's lock; tell whether there was one."""
     params = module.params
     adapter = _adapter.of(params, "health_gate", records.app, records.folder)
-    holder = _holder.Holder(records, adapter)
+    holder = _edge_store.EdgeStore(records, adapter)
     with records.locked(edge=True):
         held = holder.load()
         holder.check(Pair(params["token"], params["run"]))
-        after = _held.gated(held, records.app, params["colour"], params["move"])
+        after = _edge_state.gated(held, records.app, params["colour"], params["move"])
         if after == held:
             return False
         holder.raise_pair(Pair(params["token"], params["run"]))

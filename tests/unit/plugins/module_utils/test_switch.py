@@ -8,9 +8,9 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.evenkeel.platform.plugins.module_utils import _entry, _switch
+from ansible_collections.evenkeel.platform.plugins.module_utils._edge_state import EdgeState
 from ansible_collections.evenkeel.platform.plugins.module_utils._entry import Entry
 from ansible_collections.evenkeel.platform.plugins.module_utils._failure import Failure
-from ansible_collections.evenkeel.platform.plugins.module_utils._held import Held
 from ansible_collections.evenkeel.platform.plugins.module_utils._protocol import Pair
 
 BLUE = Entry("blue", 0, "1.0", "")
@@ -112,20 +112,22 @@ GREEN = Entry("green", 0, "1.1", "1.0")
 @pytest.mark.parametrize(
     ("held", "after", "move", "assumed", "number"),
     [
-        pytest.param(Held(BLUE, move=4), GREEN, 4, None, 5, id="next"),
-        pytest.param(Held(BLUE, move=4), GREEN, 4, BLUE, 5, id="next-from-the-assumed-entry"),
-        pytest.param(Held(BLUE, move=4), GREEN, 3, None, None, id="edge-ahead"),
-        pytest.param(Held(BLUE, move=4), GREEN, 5, None, None, id="edge-behind"),
-        pytest.param(Held(BLUE, move=4), GREEN, 4, Entry("blue", 0, "0.9"), None, id="another-entry"),
-        pytest.param(Held(GREEN, move=4), GREEN, 4, GREEN, 4, id="nothing-to-change"),
-        pytest.param(Held(GREEN, move=5), GREEN, 4, BLUE, 5, id="moved-already"),
-        pytest.param(Held(GREEN, move=4), GREEN, 4, BLUE, 5, id="killed-before-the-record"),
-        pytest.param(Held(GREEN, False, move=5), GREEN, 4, None, 5, id="killed-before-the-record-and-no-assumption"),
-        pytest.param(Held(GREEN, move=2), GREEN, 4, GREEN, 4, id="left-behind"),
-        pytest.param(Held(GREEN, move=7), GREEN, 4, BLUE, 7, id="never-back"),
+        pytest.param(EdgeState(BLUE, move=4), GREEN, 4, None, 5, id="next"),
+        pytest.param(EdgeState(BLUE, move=4), GREEN, 4, BLUE, 5, id="next-from-the-assumed-entry"),
+        pytest.param(EdgeState(BLUE, move=4), GREEN, 3, None, None, id="edge-ahead"),
+        pytest.param(EdgeState(BLUE, move=4), GREEN, 5, None, None, id="edge-behind"),
+        pytest.param(EdgeState(BLUE, move=4), GREEN, 4, Entry("blue", 0, "0.9"), None, id="another-entry"),
+        pytest.param(EdgeState(GREEN, move=4), GREEN, 4, GREEN, 4, id="nothing-to-change"),
+        pytest.param(EdgeState(GREEN, move=5), GREEN, 4, BLUE, 5, id="moved-already"),
+        pytest.param(EdgeState(GREEN, move=4), GREEN, 4, BLUE, 5, id="killed-before-the-record"),
+        pytest.param(
+            EdgeState(GREEN, False, move=5), GREEN, 4, None, 5, id="killed-before-the-record-and-no-assumption"
+        ),
+        pytest.param(EdgeState(GREEN, move=2), GREEN, 4, GREEN, 4, id="left-behind"),
+        pytest.param(EdgeState(GREEN, move=7), GREEN, 4, BLUE, 7, id="never-back"),
     ],
 )
-def test_next_move(held: Held, after: Entry, move: int, assumed: Entry | None, number: int | None) -> None:
+def test_next_move(held: EdgeState, after: Entry, move: int, assumed: Entry | None, number: int | None) -> None:
     if number is None:
         with pytest.raises(Failure, match="Make a new plan") as refused:
             _switch.next_move(held, after, move, assumed, "shop")

@@ -26,7 +26,7 @@ NOBODY = Pair()
 
 
 @dataclasses.dataclass(frozen=True)
-class Held:
+class EdgeState:
     """The live entry with its move, and what of the app is warm, withdrawn or declared out."""
 
     entry: Entry = NOTHING
@@ -46,7 +46,7 @@ class Held:
         return _protocol.serves(str(self.entry), colour)
 
 
-def of(record: t.Mapping[str, t.Any] | None, status: Status, entry: Entry) -> Held:
+def of(record: t.Mapping[str, t.Any] | None, status: Status, entry: Entry) -> EdgeState:
     """Return what is held, by the record, the status shown and the entry that is served.
 
     Where record and status differ, one of them was lost or a crash came between the two writes. The higher move
@@ -60,7 +60,7 @@ def of(record: t.Mapping[str, t.Any] | None, status: Status, entry: Entry) -> He
     warm = dict(record.get("warm") or {})
     named = _entry.parse(record.get("entry"), "blue_green", "state.json")
     recorded = "entry" not in record or named == entry or status.move > int(record.get("move") or 0)
-    return Held(
+    return EdgeState(
         entry=entry,
         entry_recorded=recorded,
         left=NOTHING if recorded else named,
@@ -74,7 +74,7 @@ def of(record: t.Mapping[str, t.Any] | None, status: Status, entry: Entry) -> He
     )
 
 
-def record(held: Held, app: str) -> dict[str, t.Any]:
+def record(held: EdgeState, app: str) -> dict[str, t.Any]:
     """Return the content of C(state.json)."""
     return {
         "app": app,
@@ -89,12 +89,12 @@ def record(held: Held, app: str) -> dict[str, t.Any]:
     }
 
 
-def status(held: Held, pair: Pair, confirmed: bool) -> Status:
+def status(held: EdgeState, pair: Pair, confirmed: bool) -> Status:
     """Return what the edge shows to hosts and to other edges."""
     return Status(confirmed, held.move, pair, dict(held.withdrawn), tuple(sorted(held.out)))
 
 
-def takes_back(before: Held, after: Held) -> bool:
+def takes_back(before: EdgeState, after: EdgeState) -> bool:
     """Tell whether a withdrawal or a declaration goes: it must be shown gone before the record forgets it."""
     return bool(set(before.withdrawn) - set(after.withdrawn) or set(before.out) - set(after.out))
 
@@ -103,17 +103,17 @@ def _refuse(what: str, subject: str, found: str, need: str, remedy: str = READ_S
     raise Failure(sentence("blue_green", what, subject, found, need, remedy))
 
 
-def _at_move(held: Held, move: int, app: str) -> None:
+def _at_move(held: EdgeState, move: int, app: str) -> None:
     if held.move != move:
         _refuse("the edge is at another move", app, f"move {held.move} ({held.entry})", f"move {move}")
 
 
-def _idle(held: Held, colour: str, app: str) -> None:
+def _idle(held: EdgeState, colour: str, app: str) -> None:
     if held.serves(colour):
         _refuse("the colour serves requests", f"{colour} of {app}", f"the entry {held.entry}", "an idle colour")
 
 
-def withdraw(held: Held, app: str, colour: str, move: int) -> Held:
+def withdraw(held: EdgeState, app: str, colour: str, move: int) -> EdgeState:
     """Refuse further moves to an idle colour, so that hosts may stop, re-create or remove it."""
     _at_move(held, move, app)
     _idle(held, colour, app)
@@ -121,7 +121,7 @@ def withdraw(held: Held, app: str, colour: str, move: int) -> Held:
     return dataclasses.replace(held, withdrawn={**held.withdrawn, colour: move}, warm=warm)
 
 
-def restore(held: Held, app: str, colour: str, move: int, warm: t.Mapping[str, t.Any]) -> Held:
+def restore(held: EdgeState, app: str, colour: str, move: int, warm: t.Mapping[str, t.Any]) -> EdgeState:
     """Take back the withdrawal of an idle colour on which its former release runs and is well again."""
     _at_move(held, move, app)
     _idle(held, colour, app)
@@ -129,18 +129,18 @@ def restore(held: Held, app: str, colour: str, move: int, warm: t.Mapping[str, t
     return dataclasses.replace(held, withdrawn=without(held.withdrawn, colour), warm=again)
 
 
-def gated(held: Held, app: str, colour: str, move: int) -> Held:
+def gated(held: EdgeState, app: str, colour: str, move: int) -> EdgeState:
     """Take back the withdrawal of a colour that has just passed its gate."""
     _at_move(held, move, app)
     return dataclasses.replace(held, withdrawn=without(held.withdrawn, colour))
 
 
-def declared(held: Held, edge: str, about: t.Mapping[str, t.Any]) -> Held:
+def declared(held: EdgeState, edge: str, about: t.Mapping[str, t.Any]) -> EdgeState:
     """Record that another edge is down for good; an earlier declaration of it stays as it is."""
     return held if held.out.get(edge) else dataclasses.replace(held, out={**held.out, edge: about})
 
 
-def admitted(held: Held, edge: str) -> Held:
+def admitted(held: EdgeState, edge: str) -> EdgeState:
     """Remove the declaration of another edge."""
     return dataclasses.replace(held, out=without(held.out, edge))
 
@@ -149,7 +149,7 @@ def without(mapping: t.Mapping[str, t.Any], key: str) -> dict[str, t.Any]:
     return {name: value for name, value in mapping.items() if name != key}
 
 
-def expired(held: Held, now: float) -> Held:
+def expired(held: EdgeState, now: float) -> EdgeState:
     """Withdraw the warm side once its time is over; it belongs to the move that left it."""
     if not held.warm or now < held.warm["until"]:
         return held
@@ -159,7 +159,7 @@ def expired(held: Held, now: float) -> Held:
     return dataclasses.replace(held, warm={}, withdrawn={**held.withdrawn, colour: held.warm["move"]})
 
 
-def warm_side(held: Held, now: float, release: str = "") -> tuple[str, str, str]:
+def warm_side(held: EdgeState, now: float, release: str = "") -> tuple[str, str, str]:
     """Return colour and release of the warm side, and why there is none to go back to at once."""
     if not held.warm:
         return "", "", "no side is warm"
@@ -174,8 +174,8 @@ def warm_side(held: Held, now: float, release: str = "") -> tuple[str, str, str]
 
 
 def moved(
-    held: Held, after: Entry, *, move: int, pair: Pair, moved_at: str, warm_until: int = 0, back: bool = False
-) -> Held:
+    held: EdgeState, after: Entry, *, move: int, pair: Pair, moved_at: str, warm_until: int = 0, back: bool = False
+) -> EdgeState:
     """Return what is held once the entry is moved; with C(warm_until) the side that is left stays warm.
 
     A side that was gone back from (C(back)) is not warm, and one that gets requests is not withdrawn.
@@ -199,7 +199,7 @@ def moved(
     )
 
 
-def as_result(held: Held, pair: Pair) -> dict[str, t.Any]:
+def as_result(held: EdgeState, pair: Pair) -> dict[str, t.Any]:
     """Return the part of a module's result that tells what the edge holds."""
     return {
         "move": held.move,
@@ -211,7 +211,7 @@ def as_result(held: Held, pair: Pair) -> dict[str, t.Any]:
     }
 
 
-def taken_over(held: Held, shown: _protocol.Shown, name: str, now: str) -> Held:
+def taken_over(held: EdgeState, shown: _protocol.Shown, name: str, now: str) -> EdgeState:
     """Return what an edge that was away holds after it took over what other edges show (C(_protocol.judged))."""
     entry = _entry.parse(shown.entry, "edge-sync", "the other edges")
     others = {each: held.out.get(each) or {} for each in shown.status.out if each != name}

@@ -10,19 +10,19 @@ import typing as t
 
 import pytest
 
-from ansible_collections.evenkeel.platform.plugins.module_utils import _held
+from ansible_collections.evenkeel.platform.plugins.module_utils import _edge_state
+from ansible_collections.evenkeel.platform.plugins.module_utils._edge_state import EdgeState
 from ansible_collections.evenkeel.platform.plugins.module_utils._entry import Entry
 from ansible_collections.evenkeel.platform.plugins.module_utils._failure import Failure
-from ansible_collections.evenkeel.platform.plugins.module_utils._held import Held
 from ansible_collections.evenkeel.platform.plugins.module_utils._protocol import Pair, Shown, Status
 
 GREEN = Entry("green", 0, "1.1", "1.0")
 WARM = {"colour": "blue", "release": "1.0", "until": 1000, "move": 12}
-HELD = Held(GREEN, move=12, moved_by=Pair(7, "b"), warm=WARM)
+HELD = EdgeState(GREEN, move=12, moved_by=Pair(7, "b"), warm=WARM)
 
 
 def test_record_and_status_are_read_as_they_were_written() -> None:
-    held = Held(
+    held = EdgeState(
         GREEN,
         move=12,
         moved_at="2026-11-21T10:00:00.000Z",
@@ -32,67 +32,72 @@ def test_record_and_status_are_read_as_they_were_written() -> None:
         withdrawn={"blue": 12},
         out={"edge2": {"token": 7}},
     )
-    assert _held.of(_held.record(held, "shop"), _held.status(held, Pair(7, "b"), confirmed=True), GREEN) == held
+    assert (
+        _edge_state.of(_edge_state.record(held, "shop"), _edge_state.status(held, Pair(7, "b"), confirmed=True), GREEN)
+        == held
+    )
 
 
 @pytest.mark.parametrize(
     ("record", "status", "expected"),
     [
-        pytest.param(None, Status(), Held(GREEN), id="nothing"),
+        pytest.param(None, Status(), EdgeState(GREEN), id="nothing"),
         pytest.param(
             {"schema": 1, "token": 7, "warm": {"colour": "blue", "release": "1.0", "until": 1000}},
             Status(),
-            Held(GREEN, moved_by=Pair(7, ""), warm={**WARM, "move": 0}),
+            EdgeState(GREEN, moved_by=Pair(7, ""), warm={**WARM, "move": 0}),
             id="schema-1",
         ),
         pytest.param(
             None,
             Status(True, 12, Pair(), {"blue": 12}, ("e2",)),
-            Held(GREEN, move=12, withdrawn={"blue": 12}, out={"e2": {}}),
+            EdgeState(GREEN, move=12, withdrawn={"blue": 12}, out={"e2": {}}),
             id="record-lost",
         ),
-        pytest.param({"move": 13}, Status(True, 12), Held(GREEN, move=13), id="killed-before-it-was-shown"),
+        pytest.param({"move": 13}, Status(True, 12), EdgeState(GREEN, move=13), id="killed-before-it-was-shown"),
         pytest.param(
             {"withdrawn": {"blue": 11}},
             Status(withdrawn={"blue": 12}),
-            Held(GREEN, withdrawn={"blue": 12}),
+            EdgeState(GREEN, withdrawn={"blue": 12}),
             id="the-later-withdrawal",
         ),
         pytest.param(
             {"entry": "blue:0:1.0:"},
             Status(),
-            Held(GREEN, False, Entry("blue", 0, "1.0"), 1),
+            EdgeState(GREEN, False, Entry("blue", 0, "1.0"), 1),
             id="killed-before-the-record",
         ),
-        pytest.param({"entry": "blue:0:1.0:"}, Status(move=1), Held(GREEN, move=1), id="shown-on-a-full-disk"),
+        pytest.param({"entry": "blue:0:1.0:"}, Status(move=1), EdgeState(GREEN, move=1), id="shown-on-a-full-disk"),
     ],
 )
-def test_what_is_held_after_a_crash(record: dict[str, t.Any] | None, status: Status, expected: Held) -> None:
-    assert _held.of(record, status, GREEN) == expected
+def test_what_is_held_after_a_crash(record: dict[str, t.Any] | None, status: Status, expected: EdgeState) -> None:
+    assert _edge_state.of(record, status, GREEN) == expected
 
 
 def test_withdraw() -> None:
-    after = _held.withdraw(HELD, "shop", "blue", 12)
+    after = _edge_state.withdraw(HELD, "shop", "blue", 12)
     assert (after.withdrawn, after.warm) == ({"blue": 12}, {})
-    assert _held.withdraw(after, "shop", "blue", 12) == after
-    assert not _held.takes_back(HELD, after)
-    assert _held.takes_back(after, HELD)
+    assert _edge_state.withdraw(after, "shop", "blue", 12) == after
+    assert not _edge_state.takes_back(HELD, after)
+    assert _edge_state.takes_back(after, HELD)
 
 
 @pytest.mark.parametrize(
     ("held", "colour", "move", "why"),
     [
         pytest.param(HELD, "green", 12, "the colour serves requests on green", id="live"),
-        pytest.param(Held(Entry("green", 1, "1.1", "1.0"), move=12), "blue", 12, "serves requests", id="by-weight"),
+        pytest.param(
+            EdgeState(Entry("green", 1, "1.1", "1.0"), move=12), "blue", 12, "serves requests", id="by-weight"
+        ),
         pytest.param(HELD, "blue", 11, "the edge is at another move on shop: found move 12", id="an-older-plan"),
         pytest.param(HELD, "blue", 13, "the edge is at another move", id="left-behind"),
     ],
 )
-def test_withdraw_is_refused(held: Held, colour: str, move: int, why: str) -> None:
+def test_withdraw_is_refused(held: EdgeState, colour: str, move: int, why: str) -> None:
     with pytest.raises(Failure, match=why):
-        _held.withdraw(held, "shop", colour, move)
+        _edge_state.withdraw(held, "shop", colour, move)
     with pytest.raises(Failure, match=why):
-        _held.restore(held, "shop", colour, move, WARM)
+        _edge_state.restore(held, "shop", colour, move, WARM)
 
 
 @pytest.mark.parametrize(
@@ -107,16 +112,16 @@ def test_withdraw_is_refused(held: Held, colour: str, move: int, why: str) -> No
     ],
 )
 def test_warm_side(now: float, release: str, changes: dict[str, t.Any], why: str) -> None:
-    found = _held.warm_side(dataclasses.replace(HELD, **changes), now, release)
+    found = _edge_state.warm_side(dataclasses.replace(HELD, **changes), now, release)
     assert found == (("", "", why) if why else ("blue", "1.0", ""))
 
 
 def test_the_warm_side_is_withdrawn_for_the_move_that_left_it() -> None:
-    assert _held.expired(HELD, 999) is HELD
-    over = _held.expired(HELD, 1000)
+    assert _edge_state.expired(HELD, 999) is HELD
+    over = _edge_state.expired(HELD, 1000)
     assert (over.withdrawn, over.warm) == ({"blue": 12}, {})
-    serving = Held(Entry("blue", 0, "1.0", "1.1"), warm=WARM)
-    assert (_held.expired(serving, 1000).withdrawn, _held.expired(serving, 1000).warm) == ({}, {})
+    serving = EdgeState(Entry("blue", 0, "1.0", "1.1"), warm=WARM)
+    assert (_edge_state.expired(serving, 1000).withdrawn, _edge_state.expired(serving, 1000).warm) == ({}, {})
 
 
 @pytest.mark.parametrize(
@@ -131,22 +136,22 @@ def test_the_warm_side_is_withdrawn_for_the_move_that_left_it() -> None:
     ],
 )
 def test_moved(after: Entry, options: dict[str, t.Any], warm: dict[str, t.Any]) -> None:
-    held = _held.moved(HELD, after, move=13, pair=Pair(8, "c"), moved_at="now", **options)
+    held = _edge_state.moved(HELD, after, move=13, pair=Pair(8, "c"), moved_at="now", **options)
     assert (held.entry, held.move, held.moved_by, held.previous) == (after, 13, Pair(8, "c"), "green:0:1.1:1.0")
     assert {name: held.warm[name] for name in held.warm if name in ("colour", "release")} == warm
     assert held.warm.get("move", 13) == 13
 
 
 def test_an_earlier_declaration_stays() -> None:
-    once = _held.declared(HELD, "edge2", {"token": 7, "reason": "fire"})
-    assert _held.declared(once, "edge2", {"token": 8, "reason": "again"}) == once
-    assert _held.admitted(once, "edge2") == HELD
-    assert _held.admitted(HELD, "edge2") == HELD
+    once = _edge_state.declared(HELD, "edge2", {"token": 7, "reason": "fire"})
+    assert _edge_state.declared(once, "edge2", {"token": 8, "reason": "again"}) == once
+    assert _edge_state.admitted(once, "edge2") == HELD
+    assert _edge_state.admitted(HELD, "edge2") == HELD
 
 
 def test_an_edge_that_was_away_takes_over_move_and_withdrawals() -> None:
     shown = Shown("blue:0:1.2:1.1", Status(True, 13, Pair(8, "c"), {"green": 13}, ("me", "e3")))
-    after = _held.taken_over(HELD, shown, "me", "now")
+    after = _edge_state.taken_over(HELD, shown, "me", "now")
     assert (str(after.entry), after.move, after.moved_by, after.previous) == (
         "blue:0:1.2:1.1",
         13,
@@ -154,5 +159,5 @@ def test_an_edge_that_was_away_takes_over_move_and_withdrawals() -> None:
         "green:0:1.1:1.0",
     )
     assert (after.warm, after.withdrawn, after.out) == ({}, {"green": 13}, {"e3": {}})
-    same = _held.taken_over(HELD, Shown(str(GREEN), Status(True, 12)), "me", "now")
+    same = _edge_state.taken_over(HELD, Shown(str(GREEN), Status(True, 12)), "me", "now")
     assert same == HELD

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.evenkeel.platform.plugins.module_utils import _entry, _held, _pair
+from ansible_collections.evenkeel.platform.plugins.module_utils import _edge_state, _entry, _pair
 from ansible_collections.evenkeel.platform.plugins.module_utils._adapter import Adapter, ProxyDown
+from ansible_collections.evenkeel.platform.plugins.module_utils._edge_state import EdgeState
 from ansible_collections.evenkeel.platform.plugins.module_utils._failure import Failure
-from ansible_collections.evenkeel.platform.plugins.module_utils._held import Held
 from ansible_collections.evenkeel.platform.plugins.module_utils._protocol import Pair
 from ansible_collections.evenkeel.platform.plugins.module_utils._state import Records
 
 
-class Holder:
+class EdgeStore:
     """One app on one edge. With C(tolerant) a record that cannot be written is a warning, never an error."""
 
     def __init__(self, records: Records, adapter: Adapter, tolerant: bool = False) -> None:
@@ -28,11 +28,11 @@ class Holder:
         self.running = True
         self.workers: list[dict[str, t.Any]] = []
         self.served: str | None = None
-        self.held = Held()
+        self.held = EdgeState()
         self.pair = Pair()
         self.confirmed = True
 
-    def load(self, down_ok: bool = True, read_only: bool = False) -> Held:
+    def load(self, down_ok: bool = True, read_only: bool = False) -> EdgeState:
         """Read all of it; what the current worker serves is the entry, that of the file when nothing runs."""
         self.running = True
         try:
@@ -44,7 +44,7 @@ class Holder:
             self.running, self.workers, self.served = False, [], self.adapter.read_saved()
         status = self.adapter.shown()
         entry = _entry.parse(self.served, self.records.module, self.records.app)
-        self.held = _held.of(self.records.read("state.json", read_only=read_only), status, entry)
+        self.held = _edge_state.of(self.records.read("state.json", read_only=read_only), status, entry)
         self.pair = max(_pair.highest(self.records), status.pair)
         self.confirmed = status.confirmed
         return self.held
@@ -66,27 +66,27 @@ class Holder:
         self.attempt(lambda: _pair.raise_to(self.records, pair))
         self.pair = max(self.pair, pair)
 
-    def stale(self, after: Held, pair: Pair, confirmed: bool = True) -> bool:
+    def stale(self, after: EdgeState, pair: Pair, confirmed: bool = True) -> bool:
         """Tell whether a record or what is shown differs from what is to be held."""
         known = self.records.read("state.json", read_only=True) or {}
-        wanted = _held.record(after, self.records.app)
+        wanted = _edge_state.record(after, self.records.app)
         return (
             any(known.get(name) != value for name, value in wanted.items())
-            or self.adapter.shown() != _held.status(after, pair, confirmed)
+            or self.adapter.shown() != _edge_state.status(after, pair, confirmed)
             or _pair.of_record(self.records.read(_pair.FILE, read_only=True)) != pair
         )
 
-    def keep(self, after: Held, confirmed: bool) -> None:
+    def keep(self, after: EdgeState, confirmed: bool) -> None:
         """Record and show what is held from now on.
 
         What is set is recorded before it is shown, what is taken back is shown gone before its record goes: after
         a crash in between the edge refuses rather more moves than it shows.
         """
         steps: list[t.Callable[[], t.Any]] = [
-            lambda: self.records.write(_held.record(after, self.records.app), "state.json"),
-            lambda: self.adapter.show(_held.status(after, self.pair, confirmed)),
+            lambda: self.records.write(_edge_state.record(after, self.records.app), "state.json"),
+            lambda: self.adapter.show(_edge_state.status(after, self.pair, confirmed)),
         ]
-        if _held.takes_back(self.held, after):
+        if _edge_state.takes_back(self.held, after):
             steps.reverse()
         for step in steps:
             self.attempt(step)
