@@ -73,10 +73,8 @@ class Act:
             self.holder.check(pair)
             colour, move, state = params["colour"], params["move"], params["state"]
             if state == "withdrawn":
-                after, text = (
-                    _edge_state.withdraw(held, app, colour, move),
-                    f"Withdrew {colour} of {app} at move {move}.",
-                )
+                after = _edge_state.withdraw(held, app, colour, move)
+                text = f"Withdrew {colour} of {app} at move {move}."
             elif state == "restored":
                 after = _edge_state.restore(held, app, colour, move, params["warm"])
                 text = f"Made {colour} of {app} warm again."
