@@ -85,7 +85,7 @@ def schedule(rows: list[tuple[int, int, bool]]) -> list[Copy]:
     ]
 
 
-@settings(max_examples=10_000)
+@settings(max_examples=2_000)
 @given(COPIES, COUNTS)
 def test_no_schedule_loses_its_last_proven_copy(rows: list[tuple[int, int, bool]], tiers: dict[str, int]) -> None:
     copies = schedule(rows)
