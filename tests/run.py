@@ -36,6 +36,7 @@ PACKAGE_CACHE = "evenkeel-lab-packages"
 TAIL_LINES = 60
 # Run by `make matrix`, because they exceed the time limit of the whole test.
 LONG_SCENARIOS = frozenset({"restore"})
+FIRST_SCENARIOS = frozenset({"app_deploy", "edge", "monitoring", "postgres_backup"})
 # Running commands, and whether the run was stopped.
 PROCESSES: set[subprocess.Popen[bytes]] = set()
 ENDING = threading.Event()
@@ -197,8 +198,8 @@ def pytest_check(stage: str, folder: str, limit_seconds: int, *options: str, nam
 def unit_checks(stage: str, *options: str) -> Iterator[Check]:
     # ansible-core tells controller and target apart by imported modules, so each side needs its own process.
     modules = "tests/unit/plugins/modules"
-    yield from pytest_check(stage, modules, 600, *options, name="modules")
-    yield from pytest_check(stage, "tests/unit/protocol", 600, *options, name="protocol")
+    yield from pytest_check(stage, modules, 1200, *options, name="modules")
+    yield from pytest_check(stage, "tests/unit/protocol", 1200, *options, name="protocol")
     others = [f"--ignore={modules}", "--ignore=tests/unit/protocol"]
     yield from pytest_check(stage, "tests/unit", 1200, *others, *options)
 
@@ -213,7 +214,7 @@ def coverage_stage() -> Iterator[Check]:
 
 
 def contract_stage() -> Iterator[Check]:
-    yield from pytest_check("contract", "tests/contract", 400)
+    yield from pytest_check("contract", "tests/contract", 1200)
 
 
 def sanity_stage() -> Iterator[Check]:
@@ -222,9 +223,10 @@ def sanity_stage() -> Iterator[Check]:
 
 
 def scenarios() -> list[str]:
-    """Return the default scenarios, without alternative and long ones."""
-    names = sorted(path.parent.name for path in (ROOT / "molecule").glob("*/molecule.yml"))
-    return [name for name in names if not name.endswith("_alternative") and name not in LONG_SCENARIOS]
+    """Return the default scenarios, without alternative and long ones; the slowest first, so that lanes end together."""
+    names = {path.parent.name for path in (ROOT / "molecule").glob("*/molecule.yml")} - LONG_SCENARIOS
+    short = sorted(name for name in names if not name.endswith("_alternative"))
+    return sorted(short, key=lambda name: name not in FIRST_SCENARIOS)
 
 
 def molecule_stage(names: list[str] | None = None) -> Iterator[Check]:
@@ -286,10 +288,16 @@ STAGES: dict[str, Callable[[], Iterator[Check]]] = {
     "faults": faults_stage,
     "matrix": matrix_stage,
 }
-DEFAULT_STAGES = ("setup", "lint", "unit", "contract", "sanity", "integration-short", "molecule", "e2e-short")
-# Scenarios wait for their hosts a third of the time, so two lanes run them, one of which first runs checks without
-# hosts. The lab's tests count lost requests and run alone on the machine.
-BESIDE_MOLECULE = ("lint", "unit", "contract", "sanity", "integration-short")
+DEFAULT_STAGES = ("setup", "integration-short", "molecule", "e2e-short", "lint", "unit", "contract", "sanity")
+# Groups of lanes that run in parallel; a lane is a list of stages, and lanes of one stage share its checks. Scenarios
+# wait for their hosts a third of the time, so two of them run at once. The lab's tests count lost requests: beside them
+# run only checks without hosts, at a low priority.
+LANES = (
+    (("setup",),),
+    (("integration-short", "molecule"), ("molecule",)),
+    (("e2e-short",), ("lint", "unit", "contract", "sanity")),
+)
+LOW_PRIORITY = frozenset({"lint", "unit", "contract", "sanity"})
 
 
 # Running
@@ -319,7 +327,7 @@ def run(check: Check, limit_seconds: float) -> Count:
     with check.log.open("w", encoding="utf-8") as log:
         try:
             process = subprocess.Popen(
-                check.argv,
+                [*(("nice",) if check.stage in LOW_PRIORITY else ()), *check.argv],
                 cwd=ROOT,
                 env=environment(check.junit),
                 stdin=subprocess.DEVNULL,
@@ -461,15 +469,10 @@ def checks_of(stage: str, scenario: list[str] | None) -> list[Check]:
 
 
 def lanes_of(stages: list[str]) -> list[list[list[str]]]:
-    """Return the stages in order, each with its parallel lanes; lanes of one stage share its checks."""
-    if "molecule" not in stages:
-        return [[[stage]] for stage in stages]
-    beside = [stage for stage in stages if stage in BESIDE_MOLECULE]
-    return [
-        [[*beside, "molecule"], ["molecule"]] if stage == "molecule" else [[stage]]
-        for stage in stages
-        if stage not in BESIDE_MOLECULE
-    ]
+    """Return the groups of lanes for some stages; a stage that is in none of LANES runs alone, after them."""
+    groups = [[[name for name in lane if name in stages] for lane in group] for group in LANES]
+    alone = [[[name]] for name in stages if all(name not in lane for group in LANES for lane in group)]
+    return [lanes for group in groups if (lanes := [lane for lane in group if lane])] + alone
 
 
 def taken(waiting: deque[Check]) -> Check | None:

@@ -38,6 +38,8 @@ def ansible(program: str, *words: str) -> subprocess.CompletedProcess[str]:
     env = {
         **os.environ,
         "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+        # A lab that runs meanwhile has its facts in the other cache.
+        "ANSIBLE_CACHE_PLUGIN": "memory",
         "ANSIBLE_NOCOLOR": "1",
         "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.default",
         "PATH": os.pathsep.join([str(beside.parent), os.environ["PATH"]]),

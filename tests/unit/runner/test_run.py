@@ -156,14 +156,15 @@ def test_the_package_cache_goes_with_the_last_that_used_it(
     assert (("rm", "--force", "evenkeel-lab-packages") in asked) is expected
 
 
-def test_what_needs_no_hosts_runs_beside_the_scenarios_and_the_lab_alone() -> None:
+def test_what_needs_no_hosts_runs_beside_the_lab_and_scenarios_beside_each_other() -> None:
     assert runner.lanes_of(list(runner.DEFAULT_STAGES)) == [
         [["setup"]],
-        [["lint", "unit", "contract", "sanity", "integration-short", "molecule"], ["molecule"]],
-        [["e2e-short"]],
+        [["integration-short", "molecule"], ["molecule"]],
+        [["e2e-short"], ["lint", "unit", "contract", "sanity"]],
     ]
-    assert runner.lanes_of(["lint", "unit"]) == [[["lint"]], [["unit"]]]
+    assert runner.lanes_of(["lint", "unit"]) == [[["lint", "unit"]]]
     assert runner.lanes_of(["molecule"]) == [[["molecule"], ["molecule"]]]
+    assert runner.lanes_of(["faults"]) == [[["faults"]]]
 
 
 @pytest.fixture
