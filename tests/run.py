@@ -223,7 +223,7 @@ def sanity_stage() -> Iterator[Check]:
 
 
 def scenarios() -> list[str]:
-    """Return the default scenarios, without alternative and long ones; the slowest first, so that lanes end together."""
+    """Return the default scenarios, without alternative and long ones; the slowest first, for lanes of one length."""
     names = {path.parent.name for path in (ROOT / "molecule").glob("*/molecule.yml")} - LONG_SCENARIOS
     short = sorted(name for name in names if not name.endswith("_alternative"))
     return sorted(short, key=lambda name: name not in FIRST_SCENARIOS)
