@@ -37,6 +37,10 @@ def arguments(*argv, options=None):
     return [*argv, *inventory, *variables]
 
 
+# Without pipelining the first thing Ansible does is to make a folder; where it cannot, the host is unreachable.
+UNPIPELINED = {"ANSIBLE_PIPELINING": "0"}
+
+
 @pytest.fixture(scope="session")
 def on_hosts(ansible):
     """Return a function that runs an Ansible program on the scenario's hosts to its end."""
@@ -123,8 +127,7 @@ def lost(tmp_path):
             DOCKER.format(container=CONTAINER + name, flag=f"'{flag}'", docker=shutil.which("docker")), encoding="utf-8"
         )
         program.chmod(0o755)
-        # Without pipelining the first thing Ansible does is to make a folder; where it cannot, the host is unreachable.
-        env = {"PATH": f"{program.parent}:{os.environ['PATH']}", "ANSIBLE_PIPELINING": "0"}
+        env = {"PATH": f"{program.parent}:{os.environ['PATH']}", **UNPIPELINED}
         return SimpleNamespace(env=env, cut=flag.touch)
 
     return prepare
@@ -159,21 +162,24 @@ def app(hosts):
 
 
 @pytest.fixture(scope="session")
-def powered_off():
+def powered_off(environment):
     """Return a context in which a host is off; it comes back with its address, as a machine does."""
 
     @contextlib.contextmanager
-    def off(name):
-        container = CONTAINER + name
+    def off(host):
+        container = CONTAINER + host
 
         def docker(*argv):
             return subprocess.run(["docker", *argv], check=True, capture_output=True, text=True).stdout
 
         [(network, had)] = json.loads(docker("inspect", container))[0]["NetworkSettings"]["Networks"].items()
         docker("stop", "--time", "20", container)
+        environment.update(UNPIPELINED)
         try:
             yield
         finally:
+            for name in UNPIPELINED:
+                del environment[name]
             docker("network", "disconnect", network, container)
             docker(
                 *("network", "connect", "--ip", had["IPAddress"], "--ip6", had["GlobalIPv6Address"]), network, container
