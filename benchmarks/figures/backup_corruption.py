@@ -27,8 +27,8 @@ from ansible_collections.evenkeel.platform.benchmarks.result import Measured
 
 KINDS = ("flip", "truncate", "delete", "swap")
 POINT = "newest"
-# One control for so many damages, and a drill of all copies in one of so many controls.
-DAMAGES_PER_CONTROL, CONTROLS_PER_DRILL = 2, 10
+# One control for so many damages, and drills and restores of all copies in two of so many controls.
+DAMAGES_PER_CONTROL, CONTROLS_PER_DRILL = 2, 50
 CONTENT = (
     "select md5(string_agg(id || note, ',' order by id)) || ' ' || count(*)"
     " || ' ' || (select coalesce(sum(hashtext(encode(data, 'hex'))), 0) from pg_largeobject) from orders"
@@ -285,7 +285,7 @@ def backup_corruption(_folder: Path) -> Measured:
             or ["none"],
         },
         control={
-            "what": "verify of every byte with nothing damaged; one in ten of each engine with drills and restores",
+            "what": "verify of every byte with nothing damaged; one in 25 of each engine with drills and restores, too",
             "controls": looked,
             "planned": controls,
             "alarms": len(alarms),
