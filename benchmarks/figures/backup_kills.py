@@ -227,8 +227,11 @@ def serves(pid: int, data: Path) -> bool:
     return words[0].endswith(b"/postgres") and os.fsencode(data) in words
 
 
-def killed(ground: Ground, verb: str, after: float, everything: bool) -> bool:
-    """Start a verb, and end it after some seconds; return whether it was still at work."""
+def killed(ground: Ground, verb: str, after: float, everything: bool, exchange: bool = False) -> bool:
+    """Start a verb, and end it after some seconds; return whether it was still at work.
+
+    With *exchange*, the seconds count from the moment at which its journal is there.
+    """
     argv = [sys.executable, str(RUNNER), *ground.words(verb)[:1], ground.instance.name]
     run = subprocess.Popen(
         [*argv, "--config-dir", str(ground.instance.configs), *ground.words(verb)[1:]],
@@ -236,6 +239,8 @@ def killed(ground: Ground, verb: str, after: float, everything: bool) -> bool:
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
+    while exchange and run.poll() is None and not ground.journal.exists():
+        time.sleep(0.005)
     time.sleep(after)
     if run.poll() is not None:
         return False
@@ -282,13 +287,18 @@ def ground_of(stack: ExitStack, engine: str) -> Ground:
     for one in range(2):
         made.good("backup", *(["--type", "full"] if engine == "physical" and not one else []))
     for verb in VERBS:
-        words = ground.words(verb)
-        began = time.monotonic()
-        made.good(*words)
-        ground.takes[verb] = time.monotonic() - began
+        ground.takes[verb] = measured(ground, verb)
         ground.tidied()
+    # The exchange is what follows the safety backup.
+    ground.takes["exchange"] = max(1.0, ground.takes["in_place"] - ground.takes["backup"])
     say(f"{engine}: {', '.join(f'{verb} {seconds:.1f} s' for verb, seconds in ground.takes.items())}")
     return ground
+
+
+def measured(ground: Ground, verb: str) -> float:
+    words, began = ground.words(verb), time.monotonic()
+    ground.instance.good(*words)
+    return time.monotonic() - began
 
 
 def stopped(cluster: Cluster, pg_ctl: list[str]) -> None:
@@ -317,11 +327,14 @@ def one_kill(ground: Ground, verb: str, chance: random.Random) -> Found:
     """Kill a verb at a random moment, let the next run put it right, and look."""
     everything = chance.random() < 0.5
     share = chance.random()
+    # Most restores in place are met once the app is to be stopped.
+    exchange = verb == "in_place" and chance.random() < 0.8
+    takes = ground.takes["exchange" if exchange else verb]
     # What runs next: the unit at boot, the timer, or the person who started it once more.
     follow = chance.choice(("settle", "settle", "backup", verb))
     for attempt in range(12):
         # Sooner, if it ended faster than when it was measured.
-        if killed(ground, verb, share * ground.takes[verb] * 0.7**attempt, everything):
+        if killed(ground, verb, share * takes * 0.7**attempt, everything, exchange):
             break
         ground.tidied()
     else:
@@ -362,8 +375,8 @@ def recovered(ground: Ground, verb: str, found: Found) -> list[str]:
 
 
 def in_turn(kills: int, chance: random.Random) -> Iterator[tuple[str, str]]:
-    """Yield engine and verb of each kill: all of them in turn, in a random order. Pure."""
-    pairs = [(engine, verb) for engine in ENGINES for verb in VERBS]
+    """Yield engine and verb of each kill: all of them in turn, in a random order, in_place three times. Pure."""
+    pairs = [(engine, verb) for engine in ENGINES for verb in (*VERBS, "in_place", "in_place")]
     for start in range(0, kills, len(pairs)):
         chance.shuffle(pairs)
         yield from pairs[: kills - start]

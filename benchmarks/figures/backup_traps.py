@@ -107,7 +107,8 @@ def ask(cluster: Cluster, sql: str, name: str) -> str:
 
 def dumped(cluster: Cluster, name: str) -> list[bytes]:
     """Return the lines that pg_dump writes for a database, in no order, as rows have none."""
-    env = {**os.environ, "PGDATABASE": name}
+    # A setting of the database holds until pg_dump has set its own.
+    env = {**os.environ, "PGDATABASE": name, "PGOPTIONS": "-c statement_timeout=0"}
     argv = cluster.client("pg_dump", "--exclude-schema=evenkeel_backup", "--no-sync")
     done = subprocess.run(argv, capture_output=True, env=env, check=False)
     if done.returncode != 0:
