@@ -185,7 +185,7 @@ def backed_up(ground: Ground, engine: str, *words: str) -> dict[Trap, str]:
     if "backup" not in document:
         for number, (trap, name) in enumerate(ground.names.items()):
             for one in document["failures"]:
-                if name in one["sentence"] or repr(name) in one["sentence"]:
+                if f" on {name}: " in one["sentence"] or repr(name) in one["sentence"]:
                     refused[trap] = one["sentence"]
                     ground.names[trap] = f"renamed_{number:02}"
                     ground.cluster.sql(f"alter database {quoted(name)} rename to {ground.names[trap]}", "postgres")
@@ -280,7 +280,7 @@ def backup_traps(_folder: Path) -> Measured:
             refused = backed_up(ground, engine, *words)
             for one in results(ground, originals_of(ground, engine)):
                 if one.trap in refused:
-                    one = Result(one.trap, engine, NAMED, refused[one.trap])
+                    one.outcome, one.text = NAMED, refused[one.trap]
                 found.append(one)
                 say(f"{engine} {one.trap.kind} {one.trap.title}: {one.outcome} {one.text}".rstrip())
         drilled(ground, found)
