@@ -94,3 +94,76 @@ def test_a_fault_that_is_not_planted_for_the_plain_tools_is_not_held_against_the
     planted = backup_faults.ours(lambda _ground: None)(None)  # type: ignore[arg-type]
     assert [one["detected"] for one in planted] == [None, None, None]
     assert len(backup_faults.FAULTS) == 40
+
+
+class Blind:
+    """An instance whose verify and drill find only what is in *finds*."""
+
+    def __init__(self, *finds: str) -> None:
+        self.finds = finds
+        self.options = {"repositories": [{"name": "local", "location": "/nowhere"}], "state_dir": "/nowhere"}
+
+    def run(self, verb: str, *_words: str) -> tuple[int, dict[str, list[dict[str, str]]]]:
+        found = [{"stage": verb, "fault": "flipped_byte", "sentence": "x"}] if verb in self.finds else []
+        return (3 if found else 0), {"failures": found}
+
+
+@pytest.mark.parametrize(
+    ("finds", "restored", "by"),
+    [
+        pytest.param(("verify",), "other", "verify", id="verify finds it"),
+        pytest.param(("drill",), "other", "drill", id="a drill finds it"),
+        pytest.param((), "other", "silent", id="nobody finds it, and the content is another"),
+        pytest.param((), "same", "nothing reads it", id="nobody finds it, and the content is the same"),
+    ],
+)
+def test_damage_that_nobody_finds_is_silent_unless_the_content_is_the_same(
+    monkeypatch: pytest.MonkeyPatch, finds: tuple[str, ...], restored: str, by: str
+) -> None:
+    monkeypatch.setattr(backup_corruption, "restored_database", lambda *_words: restored)
+    ground = backup_corruption.Ground("logical", None, Blind(*finds), {"b1": "same"})  # type: ignore[arg-type]
+    assert backup_corruption.judged(ground)[0] == by
+
+
+class Down:
+    """An app and a server that are down, and what metrics and status say of it."""
+
+    def __init__(self, figure: float, told: bool) -> None:
+        self.figure, self.told = figure, told
+        self.options = {"state_dir": "/nowhere"}
+        self.down = True
+
+    def metrics(self) -> dict[str, float]:
+        return {"evenkeel_backup_exchange_unfinished{}": self.figure}
+
+    def run(self, _verb: str) -> tuple[int, dict[str, list[dict[str, str]]]]:
+        return 3, {"failures": [{"fault": "exchange_unfinished"}] if self.told else []}
+
+
+@pytest.mark.parametrize(
+    ("figure", "told", "found"),
+    [
+        pytest.param(1, True, [], id="alert and status"),
+        pytest.param(0, True, ["app"], id="no alert"),
+        pytest.param(1, False, ["app"], id="no word of status"),
+    ],
+)
+def test_an_app_that_is_down_needs_alert_and_status(
+    monkeypatch: pytest.MonkeyPatch, figure: float, told: bool, found: list[str]
+) -> None:
+    monkeypatch.setattr(backup_kills, "answers", lambda _cluster: True)
+    here = Down(figure, told)
+    ground = backup_kills.Ground("logical", None, here, here)  # type: ignore[arg-type]
+    assert ground.unalerted() == found
+
+
+def test_an_acknowledged_row_that_is_nowhere_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    every = set(range(1, backup_kills.ROWS + 1))
+    monkeypatch.setattr(backup_kills, "databases", lambda _cluster: ["shop", "shop_before_1"])
+    rows = {"shop": every - {7}, "shop_before_1": {7, 10**6}}
+    monkeypatch.setattr(backup_kills, "ids", lambda _cluster, name: set(rows[name]))
+    app = Down(0, False)
+    app.acknowledged = {10**6, 10**6 + 1}  # type: ignore[attr-defined]
+    ground = backup_kills.Ground("logical", None, None, app)  # type: ignore[arg-type]
+    assert ground.lost(finished=True) == [10**6 + 1]
+    assert ground.lost(finished=False) == [7, 10**6, 10**6 + 1]
