@@ -253,7 +253,7 @@ def backup_corruption(_folder: Path) -> Measured:
     need("restic", "pgbackrest")
     damages, controls, seed = number("DAMAGES", 200), number("CONTROLS", 100), number("SEED", 13)
     limit = number("DAMAGE_SECONDS", 0)
-    chance, found, alarms, looked = random.Random(seed), list[Damage](), list[str](), 0
+    chance, found, alarms, looked, drilled = random.Random(seed), list[Damage](), list[str](), 0, 0
     began = time.monotonic()
     with grounds() as here:
         while len(found) < damages or looked < controls:
@@ -261,8 +261,9 @@ def backup_corruption(_folder: Path) -> Measured:
                 break
             if looked < controls and (len(found) >= damages or looked * DAMAGES_PER_CONTROL <= len(found)):
                 ground = here[looked % len(here)]
-                alarms += [f"{ground.engine}: {one}" for one in one_control(ground, looked % CONTROLS_PER_DRILL < 2)]
-                looked += 1
+                drills = looked % CONTROLS_PER_DRILL >= CONTROLS_PER_DRILL - len(here)
+                alarms += [f"{ground.engine}: {one}" for one in one_control(ground, drills)]
+                looked, drilled = looked + 1, drilled + drills
                 continue
             ground = here[len(found) % len(here)]
             one = one_damage(ground, KINDS[len(found) // len(here) % len(KINDS)], chance)
@@ -285,9 +286,10 @@ def backup_corruption(_folder: Path) -> Measured:
             or ["none"],
         },
         control={
-            "what": "verify of every byte with nothing damaged; one in 25 of each engine with drills and restores, too",
+            "what": "verify of every byte with nothing damaged",
             "controls": looked,
             "planned": controls,
+            "with_drills_and_restores": drilled,
             "alarms": len(alarms),
             "found": alarms or ["nothing"],
         },
