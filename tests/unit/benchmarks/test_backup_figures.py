@@ -91,6 +91,7 @@ def test_databases_that_differ_are_told_apart(other: tuple[list[bytes], dict[str
 
 
 def test_a_fault_that_is_not_planted_for_the_plain_tools_is_not_held_against_them() -> None:
+    # Only what the function reads.
     planted = backup_faults.ours(lambda _ground: None)(None)  # type: ignore[arg-type]
     assert [one["detected"] for one in planted] == [None, None, None]
     assert len(backup_faults.FAULTS) == 40
@@ -121,6 +122,7 @@ def test_damage_that_nobody_finds_is_silent_unless_the_content_is_the_same(
     monkeypatch: pytest.MonkeyPatch, finds: tuple[str, ...], restored: str, by: str
 ) -> None:
     monkeypatch.setattr(backup_corruption, "restored_database", lambda *_words: restored)
+    # Only what the function reads.
     ground = backup_corruption.Ground("logical", None, Blind(*finds), {"b1": "same"})  # type: ignore[arg-type]
     assert backup_corruption.judged(ground)[0] == by
 
@@ -153,6 +155,7 @@ def test_an_app_that_is_down_needs_alert_and_status(
 ) -> None:
     monkeypatch.setattr(backup_kills, "answers", lambda _cluster: True)
     here = Down(figure, told)
+    # Only what the function reads.
     ground = backup_kills.Ground("logical", None, here, here)  # type: ignore[arg-type]
     assert ground.unalerted() == found
 
@@ -163,7 +166,9 @@ def test_an_acknowledged_row_that_is_nowhere_is_lost(monkeypatch: pytest.MonkeyP
     rows = {"shop": every - {7}, "shop_before_1": {7, 10**6}}
     monkeypatch.setattr(backup_kills, "ids", lambda _cluster, name: set(rows[name]))
     app = Down(0, False)
+    # Only what the function reads.
     app.acknowledged = {10**6, 10**6 + 1}  # type: ignore[attr-defined]
+    # Only what the function reads.
     ground = backup_kills.Ground("logical", None, None, app)  # type: ignore[arg-type]
     assert ground.lost(finished=True) == [10**6 + 1]
     assert ground.lost(finished=False) == [7, 10**6, 10**6 + 1]
