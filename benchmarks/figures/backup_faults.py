@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -50,6 +51,7 @@ NO_DUMP = "takes no dumps"
 NO_WAL = "stores no WAL"
 NO_STORE = "writes to a disk of the host only"
 NO_KEY = "encrypts nothing"
+NOT_TRIED = "not tried"
 Three = tuple[Told, Told, Told]
 
 
@@ -292,6 +294,260 @@ def unseen(ground: Ground, anew: bool = False, pgbackrest: str = "") -> Three:
     )
 
 
+# Faults for ours alone
+
+
+def ours(plant: Callable[[Ground], None]) -> Callable[[Ground], Three]:
+    """Return a fault that is not planted for the plain tools, which therefore neither meet nor miss it."""
+
+    def planted(ground: Ground) -> Three:
+        plant(ground)
+        return none(NOT_TRIED), none(NOT_TRIED), none(NOT_TRIED)
+
+    return planted
+
+
+def dump_shim(program: str, script: str) -> Callable[[Ground], None]:
+    def plant(ground: Ground) -> None:
+        with Shim(ground.shop, ground.cluster, program, script):
+            ground.run(ground.shop, "backup")
+
+    return plant
+
+
+@contextmanager
+def option(instance: Instance, **options: Any) -> Iterator[None]:
+    """Change options for a while."""
+    before = dict(instance.options)
+    instance.options |= options
+    instance.write()
+    try:
+        yield
+    finally:
+        instance.options.clear()
+        instance.options |= before
+        instance.write()
+
+
+def store_folder_gone(ground: Ground) -> None:
+    ground.run(ground.shop, "backup", prefix=(*backup_rig.GONE, str(ground.folder / "repo" / "shop")))
+
+
+def server_down(ground: Ground) -> None:
+    ground.cluster.stop()
+    try:
+        ground.run(ground.shop, "backup")
+    finally:
+        ground.cluster.start()
+
+
+def database_gone(ground: Ground) -> None:
+    ground.cluster.sql("alter database shop rename to away", "postgres")
+    try:
+        ground.run(ground.shop, "backup")
+    finally:
+        ground.cluster.sql("alter database away rename to shop", "postgres")
+
+
+def shrunk(ground: Ground) -> None:
+    rows = ground.cluster.sql("select count(*) from orders")
+    ground.cluster.sql("create table away as select * from orders limit 10")
+    ground.cluster.sql("truncate orders; insert into orders table away; drop table away")
+    try:
+        ground.run(ground.shop, "backup")
+    finally:
+        ground.cluster.sql(f"insert into orders select i, md5(i::text) from generate_series(11, {rows}) i")
+
+
+def pack_cut(ground: Ground) -> None:
+    with backup_rig.kept(ground.folder / "repo" / "shop") as repository:
+        pack = backup_rig.packs(repository)[-1]
+        pack.chmod(0o600)
+        os.truncate(pack, pack.stat().st_size // 2)
+        ground.run(ground.shop, "verify")
+
+
+def older_dump_gone(ground: Ground) -> None:
+    with backup_rig.kept(ground.folder / "repo" / "shop") as repository:
+        min((repository / "snapshots").iterdir(), key=lambda path: path.stat().st_mtime).unlink()
+        ground.run(ground.shop, "verify")
+
+
+def base_backup(change: Callable[[Path], None]) -> Callable[[Ground], None]:
+    """Change the largest file of the oldest base backup, which a newer one needs."""
+
+    def plant(ground: Ground) -> None:
+        with backup_rig.kept(ground.folder / "repo" / "wal") as repository:
+            folders = sorted(path for path in (repository / "backup" / "wal").glob("*F") if path.is_dir())
+            change(folders[0])
+            ground.run(ground.wal, "verify")
+
+    return plant
+
+
+def cut(folder: Path) -> None:
+    bundle = backup_rig.biggest_bundle(folder)
+    os.truncate(bundle, bundle.stat().st_size // 2)
+
+
+def flipped_segment(ground: Ground) -> None:
+    with backup_rig.kept(ground.folder / "repo" / "wal") as repository:
+        segments = sorted(path for path in (repository / "archive").rglob("0000000*-*") if path.is_file())
+        backup_rig.flip(segments[len(segments) // 2])
+        ground.run(ground.wal, "verify")
+
+
+def live_page_corrupt(ground: Ground) -> None:
+    sql = ground.cluster.sql
+    sql(
+        "create table doomed with (autovacuum_enabled = off) as"
+        " select repeat('x', 500) as x from generate_series(1, 500)"
+    )
+    sql("vacuum (freeze) doomed")
+    sql("checkpoint")
+    with (ground.cluster.data / sql("select pg_relation_filepath('doomed')")).open("r+b") as stream:
+        stream.seek(8192 + 4000)
+        stream.write(b"spoiled")
+    try:
+        ground.run(ground.wal, "backup", "--type", "full")
+    finally:
+        sql("drop table doomed")
+        ground.wal.good("backup", "--type", "full")
+
+
+def archiving_off(ground: Ground) -> None:
+    ground.cluster.sql("alter system set archive_command = '/bin/true'", "postgres")
+    ground.cluster.sql("select pg_reload_conf()", "postgres")
+    try:
+        time.sleep(1)
+        ground.run(ground.wal, "backup")
+    finally:
+        ground.cluster.sql("alter system reset archive_command", "postgres")
+        ground.cluster.sql("select pg_reload_conf()", "postgres")
+        time.sleep(1)
+        ground.wal.good("backup", "--type", "full")
+
+
+def physical_clock_jump(ground: Ground) -> None:
+    ground.run(ground.wal, "backup", prefix=("faketime", "-f", "-3d"))
+
+
+def key_unproven(ground: Ground) -> None:
+    options = {key: value for key, value in ground.shop.options.items() if key in {"where", "server", "databases"}}
+    made = Instance(ground.folder, "unproven", "logical", **options)
+    made.good("prepare")
+    ground.run(made, "backup")
+
+
+def wrong_escrow(ground: Ground) -> None:
+    try:
+        ground.run(ground.shop, "escrow-check", "--key-file", "-", given="another")
+    finally:
+        ground.shop.good("escrow-check", "--key-file", "-", given=KEY)
+
+
+def wrong_physical_key(ground: Ground) -> None:
+    ground.wal.key.write_text("another\n")
+    try:
+        ground.run(ground.wal, "verify")
+    finally:
+        ground.wal.key.write_text(KEY + "\n")
+
+
+def other_server(ground: Ground) -> None:
+    path = Path(ground.shop.options["state_dir"], "server.json")
+    before = path.read_text()
+    path.write_text(json.dumps({"system": "7000000000000000001"}))
+    try:
+        ground.run(ground.shop, "backup")
+    finally:
+        path.write_text(before)
+
+
+def hook_fails(ground: Ground) -> None:
+    with option(ground.shop, hooks={"before_backup": [["false"]]}):
+        ground.run(ground.shop, "backup")
+
+
+def manifest_differs(ground: Ground) -> None:
+    """A table that comes back with other rows than the backup counted."""
+    newest = ground.shop.run("status")[1]["status"]["newest_good"]
+    path = Path(ground.shop.options["state_dir"], "backups", f"{newest}.json")
+    before = path.read_text()
+    made = json.loads(before)
+    made["databases"][0]["rows"]["public.orders"] += 1
+    path.write_text(json.dumps(made))
+    try:
+        ground.run(ground.shop, "drill", "--backup", newest)
+    finally:
+        path.write_text(before)
+
+
+def no_room_for_drill(ground: Ground) -> None:
+    ground.run(ground.shop, "drill", prefix=(*SMALL_DISK, "4m", str(ground.folder / "work")))
+
+
+def store_down(ground: Ground) -> None:
+    relay = store.Relay(ground.store.port)
+    with away(ground, relay.port) as instance:
+        relay.close()
+        ground.run(instance, "backup")
+
+
+def object_lost(ground: Ground) -> None:
+    with away(ground, ground.store.port) as instance:
+        instance.good("backup")
+        objects = ground.store.folder / "data" / store.BUCKET / instance.name / "data"
+        max((path for path in objects.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size).unlink()
+        ground.run(instance, "verify")
+
+
+def certificate_of_another(ground: Ground) -> None:
+    other = ground.folder / "other"
+    other.mkdir()
+    stranger = store.Store(other)
+    with away(ground, ground.store.port) as instance:
+        instance.options["repositories"][1]["ca_file"] = str(stranger.certificate)
+        instance.write()
+        ground.run(instance, "backup")
+
+
+OURS: dict[str, tuple[str, Callable[[Ground], None]]] = {
+    "cut catalogue": ("truncated_dump", dump_shim("pg_dump", f'{OUT}"$real" "$@" && truncate -s 40 "$out/toc.dat"')),
+    "cut roles": ("truncated_dump", dump_shim("pg_dumpall", '"$real" "$@" | head -5')),
+    "row lost in the dump": (
+        "truncated_dump",
+        dump_shim("pg_dump", f'{OUT}"$real" "$@" && for f in "$out"/[0-9]*.dat; do sed -i 1d "$f"; done'),
+    ),
+    "store folder gone": ("store_unreachable", store_folder_gone),
+    "server down": ("server_unreachable", server_down),
+    "database gone": ("empty_database", database_gone),
+    "most rows gone": ("size_anomaly", shrunk),
+    "pack cut short": ("flipped_byte", pack_cut),
+    "older dump gone": ("partial_upload", older_dump_gone),
+    "base backup gone": ("partial_upload", base_backup(shutil.rmtree)),
+    "flipped byte in a base backup": (
+        "flipped_byte",
+        base_backup(lambda folder: backup_rig.flip(backup_rig.biggest_bundle(folder))),
+    ),
+    "base backup cut": ("flipped_byte", base_backup(cut)),
+    "flipped byte in WAL": ("flipped_byte", flipped_segment),
+    "page of the live server corrupt": ("corrupt_pages", live_page_corrupt),
+    "archiving off": ("settings_wrong", archiving_off),
+    "clock jump before a base backup": ("clock_jump", physical_clock_jump),
+    "key never proven": ("key_not_escrowed", key_unproven),
+    "wrong copy of the key": ("wrong_key", wrong_escrow),
+    "wrong key of base backups": ("wrong_key", wrong_physical_key),
+    "another server": ("other_server", other_server),
+    "hook fails": ("hook_failed", hook_fails),
+    "other rows than counted": ("content_mismatch", manifest_differs),
+    "no room for a drill": ("no_space", no_room_for_drill),
+    "S3 down": ("store_unreachable", store_down),
+    "S3 object lost": ("partial_upload", object_lost),
+    "certificate of another": ("certificate_wrong", certificate_of_another),
+}
+
+
 FAULTS: dict[str, tuple[str, Callable[[Ground], Three]]] = {
     "truncated dump": ("truncated_dump", truncated_dump),
     "flipped byte": ("flipped_byte", flipped_byte),
@@ -307,6 +563,7 @@ FAULTS: dict[str, tuple[str, Callable[[Ground], Three]]] = {
     "stale schedule": ("stale_schedule", stale_schedule),
     "partial upload": ("partial_upload", partial_upload),
     "clock jump": ("clock_jump", clock_jump),
+    **{name: (fault, ours(plant)) for name, (fault, plant) in OURS.items()},
 }
 
 

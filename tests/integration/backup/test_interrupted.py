@@ -273,6 +273,31 @@ def test_a_killed_restore_of_a_server_is_settled(
         assert cluster.sql("select count(*) from orders") == "20001"
 
 
+@pytest.mark.parametrize("existed", [False, True], ids=["new folder", "empty folder"])
+def test_a_killed_restore_beside_does_not_stand_in_the_way_of_the_next(
+    wal: tuple[Instance, Cluster, App], existed: bool
+) -> None:
+    made, _cluster, _app = wal
+    into = made.folder / f"beside{existed}"
+    if existed:
+        into.mkdir()
+    argv = [sys.executable, str(RUNNER), "restore", made.name, "--config-dir", str(made.configs), "--into", str(into)]
+    run = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    deadline = time.monotonic() + 150
+    while not (into / "data" / "PG_VERSION").exists():
+        assert run.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    run.kill()
+    run.wait()
+    document = made.good("restore", "--into", str(into))
+    assert [one for one in document["actions"] if f"removed {into}" in one]
+    assert document["restored"]["at"] == str(into / "data")
+    # A whole one is not the program's any more.
+    made.good("backup")
+    assert (into / "data" / "PG_VERSION").exists()
+
+
 def test_a_server_that_differs_from_the_manifest_is_not_put_in_place(wal: tuple[Instance, Cluster, App]) -> None:
     made, cluster, app = wal
     first = first_of(made)

@@ -215,6 +215,18 @@ def test_pages_that_are_corrupt_in_the_live_server_are_named(wal: Instance, clus
     wal.good("backup", "--type", "full")
 
 
+def test_a_database_that_makes_the_backup_unreadable_is_named_before(wal: Instance, cluster: Cluster) -> None:
+    cluster.sql('create database "two\nlines"', "postgres")
+    try:
+        code, document = wal.run("backup", "--type", "full")
+    finally:
+        cluster.sql('drop database "two\nlines"', "postgres")
+    assert code == 1
+    assert [(one["stage"], one["fault"]) for one in document["failures"]] == [("server", "settings_wrong")]
+    assert r"'two\nlines'" in document["failures"][0]["sentence"]
+    wal.good("backup", "--type", "full")
+
+
 def newest(wal: Instance) -> dict[str, t.Any]:
     """Return the copy of the newest backup."""
     manifest = wal.folder / "state" / "wal" / "backups" / f"{newest_id(wal)}.json"

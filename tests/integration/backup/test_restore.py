@@ -459,3 +459,19 @@ def test_a_copy_runs_no_scheduled_job(folder: Path) -> None:
         assert server.sql("select count(*) from cron.job", "postgres") == "1"
     finally:
         server.stop()
+
+
+def test_a_drill_checks_a_database_whose_event_trigger_refuses_ddl(
+    instance: t.Callable[..., Instance], cluster: Cluster
+) -> None:
+    cluster.sql("create database guarded", "postgres")
+    cluster.sql(
+        "create table kept as select 1 as one; create function refuse() returns event_trigger language plpgsql"
+        " as $$begin raise 'no DDL here'; end$$;"
+        " create event trigger no_ddl on ddl_command_start execute function refuse()",
+        "guarded",
+    )
+    made = instance("guarded", "guarded")
+    made.good("backup")
+    assert made.good("drill")["drill"]["level"] == 5
+    dropped(cluster, "guarded")

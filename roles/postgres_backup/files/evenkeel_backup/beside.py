@@ -23,6 +23,7 @@ from evenkeel_backup import (
     safepath,
     snapshots,
     target,
+    unfinished,
 )
 from evenkeel_backup.config import Repository
 from evenkeel_backup.database import ROLES, Server, identifier, literal
@@ -212,10 +213,15 @@ def physical_beside(
     folder: Path,
     key: bytes | None,
     exact: bool,
+    *,
+    exchange: bool = False,
 ) -> Beside:
-    """Restore a separate data folder, recover it without network, check it and stop the server."""
-    began = time.monotonic()
-    created = destroy.new_folder(folder)
+    """Restore a separate data folder, recover it without network, check it and stop the server.
+
+    With *exchange*, the journal knows the folder, and decides after a kill what becomes of it.
+    """
+    began, state_dir = time.monotonic(), job.config.state_dir
+    created = [own for own in [destroy.new_folder(folder)] if own] if exchange else unfinished.begin(state_dir, folder)
     safepath.make(folder, 0o711)
     job.where.reach(folder)
     scratch = Scratch(job, folder, folder / "data")
@@ -235,8 +241,7 @@ def physical_beside(
                 compared += f", stopped at {server.run('select pg_last_wal_replay_lsn()') or 'its end'}"
                 left_out = ["nothing was compared, because no manifest is of this point"]
     except BaseException:
-        if created:
-            destroy.remove_folder(created)
+        unfinished.abandon(state_dir, created)
         raise
     finally:
         remove(scratch.sockets)
@@ -246,6 +251,7 @@ def physical_beside(
         # It stays if the backup has tablespaces.
         (folder / "tablespaces").rmdir()
     _announce_timeline(job, scratch.data)
+    unfinished.finish(state_dir, created)
     return Beside(made["id"], str(scratch.data), compared, round(time.monotonic() - began, 3), left_out)
 
 

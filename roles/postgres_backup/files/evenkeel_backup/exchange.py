@@ -171,7 +171,7 @@ def folders(
     try:
         job.hook("stop_app")
         log.step("restore")
-        brought = physical_beside(job, engine, made, repository, point, folder, key, exact=exact)
+        brought = physical_beside(job, engine, made, repository, point, folder, key, exact=exact, exchange=True)
         log.step("stop_server", stopped=True)
         job.hook("stop_server")
         if (live / "postmaster.pid").exists() or running_in(live):

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from evenkeel_backup import command, destroy, safepath, where
+from evenkeel_backup import command, destroy, safepath, unfinished, where
 from evenkeel_backup.config import Config, Repository
 from evenkeel_backup.database import DATABASES, ROLES, Server
 from evenkeel_backup.faults import BackupFailure
@@ -76,6 +76,12 @@ class Job:
             ):
                 self.actions.append(f"removed {path.name}, left by a run that did not end")
                 remove(path)
+        for own in unfinished.left(self.config.state_dir):
+            if working := unfinished.working_in(own.path):
+                self.actions.append(f"kept {own.path}, left by a restore that did not end: process {working} uses it")
+                continue
+            unfinished.abandon(self.config.state_dir, [own])
+            self.actions.append(f"removed {own.path}, left by a restore that did not end")
 
     def remove_secrets(self) -> None:
         """Remove the temporary secrets of this run; other verbs may be running with their own."""

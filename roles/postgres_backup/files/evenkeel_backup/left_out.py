@@ -26,6 +26,23 @@ select json_build_object(
   'materialized_views', (select coalesce(json_agg(key order by key), '[]') from ours where relkind = 'm'),
   'generated_columns', (select coalesce(json_agg(key order by key), '[]') from ours where relkind = 'r' and exists (
       select from pg_attribute a where a.attrelid = ours.oid and coalesce(to_jsonb(a)->>'attgenerated', '') <> '')),
+  'moved_columns', (select coalesce(json_agg(key order by key), '[]') from ours
+      where relkind = 'r' and not relispartition and exists (
+        select from pg_attribute a join pg_attribute b on b.attrelid = a.attrelid and b.attnum > a.attnum
+        where a.attrelid = ours.oid and a.attnum > 0 and not a.attisdropped and not b.attisdropped
+        and b.attinhcount > 0 and (a.attinhcount = 0 or exists (
+          select from pg_inherits i join pg_attribute p on p.attrelid = i.inhparent and p.attname = a.attname
+          join pg_attribute q on q.attrelid = i.inhparent and q.attname = b.attname
+          where i.inhrelid = ours.oid and p.attnum > q.attnum)))),
+  'of_superusers', (select coalesce(json_agg(key order by key), '[]') from ours join pg_roles r on r.oid = relowner
+      join pg_database d on d.datname = current_database() join pg_roles o on o.oid = d.datdba
+      where relkind in ('r', 'p', 'v', 'm', 'f', 'S') and r.rolsuper and not o.rolsuper),
+  'event_triggers', (select coalesce(json_agg(evtname order by evtname), '[]') from pg_event_trigger e
+      where not exists (select from pg_depend p where p.classid = 'pg_event_trigger'::regclass and p.objid = e.oid
+        and p.deptype = 'e')),
+  'publications', (select coalesce(json_agg(pubname order by pubname), '[]') from pg_publication where puballtables),
+  'subscriptions', (select coalesce(json_agg(subname order by subname), '[]') from pg_subscription s
+      join pg_database d on d.oid = s.subdbid where d.datname = current_database()),
   'extension_tables', (select coalesce(json_agg(t.oid::regclass::text order by t.oid::regclass::text), '[]')
       from pg_extension e, unnest(e.extconfig) t(oid)),
   'tablespaces', (select coalesce(json_agg(distinct s.spcname), '[]') from pg_tablespace s where s.spcname !~ '^pg_'
@@ -65,6 +82,10 @@ def sentences(made: Manifest, entry: dict[str, Any], apart: Iterable[str] = ()) 
         add("invalid_indexes", "invalid indexes ({}) are not in the dump")
         add("tablespaces", "what was in tablespaces ({}) is in the default one")
         add("materialized_views", "materialized views ({}) were filled anew and not compared")
+        add("moved_columns", "columns of {} are in another order, those of their parents first")
+        add("of_superusers", "what superusers own ({}) belongs to the owner of the database in a live server")
+        for kind in ("event_triggers", "publications", "subscriptions"):
+            add(kind, f"{kind.replace('_', ' ')} ({{}}) need a superuser, and no restore into a live server has them")
         add("generated_columns", "generated columns of {} were computed anew and not compared")
     add("foreign_tables", "foreign tables ({}) are definitions without rows")
     add("extension_tables", "tables of extensions ({}) were not compared")

@@ -50,6 +50,24 @@ from evenkeel_backup.target import Point
 ANNOTATION = "evenkeel"
 ARCHIVE_SECONDS = 120
 ARCHIVE_TIMEOUT = 60
+EVERY_DATABASE = "select json_agg(datname) from pg_database"
+
+
+def names_of_lines(names: list[str]) -> list[BackupFailure]:
+    """Return the names that pgBackRest writes to its manifest and cannot read back: nothing of it is restored. Pure."""
+    return [
+        BackupFailure(
+            "settings_wrong",
+            "pgBackRest cannot read back a backup with this database",
+            repr(name),
+            "a name of several lines",
+            "a name of one line",
+            "Rename it (ALTER DATABASE ... RENAME TO)",
+            "server",
+        )
+        for name in names
+        if "\n" in name
+    ]
 
 
 class Physical(Engine):
@@ -206,6 +224,8 @@ class Physical(Engine):
                     for one in wrong
                 ]
             )
+        with job.server() as server:
+            ladder.refuse(names_of_lines(server.ask(EVERY_DATABASE)))
         inside = self.inside()
         copies = []
         for repository in job.config.repositories:

@@ -199,8 +199,10 @@ class Scratch:
     def amcheck(self, user: str = SUPERUSER, jobs: int = 1) -> str:
         """L4: check tables and indexes, and that each table's rows are in its indexes."""
         server = self.server(user=user)
-        # It creates its extension in each database, and a database may be read-only by its settings.
-        env = {**server.env, "PGOPTIONS": f"{server.env['PGOPTIONS']} -c default_transaction_read_only=off"}
+        # It creates its extension in each database, which may be read-only by its settings, or whose event triggers may
+        # refuse that.
+        more = "-c default_transaction_read_only=off -c session_replication_role=replica"
+        env = {**server.env, "PGOPTIONS": f"{server.env['PGOPTIONS']} {more}"}
         words = ("--all", "--install-missing", "--heapallindexed", f"--jobs={jobs}")
         done = command.run(server.argv("pg_amcheck", *words), env=env, seconds=36000)
         if done.code != 0 and "amcheck" in done.err and ("not available" in done.err or "control file" in done.err):

@@ -10,7 +10,6 @@ shows, not from what an earlier run intended.
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
@@ -18,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from evenkeel_backup import buckets, destroy, disk, owned, restore_role, snapshots
+from evenkeel_backup import buckets, destroy, disk, owned, restore_role, snapshots, unfinished
 from evenkeel_backup.database import Server, literal
 from evenkeel_backup.destroy import OwnDatabase, remove
 from evenkeel_backup.faults import BackupFailure
@@ -296,26 +295,10 @@ class DataFolder(Swap):
         """Remove the folder of the recovery; its data is live, was kept under another name, or is not wanted."""
         # It did not exist, or was empty, before the exchange.
         folder = Path(self.noted["folder"])
-        self._ended(folder)
+        # A program of a killed run would write to the folder after it was removed.
+        if working := unfinished.working_in(folder):
+            raise self._unclear(f"process {working} still at work in {folder}", "it at its end")
         remove(folder)
-
-    def _ended(self, folder: Path) -> None:
-        """Wait for the end of programs of a killed run, which would write to a folder after it was removed."""
-        deadline = time.monotonic() + STOP_SECONDS
-        while working := programs_in(folder):
-            if time.monotonic() > deadline:
-                raise self._unclear(f"process {working[0]} still at work in {folder}", "it at its end")
-            time.sleep(0.2)
-
-
-def programs_in(folder: Path) -> list[int]:
-    """Return the processes that name a folder in their arguments."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):
-            if os.fsencode(folder) in path.read_bytes():
-                found.append(int(path.parent.name))
-    return found
 
 
 def running_in(data: Path) -> int:

@@ -140,8 +140,9 @@ def test_a_container_the_engine_could_not_make_is_asked_for_once_more(
 
 
 def test_a_run_takes_away_its_own_secrets_only(tmp_path: Path) -> None:
+    config = SimpleNamespace(work_dir=tmp_path, state_dir=tmp_path / "state")
     # Only what clearing up reads.
-    made = Job(SimpleNamespace(work_dir=tmp_path), None, SimpleNamespace(leftovers=list), [])  # type: ignore[arg-type]
+    made = Job(config, None, SimpleNamespace(leftovers=list), [])  # type: ignore[arg-type]
     mine, other = os.getpid(), os.getppid()
     gone = 2**22 + 1  # above every number that Linux gives
     for pid in (mine, other, gone):
