@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -114,7 +115,8 @@ def kubeconfig_problems(options: Mapping[str, Any], url: str) -> list[str]:
 
 def k3s_cluster_config(options: Mapping[str, Any], node: Mapping[str, Any]) -> dict[str, Any]:
     """Return the configuration files of a node, and the keys they have."""
-    parts = _k3s.fragments(short(options), node)
+    # Values of Ansible carry tags, which YAML's writer does not know.
+    parts = json.loads(json.dumps(_k3s.fragments(short(options), node)))
     return {
         "files": [
             {"path": f"{_k3s.CONFIG}/{name}", "content": HEADER + yaml.safe_dump(part, sort_keys=True, width=10000)}

@@ -26,6 +26,16 @@ TAINT = re.compile(r"[^=:\s]+(=[^=:\s]*)?:(NoSchedule|PreferNoSchedule|NoExecute
 VERSION = re.compile(r"v\d+\.\d+\.\d+(-[\w.]+)?\+k3s[\w.-]*")
 
 
+# Keys whose values are secrets.
+SECRET_KEYS = {
+    "datastore-endpoint",
+    "etcd-s3-access-key",
+    "etcd-s3-secret-key",
+    "etcd-s3-session-token",
+    "vpn-auth",
+}
+
+
 def _sentence(what: str, found: str, need: str, advice: str) -> str:
     return f"k3s_cluster: {what}: found {found}, need {need}. {advice}."
 
@@ -59,6 +69,15 @@ def option_problems(options: Options, known_keys: t.Collection[str] = ()) -> lis
                     "Set the option only",
                 )
             )
+    for key in sorted(SECRET_KEYS & set(extra)):
+        found.append(
+            _sentence(
+                f"key {key} of k3s_cluster_extra_config",
+                "a secret, which would be shown in diffs and logs",
+                "it in a file of its own",
+                f"Write it to a fragment of yours in {_k3s.CONFIG}/config.yaml.d with mode 0600",
+            )
+        )
     for key in _k3s.unknown_keys(extra, known_keys):
         found.append(
             _sentence(

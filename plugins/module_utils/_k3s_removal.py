@@ -140,8 +140,8 @@ class Removal:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             time.sleep(0.3)
-        for path in self.mounted():
-            self.run(["umount", "--lazy", path])
+        for point in self.mounted():
+            self.run(["umount", "--lazy", point])
         for path in Path("/run/netns").glob("cni-*"):
             with contextlib.suppress(OSError):
                 path.unlink()
@@ -150,8 +150,8 @@ class Removal:
         for program, text in self.rule_sets().items():
             self.restore(program, text)
         kept = self.kept()
-        for name in self.paths():
-            path = Path(name)
+        for gone in self.paths():
+            path = Path(gone)
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path, ignore_errors=True)
             else:

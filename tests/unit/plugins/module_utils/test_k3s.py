@@ -174,6 +174,7 @@ def test_one_server_with_sqlite_joins_nothing():
         ({"checksums": {}}, [host()], ["checksum for server1: found none for amd64"]),
         ({"checksums": {"amd64": "abc"}}, [host()], ["checksum of amd64 in k3s_cluster_checksums: found abc"]),
         ({}, [host(architecture="mips")], ["architecture of server1: found mips"]),
+        ({"extra_config": {"etcd-s3-secret-key": "x"}}, [host()], ["found a secret, which would be shown"]),
         ({"extra_config": {"tokn": 1}}, [host()], ["key tokn of k3s_cluster_extra_config: found a key that k3s"]),
         (
             {"extra_config": {"cluster-cidr": "x"}},
@@ -224,7 +225,11 @@ def test_what_does_not_fit_is_named_and_nothing_beside_it(options, hosts, senten
     }
     servers = [name for name, one in named.items() if one["role"] == "server"]
     found = k3s_cluster_problems(
-        given, servers, named, "server1", known_keys={"debug", "cluster-cidr"} if "extra_config" in options else ()
+        given,
+        servers,
+        named,
+        "server1",
+        known_keys={"debug", "cluster-cidr", "etcd-s3-secret-key"} if "extra_config" in options else (),
     )
     assert len(found) == len(sentences), found
     for sentence, wanted in zip(found, sentences, strict=True):
