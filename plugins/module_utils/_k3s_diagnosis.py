@@ -89,6 +89,24 @@ LOGGED: tuple[tuple[re.Pattern[str], Cause], ...] = (
 )
 
 
+# What a part of k3s, or k3s itself, says last. Where none of the above is in the log, it is the cause.
+ENDED = re.compile(r"(?P<part>[a-z-]+) exited: (?P<why>[^\"\\]+)|level=fatal msg=\"(?P<last>(?:[^\"\\]|\\.)+)")
+
+
+def of_end(lines: t.Iterable[str]) -> Cause | None:
+    """Return the cause that k3s gives for its end."""
+    for line in reversed(list(lines)):
+        match = ENDED.search(line)
+        if match:
+            return Cause(
+                match["part"] or "k3s",
+                f"its end by {(match['why'] or match['last']).strip()[:300]!r}",
+                "it running",
+                "Set the option that it names, for example in k3s_cluster_extra_config",
+            )
+    return None
+
+
 def of_log(lines: t.Iterable[str]) -> tuple[Cause, str] | None:
     """Return the first cause of the table that a line of the log names, with the line."""
     text = list(lines)

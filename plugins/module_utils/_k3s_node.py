@@ -34,7 +34,7 @@ KUBELET = f"{_k3s.DATA}/agent/kubelet.kubeconfig"
 PROBE_SECONDS = 3.0
 # k3s tries to join again every few seconds; what it logs twice over is no passing state.
 SURE_SECONDS = 12.0
-RESTARTS = 3
+RESTARTS = 5
 
 
 class Change(t.NamedTuple):
@@ -86,6 +86,7 @@ class Node:
     def __init__(self, params: Options, run: Run, warn: t.Callable[[str], None], clock: t.Any = time) -> None:
         self.params, self.run, self.warn, self.clock = params, run, warn, clock
         self.role, self.name = params["role"], params["name"]
+        self.last: list[str] = []
         self.unit = UNITS[self.role]
         self.other = UNITS["agent" if self.role == "server" else "server"]
 
@@ -285,12 +286,15 @@ class Node:
             node = self.read(f"node/{self.name}")
             if self.is_ready(node, began):
                 return node
-            found = _k3s_diagnosis.of_log(self.log(began))
+            self.last = self.log(began)
+            found = _k3s_diagnosis.of_log(self.last)
             now = self.clock.monotonic()
             restarts = self.unit_state()["restarts"] - before
+            if restarts >= RESTARTS:
+                raise self.failure(self.cause(node, found, restarts), began)
             if found and found[0].final:
                 seen = first_seen.setdefault(found[0].what, now)
-                if now - seen >= SURE_SECONDS or restarts >= RESTARTS:
+                if now - seen >= SURE_SECONDS:
                     raise self.failure(found[0], began)
             if now >= end:
                 raise self.failure(self.cause(node, found, restarts), began)
@@ -328,13 +332,17 @@ class Node:
         cause = _k3s_diagnosis.of_node(message)
         if cause:
             return cause
+        ended = _k3s_diagnosis.of_end(self.last)
+        if restarts and ended:
+            return ended
         if restarts >= RESTARTS:
-            found_word = f"it ended {restarts} times"
+            found_word = f"it ended {restarts} times in a row"
         else:
             found_word = message or ("no node of this name" if not node else "not all of it ready")
+            found_word += f" after {self.params['ready_seconds']} s"
         return _k3s_diagnosis.Cause(
             "node",
-            f"{found_word} after {self.params['ready_seconds']} s",
+            found_word,
             "it ready",
             f"See journalctl --unit {self.unit}",
         )

@@ -295,6 +295,19 @@ def test_a_line_of_the_log_names_the_cause(line, what):
     assert (found[0].what if found else None) == what
 
 
+def test_the_end_of_a_part_is_the_cause():
+    # As k3s v1.36.3 logged it.
+    lines = [
+        "Error: unknown flag: --advertise-port",
+        'time="2026-12-01T01:41:51Z" level=error msg="Shutdown request received: \\"apiserver exited: unknown flag: --advertise-port\\""',
+        'time="2026-12-01T01:41:51Z" level=info msg="Closing database connections..."',
+    ]
+    found = _k3s_diagnosis.of_end(lines)
+    assert (found.what, found.found) == ("apiserver", "its end by 'unknown flag: --advertise-port'")
+    assert _k3s_diagnosis.of_end(['level=fatal msg="Error: no token"']).found == "its end by 'Error: no token'"
+    assert _k3s_diagnosis.of_end(lines[:1]) is None
+
+
 def test_probes_name_a_closed_port_a_clock_and_a_skew():
     assert _k3s_diagnosis.of_port("https://a", "") is None
     assert "connection refused" in _k3s_diagnosis.sentence(
