@@ -265,7 +265,8 @@ class Node:
                     f"{value}. "
                     "Set it on the host, or k3s_cluster_profile to default."
                 )
-        Path(_k3s.DATA, "server/logs").mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self.role == "server":
+            Path(_k3s.DATA, "server/logs").mkdir(mode=0o700, parents=True, exist_ok=True)
         if change.write or change.enable:
             self.run(["systemctl", "daemon-reload"])
         if change.enable:

@@ -35,7 +35,9 @@ FOLDERS = (
     "/var/log/pods",
 )
 LINKS = ("kubectl", "crictl", "ctr")
-KEPT = ("server", "storage")
+KEPT = ("server/db", "storage")
+# The password by which a cluster knows a node again. Without it the name would be refused.
+NODE = "/etc/rancher/node"
 
 
 def rules(saved: str) -> str:
@@ -67,6 +69,10 @@ def family(parents: t.Mapping[int, int], first: t.Iterable[int]) -> set[int]:
     while more := {pid for pid, parent in parents.items() if parent in found} - found:
         found |= more
     return found
+
+
+def _filled(folder: Path) -> bool:
+    return folder.is_dir() and any(folder.iterdir())
 
 
 class Removal:
@@ -118,13 +124,16 @@ class Removal:
             kept = self.kept()
             inner = [str(path) for path in sorted(data.iterdir()) if str(path) not in kept]
             found += inner if kept else [str(data)]
+        if Path(NODE).is_dir() and not self.keep_data:
+            found.append(NODE)
         found += [f"{_k3s_node.STATE}/node.json"] if Path(_k3s_node.STATE, "node.json").exists() else []
         return found
 
     def kept(self) -> list[str]:
         """Return the folders with data that stay: the datastore with its keys, and volumes."""
-        folders = [Path(_k3s.DATA, name) for name in KEPT] if self.keep_data else []
-        return [str(path) for path in folders if path.is_dir() and any(path.iterdir())]
+        held = [name for name in KEPT if self.keep_data and _filled(Path(_k3s.DATA, name))]
+        # The datastore is read with the keys beside it.
+        return [str(Path(_k3s.DATA, name.partition("/")[0])) for name in held]
 
     # -- what is done --------------------------------------------------------
 
@@ -173,6 +182,7 @@ class Removal:
     def left(self) -> list[str]:
         """Return one sentence for each thing that is still on the host."""
         found = [f"{path} with the data of the cluster" for path in self.kept()]
+        found += [f"{NODE} with the password of the node"] if self.keep_data and Path(NODE).is_dir() else []
         found += [f"process {pid} of a container" for pid in sorted(self.processes())]
         found += [f"mount {path}" for path in self.mounted()]
         found += [f"interface {name}" for name in self.interfaces()]
