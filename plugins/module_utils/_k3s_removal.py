@@ -21,7 +21,8 @@ from ansible_collections.evenkeel.platform.plugins.module_utils import _file, _k
 Run = t.Callable[[list[str]], tuple[int, str, str]]
 
 INTERFACES = re.compile(r"cni0|flannel[\w.-]*|kube-ipvs0|kube-bridge")
-MOUNTS = ("/run/k3s/", "/var/lib/kubelet/", "/run/netns/cni-", f"{_k3s.DATA}/")
+# Not /var/lib/kubelet or the data folder themselves, which may be disks of the user.
+MOUNTS = ("/run/k3s/", "/var/lib/kubelet/pods/", "/var/lib/kubelet/plugins/", "/run/netns/cni-")
 CHAINS = re.compile(r"^:(?P<chain>(?:KUBE|CNI|FLANNEL)-[\w-]*|(?:CNI|KUBE)-[0-9a-f]+)\s", re.MULTILINE)
 JUMP = re.compile(r"\b(?:KUBE|CNI|FLANNEL)-|flanneld", re.IGNORECASE)
 SHIM = "/run/k3s/containerd/"
@@ -60,7 +61,7 @@ def rules(saved: str) -> str:
 def mounts(text: str) -> list[str]:
     """Return the mount points of k3s, inner ones first, of the content of /proc/self/mounts."""
     points = [line.split()[1].replace("\040", " ") for line in text.splitlines() if len(line.split()) > 1]
-    return sorted({one for one in points if f"{one}/".startswith(MOUNTS) or one.startswith(MOUNTS)}, reverse=True)
+    return sorted({one for one in points if one.startswith(MOUNTS)}, reverse=True)
 
 
 def family(parents: t.Mapping[int, int], first: t.Iterable[int]) -> set[int]:
@@ -73,6 +74,11 @@ def family(parents: t.Mapping[int, int], first: t.Iterable[int]) -> set[int]:
 
 def _filled(folder: Path) -> bool:
     return folder.is_dir() and any(folder.iterdir())
+
+
+def _removable(folder: Path) -> bool:
+    """Return whether there is something to remove; of a disk of its own the empty folder stays."""
+    return folder.is_dir() and (_filled(folder) or not folder.is_mount())
 
 
 class Removal:
@@ -118,9 +124,9 @@ class Removal:
             if link.is_symlink() and link.readlink().name == "k3s":
                 found.append(str(link))
         found += [f"/etc/systemd/system/{unit}" for unit in self.units()]
-        found += [path for path in FOLDERS if Path(path).is_dir()]
+        found += [path for path in FOLDERS if _removable(Path(path))]
         data = Path(_k3s.DATA)
-        if data.is_dir():
+        if _removable(data):
             kept = self.kept()
             inner = [str(path) for path in sorted(data.iterdir()) if str(path) not in kept]
             found += inner if kept else [str(data)]

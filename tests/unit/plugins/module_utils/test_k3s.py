@@ -366,7 +366,7 @@ def test_only_rules_and_chains_of_k3s_are_removed():
 
 
 def test_mounts_of_k3s_inner_ones_first():
-    text = "tmpfs /run/k3s/a/shm tmpfs rw 0 0\noverlay /run/k3s/a overlay rw 0 0\next4 / ext4 rw 0 0\nx /run/k3sx x rw 0 0\n"
+    text = "ext4 /var/lib/kubelet ext4 rw 0 0\ntmpfs /run/k3s/a/shm tmpfs rw 0 0\noverlay /run/k3s/a overlay rw 0 0\next4 / ext4 rw 0 0\nx /run/k3sx x rw 0 0\n"
     assert _k3s_removal.mounts(text) == ["/run/k3s/a/shm", "/run/k3s/a"]
 
 
