@@ -21,6 +21,7 @@ from ansible_collections.evenkeel.platform.plugins.plugin_utils._checks import (
     SHARED,
     HostChecks,
     fleet_problems,
+    k3s_problems,
     undefined_secrets,
 )
 from ansible_collections.evenkeel.platform.plugins.plugin_utils._role_view import (
@@ -151,6 +152,7 @@ class ActionModule(ActionBase):
         asked += [
             ("app_deploy", sentence, judge) for sentence in fleet_problems(checks, [*self._present(variables), *out])
         ]
+        asked += [("k3s_cluster", sentence, host) for host, sentence in k3s_problems(checks)]
         own = {_subject(sentence) for _role, sentence, _host in asked if sentence not in breaches}
         asked = [one for one in asked if one[1] not in breaches or _subject(one[1]) not in own]
         problems += _missing(checks, f"ansible-vault edit {_vault(sources)}")

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import time
 import typing as t
 
 from ansible.errors import AnsibleError
@@ -37,18 +38,28 @@ class ActionModule(ActionBase):
             "apps": list(self._task.args.get("apps") or []),
             "parts": list(self._task.args.get("parts") or []),
         }
+        began = time.time()
         try:
             answer = self._execute_module(
                 module_name="evenkeel.platform.preflight_facts", module_args=arguments, task_vars=variables
             )
         except AnsibleError as exc:
             answer = {"failed": True, "msg": str(exc)}
+        if "host" in answer:
+            answer["host"]["clock"] = apart(answer["host"].get("clock"), began, time.time())
         result.update(
             changed=False, **{key: answer[key] for key in ("host", "releases", "ansible_facts") if key in answer}
         )
         if "host" not in answer:
             result["unreachable_reason"] = reason(answer)
         return result
+
+
+def apart(clock: float | None, began: float, ended: float) -> float | None:
+    """Return by how many seconds a clock is surely ahead of the controller's; it was read between two times of that."""
+    if clock is None:
+        return None
+    return round(clock - ended if clock > ended else min(clock - began, 0.0), 1)
 
 
 def reason(answer: dict[str, t.Any]) -> str:

@@ -14,6 +14,7 @@ import platform
 import re
 import socket
 import struct
+import time
 import typing as t
 from pathlib import Path
 
@@ -290,6 +291,35 @@ def refused_calendars(expressions: t.Iterable[str], run: Run) -> dict[str, str]:
     return found
 
 
+def swap_bytes(root: Path) -> int:
+    return sum(int(row[2]) * 1024 for row in rows(root / "proc/swaps")[1:])
+
+
+def k3s(root: Path) -> Facts:
+    """Return what a host holds of k3s and of other Kubernetes distributions."""
+    mark = parsed(root / "var/lib/evenkeel/k3s/node.json")
+    server = root / "var/lib/rancher/k3s/server/db"
+    data = "etcd" if (server / "etcd/member").is_dir() else "sqlite" if (server / "state.db").is_file() else ""
+    units = sorted(path.name for path in (root / "etc/systemd/system").glob("*.service"))
+    foreign = [name for name in units if re.fullmatch(r"(rke2-.*|kubelet|k0s\w*|microk8s.*)[.]service", name)]
+    if mark is None:
+        foreign += [name for name in units if re.fullmatch(r"k3s(-agent)?[.]service", name)]
+        # Data that an uninstall of ours has left is marked by a file of its own.
+        left = (root / "var/lib/evenkeel/k3s/left.json").exists()
+        foreign += ["/etc/rancher/k3s/config.yaml"] if (root / "etc/rancher/k3s/config.yaml").exists() else []
+        foreign += ["/var/lib/rancher/k3s/server"] if data and not left else []
+    foreign += ["/usr/bin/kubelet"] if (root / "usr/bin/kubelet").exists() else []
+    return {
+        "installed": mark is not None,
+        "role": str((mark or {}).get("role") or ""),
+        "version": str((mark or {}).get("version") or ""),
+        "data": data,
+        "foreign": foreign,
+        "machine_id": (text(root / "etc/machine-id") or "").strip(),
+        "swap_bytes": swap_bytes(root),
+    }
+
+
 def gather(root: Path, run: Run, folders: t.Iterable[str], calendars: t.Iterable[str]) -> Facts:
     """Return everything the checks ask of a host."""
     daemon = root / "etc/docker/daemon.json"
@@ -317,5 +347,7 @@ def gather(root: Path, run: Run, folders: t.Iterable[str], calendars: t.Iterable
         "overlay": overlay(root, run),
         "controllers_missing": controllers_missing(root),
         "refused_calendars": refused_calendars(calendars, run),
+        "k3s": k3s(root),
+        "clock": time.time(),
         "stacks": sorted(path.name for path in (root / "opt/evenkeel/stacks").glob("*") if path.is_dir()),
     }

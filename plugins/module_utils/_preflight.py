@@ -22,6 +22,7 @@ EVERY = ("0.0.0.0", "::", "*", "")  # noqa: S104 - addresses that are compared, 
 # The engine forwards a published port by this program, or by rules of the kernel and no program at all.
 ENGINE = ("docker-proxy", "dockerd")
 EDGE = ("haproxy",)
+K3S = ("k3s", "k3s-server", "k3s-agent")
 PUBLIC_PORTS = ("edge_http_port", "edge_https_port")
 PRIVATE_PORTS = ("edge_preview_port", "edge_status_port")
 DEFAULT_DATA_ROOT = "/var/lib/docker"
@@ -39,6 +40,7 @@ class Role(t.NamedTuple):
 ROLES = (
     Role("docker_host", ("app", "data", "ops")),
     Role("edge", ("edge",)),
+    Role("k3s_cluster", ("k3s_server", "k3s_agent")),
     Role("compose_stack", ("data", "data_replica")),
     Role("app_deploy", ("edge", "app")),
     Role("postgres_backup", ("all",), ("postgres_backup_instances", "postgres_backup_drills")),

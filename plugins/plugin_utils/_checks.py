@@ -18,6 +18,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ansible_collections.evenkeel.platform.plugins.filter.compose_stack import compose_stack_problems
 from ansible_collections.evenkeel.platform.plugins.filter.edge import edge_problems
+from ansible_collections.evenkeel.platform.plugins.filter.k3s import k3s_cluster_host_problems, k3s_cluster_together
 from ansible_collections.evenkeel.platform.plugins.filter.monitoring import monitoring_problems, monitoring_stack
 from ansible_collections.evenkeel.platform.plugins.filter.options import unknown_options
 from ansible_collections.evenkeel.platform.plugins.filter.postgres_backup import (
@@ -38,6 +39,7 @@ from ansible_collections.evenkeel.platform.plugins.module_utils import (
 )
 from ansible_collections.evenkeel.platform.plugins.module_utils._model import Model, additions
 from ansible_collections.evenkeel.platform.plugins.module_utils._preflight import Claim
+from ansible_collections.evenkeel.platform.plugins.plugin_utils import _k3s_program
 from ansible_collections.evenkeel.platform.plugins.plugin_utils._role_view import UNKNOWN, Missing, RoleFiles, RoleView
 
 # What a host is taken for where nobody could ask it: nothing about it is a problem then but that.
@@ -65,6 +67,17 @@ NO_FACTS: dict[str, t.Any] = {
     "controllers_missing": [],
     "refused_calendars": {},
     "stacks": [],
+    "architecture": "",
+    "clock": None,
+    "k3s": {
+        "installed": False,
+        "role": "",
+        "version": "",
+        "data": "",
+        "foreign": [],
+        "machine_id": "",
+        "swap_bytes": 0,
+    },
 }
 # Names that begin like a role's options and are of a playbook.
 OF_PLAYBOOKS = ("edge_out",)
@@ -259,12 +272,28 @@ class HostChecks:
                     first, name = app["port_base"], app["name"]
                     last, up = first + app["port_count"] - 1, self._engine_if(*_stacks.stack_names(name))
                     found.append(Claim(f"app {name}", first, last, self.address, up, "Set port_base of the app."))
+        if "k3s_cluster" in self.roles:
+            found += self._k3s_claims()
         for stack in self.stacks:
             name = str(stack.get("name"))
             for first, last, address, protocol in _preflight.published(stack.get("definition") or {}):
                 advice = f"Set ports of stack {name}."
                 found.append(Claim(f"stack {name}", first, last, address, self._engine_if(name), advice, protocol))
         return found
+
+    def _k3s_claims(self) -> list[Claim]:
+        options, every = self.k3s_options(), "0.0.0.0"  # noqa: S104 - what k3s binds, not what we do
+        server = self.host in self.k3s_servers()
+        wanted = [(10250, "the kubelet", "tcp", "Take the host out of one group.")]
+        if server:
+            wanted.append((int(options["k3s_cluster_api_port"]), "the API of k3s", "tcp", "Set k3s_cluster_api_port."))
+        if options["k3s_cluster_flannel_backend"] == "vxlan":
+            advice = "Set k3s_cluster_flannel_backend."
+            wanted.append((8472, "the network between pods", "udp", advice))
+        return [
+            Claim(owner, port, port, every, _preflight.K3S, advice, protocol)
+            for port, owner, protocol, advice in wanted
+        ]
 
     def _engine_if(self, *stacks: str) -> tuple[str, ...]:
         return _preflight.ENGINE if any(stack in self.facts["stacks"] for stack in stacks) else ()
@@ -353,6 +382,28 @@ class HostChecks:
         found = edge_problems(view.options.all(), host, view.internal("__edge_firewall_rules"))
         if "docker_host" not in self.roles:
             found += _preflight.edge_firewall_problems(self.host, view.options["edge_firewall_enabled"], self.facts)
+        return found
+
+    def k3s_options(self) -> dict[str, t.Any]:
+        return {"k3s_cluster_api_address": "", **self.view("k3s_cluster").options.all()}
+
+    def k3s_node(self) -> dict[str, t.Any]:
+        """Return what the checks of a whole cluster need to know of this node."""
+        node = dict(self.view("k3s_cluster").internal("__k3s_cluster_host"))
+        return {**node, "facts": self.facts if self.known else None}
+
+    def k3s_servers(self) -> list[str]:
+        return list(self.raw["groups"].get(self.k3s_options()["k3s_cluster_server_group"]) or [])
+
+    def _k3s_cluster(self, view: RoleView) -> list[str]:
+        options = self.k3s_options()
+        url = str(view.internal("__k3s_cluster_url")) if self.k3s_servers() else ""
+        found = k3s_cluster_host_problems(options, self.k3s_node(), self.host, url, _k3s_program.known_keys(options))
+        if "docker_host" in self.every and not options["k3s_cluster_beside_docker"]:
+            found.append(
+                f"k3s_cluster: host {self.host}: found it in a group of Docker hosts as well, need one engine for "
+                "containers. Take it out of one group, or set k3s_cluster_beside_docker to true."
+            )
         return found
 
     def _compose_stack(self, view: RoleView) -> list[str]:
@@ -495,6 +546,21 @@ def fleet_problems(checks: t.Mapping[str, HostChecks], present: t.Collection[str
     found += judge.asked(_app_problems.problems, apps, hosts, edges, facts)
     for app in judge.apps:
         found += judge.asked(app_stack_problems, app, hosts)
+    return found
+
+
+def k3s_problems(checks: t.Mapping[str, HostChecks]) -> list[tuple[str, str]]:
+    """Return host and sentence of what is wrong with the nodes of each cluster together."""
+    clusters: dict[str, dict[str, HostChecks]] = {}
+    for host, one in checks.items():
+        if "k3s_cluster" in one.roles:
+            clusters.setdefault(str(one.k3s_options()["k3s_cluster_server_group"]), {})[host] = one
+    found = []
+    for nodes in clusters.values():
+        judge = next(iter(nodes.values()))
+        together = {host: one.k3s_node() for host, one in nodes.items()}
+        sentences = judge.asked(k3s_cluster_together, judge.k3s_options(), judge.k3s_servers(), together)
+        found += [(judge.host, sentence) for sentence in sentences]
     return found
 
 

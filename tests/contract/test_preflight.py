@@ -34,8 +34,8 @@ def wanted() -> dict[str, set[str]]:
             for name in re.findall(r"'(\w+)'\s+if", task.get("ansible.builtin.group_by", {}).get("key", "")):
                 made[name] = play["hosts"]
             role = task.get("ansible.builtin.import_role", {}).get("name", "").rpartition(".")[2]
-            hosts = str(play["hosts"]).replace("!all", "")
-            names = set(re.findall(r"data_replica|data|[a-z_]+_hosts|edge|app|ops|all", hosts))
+            hosts = str(play["hosts"]).replace("all:!all", "").replace("!all", "")
+            names = set(re.findall(r"k3s_(?:server|agent)|data_replica|data|[a-z_]+_hosts|edge|app|ops|all", hosts))
             if role:
                 found.setdefault(role, set()).update(made.get(name, name) for name in names)
     return found

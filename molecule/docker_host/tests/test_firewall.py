@@ -64,8 +64,8 @@ def test_port_of_a_program_on_the_host_is_refused(host, prober, addresses, famil
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_host_answers_ping_and_ssh(prober, addresses, family):
-    assert prober.run(f"ping -c 1 -W 1 {addresses[family]}").rc == 0
-    assert prober.run(f"timeout 2 bash -c '</dev/tcp/{addresses[family]}/22'").rc == 0
+    assert prober.run(f"ping -c 1 -W 10 {addresses[family]}").rc == 0
+    assert prober.run(f"timeout 20 bash -c '</dev/tcp/{addresses[family]}/22'").rc == 0
 
 
 def test_source_that_is_not_declared_is_refused(prober, reaches):
@@ -73,7 +73,7 @@ def test_source_that_is_not_declared_is_refused(prober, reaches):
     try:
         url = "http://docker-host:20000/"
         assert reaches(20000)
-        assert prober.run(f"curl --silent --max-time 1 {url}").rc == 0
+        assert prober.run(f"curl --silent --max-time 20 {url}").rc == 0
         assert prober.run(f"curl --silent --max-time 1 --interface 10.232.0.120 {url}").rc == 28
     finally:
         prober.check_output("ip address delete 10.232.0.120/24 dev eth0")
