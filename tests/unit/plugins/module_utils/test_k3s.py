@@ -316,7 +316,7 @@ def test_the_end_of_a_part_is_the_cause():
 def test_probes_name_a_closed_port_a_clock_and_a_skew():
     assert _k3s_diagnosis.of_port("https://a", "") is None
     assert "connection refused" in _k3s_diagnosis.sentence(
-        _k3s_diagnosis.of_port("https://a", "connection refused"), "n1"
+        there(_k3s_diagnosis.of_port("https://a", "connection refused")), "n1"
     )
     assert _k3s_diagnosis.of_clock("https://a", 5) is None
     assert "95 s behind" in there(_k3s_diagnosis.of_clock("https://a", -95)).found
