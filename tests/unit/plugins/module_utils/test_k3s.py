@@ -295,6 +295,11 @@ def test_a_line_of_the_log_names_the_cause(line, what):
     assert (found[0].what if found else None) == what
 
 
+def there(found):
+    assert found is not None
+    return found
+
+
 def test_the_end_of_a_part_is_the_cause():
     # As k3s v1.36.3 logged it.
     lines = [
@@ -302,19 +307,19 @@ def test_the_end_of_a_part_is_the_cause():
         'time="2026-12-01T01:41:51Z" level=error msg="Shutdown request received: \\"apiserver exited: unknown flag: --advertise-port\\""',
         'time="2026-12-01T01:41:51Z" level=info msg="Closing database connections..."',
     ]
-    found = _k3s_diagnosis.of_end(lines)
+    found = there(_k3s_diagnosis.of_end(lines))
     assert (found.what, found.found) == ("apiserver", "its end by 'unknown flag: --advertise-port'")
-    assert _k3s_diagnosis.of_end(['level=fatal msg="Error: no token"']).found == "its end by 'Error: no token'"
+    assert there(_k3s_diagnosis.of_end(['level=fatal msg="Error: no token"'])).found == "its end by 'Error: no token'"
     assert _k3s_diagnosis.of_end(lines[:1]) is None
 
 
 def test_probes_name_a_closed_port_a_clock_and_a_skew():
     assert _k3s_diagnosis.of_port("https://a", "") is None
     assert "connection refused" in _k3s_diagnosis.sentence(
-        _k3s_diagnosis.of_port("https://a", "connection refused"), "n1"
+        there(_k3s_diagnosis.of_port("https://a", "connection refused")), "n1"
     )
     assert _k3s_diagnosis.of_clock("https://a", 5) is None
-    assert "95 s behind" in _k3s_diagnosis.of_clock("https://a", -95).found
+    assert "95 s behind" in there(_k3s_diagnosis.of_clock("https://a", -95)).found
     assert _k3s_diagnosis.of_skew("v1.36.2", "v1.35.1") is not None
     assert _k3s_diagnosis.of_skew("v1.33.2", "v1.36.1") is None
     assert _k3s_diagnosis.of_skew("v1.32.2", "v1.36.1") is not None
@@ -398,7 +403,7 @@ def test_an_entry_comes_and_goes_beside_those_of_others():
     with_ours = _kubeconfig.merged(OTHERS, "prod", _kubeconfig.entry(SOURCE, "prod", url))
     assert _kubeconfig.names(with_ours) == ["other", "prod"]
     assert with_ours["current-context"] == "other"
-    assert _kubeconfig.held(with_ours, "clusters", "prod")["server"] == url
+    assert there(_kubeconfig.held(with_ours, "clusters", "prod"))["server"] == url
     assert _kubeconfig.merged(with_ours, "prod", _kubeconfig.entry(SOURCE, "prod", url)) == with_ours
     assert _kubeconfig.without(with_ours, "prod") == OTHERS
 
