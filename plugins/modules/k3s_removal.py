@@ -31,6 +31,7 @@ seealso:
 EXAMPLES = r"""
 - name: Remove k3s
   evenkeel.platform.k3s_removal:
+    keep_data: false
   register: __removal
 """
 

@@ -44,7 +44,7 @@ def test_a_file_that_has_no_other_to_be_swapped_with_is_removed(tmp_path: Path) 
 
 def test_small_and_large_files_are_both_damaged() -> None:
     chance = random.Random(1)
-    seen = Counter(backup_corruption.chosen({"small": 1, "large": 10**6, "empty": 0}, chance) for _ in range(400))
+    seen = Counter(backup_corruption.chosen({"small": 1, "large": 10**6, "empty": 0}, chance) for _number in range(400))
     assert set(seen) == {"small", "large"}
     assert 60 < seen["small"] < 140
 
