@@ -243,7 +243,7 @@ def release(
         for name, edge in counted.items()
         if edge["record"] and all(worker["value"] is not None for worker in edge["workers"][:1])
     ]
-    plan["edges_new"] = [name for name in wanting if name not in known] if stages else []
+    plan["edges_new"] = [name for name in wanting if name not in known] if stages or plan["mend"] else []
     plan["edges_changed"] = [name for name in wanting if name in known] if stages or plan["mend"] else []
     plan["behind"] = _behind(counted, now) if stages or plan["mend"] else {}
     known_out = declared_out(counted)

@@ -372,6 +372,15 @@ def test_ports_are_opened_where_they_are_not() -> None:
     assert (made["hosts"]["app1"]["open_ports"], made["hosts"]["app2"]["open_ports"]) == (True, False)
 
 
+def test_an_edge_that_was_added_to_a_live_app_is_configured_before_it_follows() -> None:
+    added = edge(":0::", 0, recorded=False, loaded=True, workers=[{"value": None}], warm={})
+    live = edge(loaded=True, record={"app": "shop"}, workers=[{"value": "green:0:1.1:1.0"}])
+    made = plan(hostvars({"edge1": live, "edge2": added}), opened(unchanged=True, to="green"))[1]
+    assert made["edges_new"] == ["edge2"]
+    assert list(made["behind"]) == ["edge2"]
+    assert made["hosts"]["app1"]["open_ports"]
+
+
 def test_a_tag_that_moved_between_two_hosts_is_refused() -> None:
     found = hostvars()
     asked = plan(found)[0]
