@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 
+# Options that are in several fragments are written out in each: ansible-test reads constants only.
 class ModuleDocFragment:
     # Mirrors GUARD_ARGUMENTS of plugins/module_utils/_guard.py, whose folders are in state.folders.
     DOCUMENTATION = r"""
