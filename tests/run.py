@@ -74,6 +74,7 @@ class Check:
     argv: list[str]
     limit_seconds: int
     counter: Callable[[Check, int, str], Count]
+    pytest_options: str = ""
 
     @property
     def label(self) -> str:
@@ -154,7 +155,7 @@ def python() -> str:
     return tool("python") if BIN.exists() else shutil.which("python3") or sys.executable
 
 
-def environment(junit: Path) -> dict[str, str]:
+def environment(junit: Path, pytest_options: str = "") -> dict[str, str]:
     """What each command sees: the checkout's tools first, each task of Ansible, no colours, the report's place."""
     env = {
         **os.environ,
@@ -166,7 +167,7 @@ def environment(junit: Path) -> dict[str, str]:
         "PY_COLORS": "0",
         "PYTHONUNBUFFERED": "1",
         "LC_ALL": "C.UTF-8",
-        "PYTEST_ADDOPTS": f"--junitxml={junit}",
+        "PYTEST_ADDOPTS": f"--junitxml={junit} {pytest_options}",
     }
     for name in ("ANSIBLE_FORCE_COLOR", "FORCE_COLOR", "PYTHONPATH", "VIRTUAL_ENV"):
         env.pop(name, None)
@@ -237,13 +238,18 @@ def scenarios() -> list[str]:
     return sorted(short, key=lambda name: name not in FIRST_SCENARIOS)
 
 
-def molecule_stage(names: list[str] | None = None) -> Iterator[Check]:
+def molecule_stage(names: list[str] | None = None, *, pytest_options: str = "") -> Iterator[Check]:
     for name in names or scenarios():
         if name in NEEDED and not os.environ.get(NEEDED[name]):
             yield Check("molecule", name, [python(), "-c", ""], 10, count_skipped)
             continue
         argv = [tool("molecule"), "-c", "molecule/config.yml", "test", "--destroy=always", "-s", name]
-        yield Check("molecule", name, argv, 2400, count_molecule)
+        yield Check("molecule", name, argv, 2400, count_molecule, pytest_options)
+
+
+def molecule_short_stage() -> Iterator[Check]:
+    """Scenarios without the tests marked long, which run the same tasks in other ways."""
+    yield from molecule_stage(pytest_options="-m 'not long'")
 
 
 def integration_stage(*options: str) -> Iterator[Check]:
@@ -294,18 +300,19 @@ STAGES: dict[str, Callable[[], Iterator[Check]]] = {
     "integration": integration_stage,
     "integration-short": integration_short_stage,
     "molecule": molecule_stage,
+    "molecule-short": molecule_short_stage,
     "e2e": e2e_stage,
     "e2e-short": e2e_short_stage,
     "faults": faults_stage,
     "matrix": matrix_stage,
 }
-DEFAULT_STAGES = ("setup", "integration-short", "molecule", "e2e-short", "lint", "unit", "contract", "sanity")
+DEFAULT_STAGES = ("setup", "integration-short", "molecule-short", "e2e-short", "lint", "unit", "contract", "sanity")
 # Groups of lanes that run in parallel; a lane is a list of stages, and lanes of one stage share its checks. Scenarios
 # wait for their hosts a third of the time, so two of them run at once. The lab's tests count lost requests: beside them
 # run only checks without hosts, at a low priority.
 LANES = (
     (("setup",),),
-    (("integration-short", "molecule"), ("molecule",)),
+    (("integration-short", "molecule-short", "molecule"), ("molecule-short", "molecule")),
     (("e2e-short",), ("lint", "unit", "contract", "sanity")),
 )
 LOW_PRIORITY = frozenset({"lint", "unit", "contract", "sanity"})
@@ -340,7 +347,7 @@ def run(check: Check, limit_seconds: float) -> Count:
             process = subprocess.Popen(
                 [*(("nice",) if check.stage in LOW_PRIORITY else ()), *check.argv],
                 cwd=ROOT,
-                env=environment(check.junit),
+                env=environment(check.junit, check.pytest_options),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -35,9 +35,9 @@ unset evenkeel_value
 exec "$@"
 """
 
-NAME = re.compile(r"^[a-z][a-z0-9-]{0,62}$")
-FOLDER = re.compile(r"^(\d+)-([0-9a-f]{12})$")
-_PLAIN_KEY = re.compile(r"^[A-Za-z_][A-Za-z0-9_.\-]*$")
+NAME = re.compile(r"^[a-z][a-z0-9-]{0,62}\Z")
+FOLDER = re.compile(r"^(\d+)-([0-9a-f]{12})\Z")
+_PLAIN_KEY = re.compile(r"^[A-Za-z_][A-Za-z0-9_.\-]*\Z")
 _UNPRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 _AMBIGUOUS = frozenset({"true", "false", "yes", "no", "on", "off", "null", "y", "n"})
 
@@ -57,7 +57,7 @@ def _scalar(value: Any) -> str:
 
 
 def _key(text: str) -> str:
-    return text if _PLAIN_KEY.match(text) and text.lower() not in _AMBIGUOUS else _scalar(text)
+    return text if _PLAIN_KEY.fullmatch(text) and text.lower() not in _AMBIGUOUS else _scalar(text)
 
 
 def to_yaml(value: Any, depth: int = 0) -> str:

@@ -35,9 +35,9 @@ SECRET_ARGUMENTS: dict[str, Any] = {
 }
 
 KEY = ".secrets.key"
-FILE_NAME = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")
-SERVICE_NAME = re.compile(r"^[a-zA-Z0-9][a-zA-Z0-9._-]*$")
-VARIABLE_NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
+FILE_NAME = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9_.-]*\Z")
+SERVICE_NAME = re.compile(r"^[a-zA-Z0-9][a-zA-Z0-9._-]*\Z")
+VARIABLE_NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*\Z")
 
 
 def problems(stack: str, secrets: Sequence[dict[str, Any]]) -> list[str]:

@@ -138,7 +138,7 @@ def test_deploy_of_a_held_release_is_refused(rolled_back: Moved, folder: Path) -
 @pytest.mark.parametrize(
     ("release", "reason"),
     [
-        pytest.param("1.2-neverready", r"503", id="never ready"),
+        pytest.param("1.2-neverready", r"503", id="never ready", marks=pytest.mark.long),
         pytest.param("1.2-badmigration", r"1\.2_broken\.expand\.sql", id="bad migration"),
         pytest.param("1.2-oom", r"(?i)memory|oom|\b137\b", id="out of memory"),
         pytest.param("1.2-badworker", r"(?i)worker", id="bad worker"),

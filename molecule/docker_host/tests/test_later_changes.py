@@ -45,6 +45,7 @@ def test_change_the_engine_gives_up_is_made_by_a_restart(host, run_role):
     assert state(host)[0] != pid
 
 
+@pytest.mark.long
 def test_run_that_broke_off_before_the_restart_is_mended(host, run_role):
     pid, containers, _ = state(host)
     wanted = {"docker_host_daemon": {"log_max_size": "11m"}}
@@ -133,6 +134,7 @@ def test_what_others_set_up_is_refused_by_name(host, run_role, others):
     assert state(host) == before
 
 
+@pytest.mark.long
 def test_key_that_somebody_adds_later_is_kept(host, run_role):
     path = "/etc/docker/daemon.json"
     assert run_role({}, tags=STAGES).returncode == 0

@@ -159,7 +159,7 @@ def test_the_package_cache_goes_with_the_last_that_used_it(
 def test_what_needs_no_hosts_runs_beside_the_lab_and_scenarios_beside_each_other() -> None:
     assert runner.lanes_of(list(runner.DEFAULT_STAGES)) == [
         [["setup"]],
-        [["integration-short", "molecule"], ["molecule"]],
+        [["integration-short", "molecule-short"], ["molecule-short"]],
         [["e2e-short"], ["lint", "unit", "contract", "sanity"]],
     ]
     assert runner.lanes_of(["lint", "unit"]) == [[["lint", "unit"]]]

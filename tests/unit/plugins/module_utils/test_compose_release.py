@@ -30,7 +30,7 @@ def test_yaml_reads_back_as_it_was_written(data):
     assert yaml.safe_load(release.to_yaml(data)) == data
 
 
-@pytest.mark.parametrize("key", ["on", "no", "NULL", "1", "a b", "a:b", "-x", "y"])
+@pytest.mark.parametrize("key", ["on", "no", "NULL", "1", "a b", "a:b", "-x", "y", "a\n"])
 def test_key_that_yaml_would_take_for_something_else_is_quoted(key):
     assert yaml.safe_load(release.to_yaml({key: "value"})) == {key: "value"}
 
