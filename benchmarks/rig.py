@@ -249,11 +249,11 @@ def get(path: str, url: str = URL, timeout_seconds: float = 10) -> tuple[int, st
         raise Silent(f"rig: {url}{path}: found {exc}.") from exc
 
 
-def live_release() -> str:
+def live_release(url: str = URL) -> str:
     """Return the release that the app reports through the edge."""
-    status, body = get("/api/version")
+    status, body = get("/api/version", url)
     if status != 200:
-        raise Silent(f"rig: {URL}/api/version: found status {status}, need 200. {body[:200]}")
+        raise Silent(f"rig: {url}/api/version: found status {status}, need 200. {body[:200]}")
     return str(json.loads(body)["release"])
 
 

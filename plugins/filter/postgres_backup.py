@@ -95,7 +95,7 @@ def _credentials(path: str, entry: dict[str, Any]) -> dict[str, str]:
         f"AWS_ACCESS_KEY_ID={entry.get('access_key_id', '')}\n"
         f"AWS_SECRET_ACCESS_KEY={entry.get('secret_access_key', '')}\n"
     )
-    return {"path": path, "content": text}
+    return {"path": path, "secret_content": text, "mode": "0400"}
 
 
 def _given(options: dict[str, Any] | None, keys: Iterable[str]) -> dict[str, Any]:
@@ -122,10 +122,11 @@ def postgres_backup_secrets(instances: list[dict[str, Any]], drill: bool = False
         name = instance["name"]
         server = instance.get("server") or {}
         key = (instance.get("escrow_key") if drill else "") or instance.get("encryption_key") or ""
-        files.append({"path": f"{CONFIG_DIR}/{name}.key", "content": f"{key}\n"})
+        files.append({"path": f"{CONFIG_DIR}/{name}.key", "secret_content": f"{key}\n", "mode": "0400"})
         if server.get("password") and not drill:
             password = re.sub(r"([\\:])", r"\\\1", server["password"])
-            files.append({"path": f"{CONFIG_DIR}/{name}.pgpass", "content": f"*:*:*:*:{password}\n"})
+            line = f"*:*:*:*:{password}\n"
+            files.append({"path": f"{CONFIG_DIR}/{name}.pgpass", "secret_content": line, "mode": "0400"})
         for entry in _repositories(instance, drill):
             if entry.get("kind") == "s3":
                 files.append(_credentials(f"{CONFIG_DIR}/{name}-{entry['name']}.s3", entry))

@@ -83,20 +83,22 @@ def read_text(path: str) -> str | None:
         return None
 
 
-def write_atomic(path: str, text: str, mode: int = 0o600) -> None:
+def write_atomic(path: str, text: str, mode: int = 0o600, owner: tuple[int, int] | None = None) -> None:
     """Replace the file so that a crash at any point leaves the old or the new content, whole."""
     folder = str(Path(path).parent)
     ensure_folder(folder)
-    _with_reserve(folder, lambda: _replace(path, folder, text, mode))
+    _with_reserve(folder, lambda: _replace(path, folder, text, mode, owner))
 
 
-def _replace(path: str, folder: str, text: str, mode: int) -> None:
+def _replace(path: str, folder: str, text: str, mode: int, owner: tuple[int, int] | None) -> None:
     # One name, as there is one writer at a time: what a killed one left is overwritten by the next.
     temporary = str(Path(folder, f".{Path(path).name}.new"))
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
     handle = os.open(temporary, flags, 0o600)
     try:
         with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape") as stream:
+            if owner is not None:
+                os.fchown(stream.fileno(), *owner)
             os.fchmod(stream.fileno(), mode)
             stream.write(text)
             stream.flush()

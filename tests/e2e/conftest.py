@@ -11,7 +11,7 @@ from ansible_collections.evenkeel.platform.tests.shop import folder, lab
 __all__ = ["folder", "lab"]
 
 ORDER = ("test_main_job", "test_bad_input", "test_singleton_moves", "test_backup", "test_controller_killed_short")
-LAST = ("test_uninstall", "test_contract")
+LAST = ("test_uninstall", "test_contract", "test_edge_added")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -31,7 +31,6 @@ ONLY_CONVERGE = {
     "allow | Load the rules": "a command; the rules are not there yet",
     "gate | Probe every replica of the idle colour from every edge": "nothing was started that could pass it",
     "record | Open the run under the lease of the app": "a dry run takes no lease",
-    "install | Start the retire timer": "there is no unit yet to be started",
 }
 ONLY_CHECK: dict[str, str] = {}
 

@@ -8,17 +8,13 @@ paths, of which it reports those that exist.
 
 from __future__ import annotations
 
-import grp
 import json
 import os
-import pwd
 import re
 import socket
-import stat
 import struct
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -84,27 +80,6 @@ def packages() -> tuple[list[str], list[str]]:
     found = output(["dpkg-query", "-W", "-f", "${Package} ${db:Status-Want} ${db:Status-Status}\n"]).splitlines()
     installed = sorted(line.split() for line in found if line.endswith(" installed"))
     return [row[0] for row in installed], [row[0] for row in installed if row[1] == "hold"]
-
-
-def named(entry: Callable[[int], tuple[Any, ...]], number: int) -> str:
-    try:
-        return str(entry(number)[0])
-    except KeyError:
-        return str(number)
-
-
-def folders(paths: list[Path]) -> list[str]:
-    """Return mode, owner, group and path of each path that is a folder."""
-    found = []
-    for path in paths:
-        try:
-            seen = path.lstat()
-        except OSError:
-            continue
-        if stat.S_ISDIR(seen.st_mode):
-            owner, group = named(pwd.getpwuid, seen.st_uid), named(grp.getgrgid, seen.st_gid)
-            found.append(f"{stat.S_IMODE(seen.st_mode):o} {owner} {group} {path}")
-    return found
 
 
 def snaps() -> list[str]:
@@ -204,7 +179,6 @@ def main() -> None:
                 "packages": installed,
                 "held": held,
                 "present": [str(path) for path in wanted if os.path.lexists(path)],
-                "folders": folders(wanted),
                 "group": any(row[0].startswith("docker:") for row in rows("/etc/group") if row),
                 "before": parsed(records / "before.json"),
                 "installed": parsed(records / "installed.json"),

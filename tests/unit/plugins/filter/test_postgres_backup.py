@@ -126,7 +126,7 @@ def test_the_program_takes_the_configuration_of_buckets_and_a_drill_has_none_of_
         ]
     )
     assert {name for name in named if name} <= {file["path"] for file in files}
-    assert any("canary-bucket" in file["content"] for file in files) is not drill
+    assert any("canary-bucket" in file.get("secret_content", "") for file in files) is not drill
 
 
 def test_a_drill_reads_the_store_alone_and_knows_no_password() -> None:
@@ -140,12 +140,12 @@ def test_a_drill_reads_the_store_alone_and_knows_no_password() -> None:
 
 def test_a_drill_gets_the_copy_of_the_key_that_is_kept_elsewhere() -> None:
     instance = LOGICAL | {"escrow_key": "the copy"}
-    assert made.postgres_backup_secrets([instance], drill=True)[0]["content"] == "the copy\n"
-    assert made.postgres_backup_secrets([instance])[0]["content"] == f"{KEY}\n"
+    assert made.postgres_backup_secrets([instance], drill=True)[0]["secret_content"] == "the copy\n"
+    assert made.postgres_backup_secrets([instance])[0]["secret_content"] == f"{KEY}\n"
 
 
 def test_each_secret_has_a_file_and_each_named_file_a_content() -> None:
-    files = {file["path"]: file["content"] for file in made.postgres_backup_secrets(ALL)}
+    files = {file["path"]: file["secret_content"] for file in made.postgres_backup_secrets(ALL)}
     files |= {file["path"]: file["content"] for file in made.postgres_backup_certificates(ALL)}
     for instance in ALL:
         config = made.postgres_backup_config(instance, METRICS)

@@ -35,7 +35,7 @@ def run(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> t.Callable[..., R
 
     def call(name: str, _check: bool = False, _diff: bool = False, **params: t.Any) -> Result:
         main = importlib.import_module(f"{PACKAGE}.{name}").main
-        if name not in ("health_gate", "host_programs"):
+        if name not in ("health_gate", "host_files", "host_programs"):
             params = {"app": "shop", "state_dir": str(tmp_path), "lock_dir": str(tmp_path / "lock"), **params}
         arguments = {**params, "_ansible_check_mode": _check, "_ansible_diff": _diff}
         capsys.readouterr()
