@@ -87,7 +87,10 @@ class Act:
                 text = f"Removed the declaration of edge {params['edge']}."
             else:
                 after, text = held, f"Made {pair} known for {app}."
-            confirmed = self.holder.confirmed and not (state == "out" and params["own"] == params["edge"])
+            own = params["own"] == params["edge"]
+            confirmed = self.holder.confirmed and not (state == "out" and own)
+            # The run has just moved it. It may have read since, from an edge that had not let it in yet, that it is out.
+            confirmed = confirmed or (state == "in" and own and self.holder.pair == pair)
             if after != held or self.holder.stale(after, pair, confirmed):
                 self.result["changed"] = True
                 self.result["actions"].append(text)

@@ -237,16 +237,19 @@ def release(
         for name, edge in counted.items()
         if options["installing"] or edge["record"] != record or not edge["loaded"]
     ]
-    # An edge whose proxy does not know the app yet is configured before it is asked for anything.
+    known_out = declared_out(counted)
+    # Configured before it is asked for anything: an edge whose proxy does not know the app yet, and one that is let in
+    # again, whose routes are those of an older release.
     known = [
         name
         for name, edge in counted.items()
-        if edge["record"] and all(worker["value"] is not None for worker in edge["workers"][:1])
+        if name not in known_out
+        and edge["record"]
+        and all(worker["value"] is not None for worker in edge["workers"][:1])
     ]
     plan["edges_new"] = [name for name in wanting if name not in known] if stages or plan["mend"] else []
     plan["edges_changed"] = [name for name in wanting if name in known] if stages or plan["mend"] else []
     plan["behind"] = _behind(counted, now) if stages or plan["mend"] else {}
-    known_out = declared_out(counted)
     plan["out"] = [name for name in options["out"] if name not in known_out]
     plan["readmitted"] = sorted(known_out & set(counted)) if stages or plan["mend"] else []
     plan["retire"] = _retire(plan, model)

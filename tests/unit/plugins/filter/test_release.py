@@ -290,6 +290,10 @@ def test_an_edge_that_was_declared_out_is_brought_along_and_taken_back_in() -> N
     edges = {"edge1": edge(out={"edge2": {"reason": "gone"}}), "edge2": edge(confirmed=False)}
     made = plan(hostvars(edges))[1]
     assert made["readmitted"] == ["edge2"]
+    live = edge(loaded=True, record={"app": "shop"}, workers=[{"value": "green:0:1.1:1.0"}])
+    old = {**live, "confirmed": False, "record": {"app": "of an older release"}}
+    made = plan(hostvars({"edge1": {**live, "out": {"edge2": {"reason": "gone"}}}, "edge2": old}))[1]
+    assert (made["edges_new"], made["edges_changed"]) == (["edge2"], ["edge1"])  # its routes before its traffic
     assert made["behind"] == {"edge2": {"entry": "green:0:1.1:1.0", "move": 7}}
     assert made["edge_names"] == list(EDGES)
     again = plan(hostvars(edges), out=["edge2"])[1]
