@@ -89,7 +89,7 @@ class Act:
                 after, text = held, f"Made {pair} known for {app}."
             own = params["own"] == params["edge"]
             confirmed = self.holder.confirmed and not (state == "out" and own)
-            # The run has just moved it. It may have read since, from an edge that had not let it in yet, that it is out.
+            # The run has just moved it, but an edge that had not let it in yet may have told it since that it is out.
             confirmed = confirmed or (state == "in" and own and self.holder.pair == pair)
             if after != held or self.holder.stale(after, pair, confirmed):
                 self.result["changed"] = True

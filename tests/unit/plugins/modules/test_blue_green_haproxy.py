@@ -241,11 +241,27 @@ def test_an_edge_is_declared_out_and_in(act: Run, haproxy: Haproxy) -> None:
     assert not act("in", edge="edge2")["changed"]
 
 
-def test_a_move_confirms_an_unconfirmed_entry(act: Run, move: Run, run: Run, haproxy: Haproxy) -> None:
-    move("green", release="1.1")
+def unconfirm(haproxy: Haproxy) -> None:
     text = haproxy.shown()._replace(confirmed=False).text()
     (haproxy.folder / "status.map").write_text(f"shop {text}\n")
     haproxy.ask(f"@1 set map {haproxy.folder}/status.map shop {text}")
+
+
+def test_run_that_moved_an_edge_confirms_it_when_it_lets_it_in(act: Run, move: Run, haproxy: Haproxy) -> None:
+    move("green", release="1.1")
+    unconfirm(haproxy)
+    act("in", edge="edge2", own="edge1")
+    assert not haproxy.shown().confirmed, "another edge was let in"
+    assert act("in", edge="edge1", own="edge1")["changed"]
+    assert haproxy.shown().confirmed
+    unconfirm(haproxy)
+    act("in", edge="edge1", own="edge1", token=2)
+    assert not haproxy.shown().confirmed, "this run has not moved it"
+
+
+def test_a_move_confirms_an_unconfirmed_entry(act: Run, move: Run, run: Run, haproxy: Haproxy) -> None:
+    move("green", release="1.1")
+    unconfirm(haproxy)
     info = run("blue_green_info", adapter_options=haproxy.options)
     assert not info["confirmed"]
     assert "until its entry is confirmed" in info["drift"][0]
