@@ -104,7 +104,11 @@ def _difference(entry: Entry) -> Change | None:
         if before != entry.text or not regular:
             return Change("write", entry.path, _shown(entry, before), _shown(entry, entry.text))
     # An owner that is missing here is one that a package of this run creates; in check mode it is not there yet.
-    had = (stat.S_IMODE(status.st_mode), _name(pwd.getpwuid, status.st_uid), _name(grp.getgrgid, status.st_gid))
+    had = (
+        stat.S_IMODE(status.st_mode),
+        _name(pwd.getpwuid, status.st_uid, entry.owner),
+        _name(grp.getgrgid, status.st_gid, entry.group),
+    )
     need = (entry.mode, entry.owner, entry.group)
     return Change("set", entry.path, _attributes(had), _attributes(need)) if had != need else None
 
@@ -157,7 +161,10 @@ def _attributes(values: tuple[int, str, str]) -> str:
     return f"mode {values[0]:04o}, owner {values[1]}, group {values[2]}\n"
 
 
-def _name(ask: t.Callable[[int], t.Any], number: int) -> str:
+def _name(ask: t.Callable[[int], t.Any], number: int, wanted: str) -> str:
+    """Return the name of a user or group; its number where that is what was wanted, or where it has no name."""
+    if wanted == str(number):
+        return wanted
     try:
         return t.cast(str, ask(number)[0])
     except KeyError:

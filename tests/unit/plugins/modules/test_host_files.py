@@ -43,6 +43,12 @@ def test_folders_and_files_are_written_once_and_a_dry_run_tells_them(run: Run, t
     assert not run("host_files", **wanted)["changed"]
 
 
+def test_owner_may_be_a_number(run: Run, tmp_path: Path) -> None:
+    wanted = {"folders": [{**folder(tmp_path / "a"), "owner": str(os.geteuid()), "group": str(os.getegid())}]}
+    assert run("host_files", **wanted)["changed"]
+    assert not run("host_files", **wanted)["changed"]
+
+
 @pytest.mark.parametrize("name", ["folder", "file"])
 def test_mode_alone_is_set_and_shown(run: Run, tmp_path: Path, name: str) -> None:
     path = tmp_path / name
