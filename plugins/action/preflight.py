@@ -20,6 +20,7 @@ from ansible_collections.evenkeel.platform.plugins.plugin_utils import _typed
 from ansible_collections.evenkeel.platform.plugins.plugin_utils._checks import (
     SHARED,
     HostChecks,
+    fleet_advice,
     fleet_problems,
     k3s_problems,
     undefined_secrets,
@@ -51,8 +52,9 @@ class ActionModule(ActionBase):
         extra = load_extra_vars(self._loader)
         problems = self._inventory(variables, _words(args.get("groups")))
         later: list[str] = []
+        advice: list[str] = []
         if not problems and scope == "full":
-            problems, later = self._full(variables, args, out)
+            problems, later, advice = self._full(variables, args, out)
         elif not problems and scope == "hosts":
             problems = self._limit(variables, out)
         problems = [
@@ -62,6 +64,8 @@ class ActionModule(ActionBase):
         roles = _words(args.get("roles")) or [role.name for role in _preflight.ROLES]
         checked = roles if scope == "full" and not problems else []
         result.update(changed=False, passed=not problems, checked=checked, problems=problems, later=later)
+        if advice and not problems:
+            result["warnings"] = ["\n".join(advice)]
         if later:
             display.v("To be checked once installed:\n" + "\n".join(f"  {line}" for line in later))
         if problems:
@@ -100,7 +104,9 @@ class ActionModule(ActionBase):
         )
         return list(lookup.run([limit], variables=variables))
 
-    def _full(self, variables: dict[str, t.Any], args: dict[str, t.Any], out: list[str]) -> tuple[list[str], list[str]]:
+    def _full(
+        self, variables: dict[str, t.Any], args: dict[str, t.Any], out: list[str]
+    ) -> tuple[list[str], list[str], list[str]]:
         hostvars = variables["hostvars"]
         hosts = [host for host in variables["ansible_play_hosts_all"] if host not in out]
         more = {
@@ -113,14 +119,18 @@ class ActionModule(ActionBase):
         checks: dict[str, HostChecks] = {}
         unreachable: dict[str, str] = {}
         play = play_variables(variables, hostvars.raw_get(variables["inventory_hostname"]))
+        fact = args.get("facts") or "__preflight_facts"
+        answers = {
+            one["app"]: one for host in hosts for one in (hostvars.raw_get(host).get(fact) or {}).get("projects") or []
+        }
         for host in hosts:
             raw = {**hostvars.raw_get(host), **play}
-            answer = raw.get(args.get("facts") or "__preflight_facts") or {}
+            answer = raw.get(fact) or {}
             roles = _words(args.get("roles"))
-            checks[host] = HostChecks(files, host, raw, more, answer.get("host"), roles, views)
+            checks[host] = HostChecks(files, host, raw, more, answer.get("host"), roles, views, answers)
             if checks[host].roles and "host" not in answer:
                 unreachable[host] = str(answer.get("unreachable_reason") or "no answer")
-        return self._found(variables, checks, unreachable, out)
+        return (*self._found(variables, checks, unreachable, out), fleet_advice(checks))
 
     def _found(
         self,

@@ -37,6 +37,7 @@ class ActionModule(ActionBase):
             ],
             "apps": list(self._task.args.get("apps") or []),
             "parts": list(self._task.args.get("parts") or []),
+            "projects": checks.compose_files(),
         }
         began = time.time()
         try:
@@ -48,7 +49,7 @@ class ActionModule(ActionBase):
         if "host" in answer:
             answer["host"]["clock"] = apart(answer["host"].get("clock"), began, time.time())
         result.update(
-            changed=False, **{key: answer[key] for key in ("host", "releases", "ansible_facts") if key in answer}
+            changed=False, **{key: answer[key] for key in ("host", "releases", "projects", "ansible_facts") if key in answer}
         )
         if "host" not in answer:
             result["unreachable_reason"] = reason(answer)

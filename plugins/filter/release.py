@@ -15,6 +15,8 @@ from ansible_collections.evenkeel.platform.plugins.filter.docker_firewall import
 from ansible_collections.evenkeel.platform.plugins.module_utils import (
     _address,
     _app_choice,
+    _app_problems,
+    _app_shape,
     _app_status,
     _clock,
     _controller,
@@ -25,6 +27,7 @@ from ansible_collections.evenkeel.platform.plugins.module_utils import (
     _stacks,
 )
 from ansible_collections.evenkeel.platform.plugins.module_utils._failure import Failure
+from ansible_collections.evenkeel.platform.plugins.plugin_utils import _compose_files
 
 Data = dict[str, t.Any]
 FACTS = "__app_deploy_facts"
@@ -117,7 +120,12 @@ def _wish(apps: list[Data], hostvars: t.Mapping[str, t.Any], hosts: t.Collection
             stays = _plan.stays_by_hand(facts, fleet, wish["inventory_release"])
         named = {**described, "release": options["release"]} if options["release"] else described
         if not stays:
-            wish["model"] = _model.of(named)
+            strict = options.get("policy") == "strict"
+            project, problems = _project(named, hostvars, options, strict)
+            if problems:
+                wish["refusals"] += problems
+                return wish
+            wish["model"] = _model.of(named, project, strict)
             wish["images"] = _stacks.images(wish["model"])
             wish["homes"] = _plan.homes(wish["model"], options["hosts"])
             wish["migration_seconds"] = _plan.migration_seconds(wish["model"], "expand")
@@ -164,6 +172,43 @@ def _wish(apps: list[Data], hostvars: t.Mapping[str, t.Any], hosts: t.Collection
     return wish
 
 
+def _project(
+    described: Data, hostvars: t.Mapping[str, t.Any], options: Data, strict: bool
+) -> tuple[Data | None, list[str]]:
+    """Return the project of an app with a Compose file, and every reason why there is none.
+
+    The preflight has read it where the first app host had Compose already; else the facts of this run have it.
+    """
+    if not _app_shape.is_compose(described):
+        return None, []
+    name, host = str(described["name"]), options["hosts"][0]
+    checked = (hostvars[host].get("__preflight_facts") or {}).get("projects") or []
+    answers = {one["app"]: one for one in checked if one["normal"] and one["release"] == str(described["release"])}
+    late = name not in answers
+    if late:
+        answers = {name: dict((hostvars[host].get(FACTS) or {}).get("project") or {})}
+    read = _compose_files.projects([described], answers)[name]
+    if read["project"] is None:
+        nothing = (
+            f"app_deploy: compose of app {name}: found no Compose on {host}, need it to read the file. "
+            "Run 'ansible-playbook evenkeel.platform.site'."
+        )
+        return None, read["problems"] or [nothing]
+    if not late:
+        return read["project"], []
+    fleet = {each: {"address": hostvars[each].get("platform_address")} for each in options["hosts"]}
+    facts: _app_problems.Facts = {"projects": {name: read}, "strict": strict}
+    return read["project"], _app_problems.problems([described], fleet, options["edges"], facts)
+
+
+def release_compose(apps: list[Data], app: str, host: str, run: Data) -> Data:
+    """Return what a host is asked to normalise of an app with a Compose file; the first app host alone is asked."""
+    if host != next(iter(run["hosts"]), "") or (run["apps"] and app not in run["apps"]):
+        return {}
+    described = [each for each in apps if each.get("name") == app]
+    return next(iter(_compose_files.asked(described, run["options"]["release"])), {})
+
+
 def _nothing_kept(app: str, wish: Data, records: Data) -> str:
     kept = ", ".join(each["identity"] for each in records["releases"]) or "none"
     live = wish["live"].split(":")[2] if wish["live"].count(":") == 3 else ""
@@ -175,9 +220,9 @@ def _nothing_kept(app: str, wish: Data, records: Data) -> str:
 
 
 def _missing_secrets(model: Data, described: Data | None) -> list[str]:
-    known = set(_model.secret_values(described)) if described else set()
+    known = set(_compose_files.secret_values(described)) if described else set()
     needed = {
-        f"{name}/{secret['name']}"
+        _model.secret_key(name, secret)
         for name, service in model["services"].items()
         for secret in service["x-evenkeel"]["secrets"]
     }
@@ -411,6 +456,7 @@ def release_run(apps: list[Data], groups: t.Mapping[str, t.Any], hosts: t.Collec
                 key: asked[key]
                 for key in ("release", "status_port", "https_port", "installing", "keep_by_hand", "check_mode")
             },
+            "policy": asked.get("policy", "warn"),
             "edges": edges,
             "hosts": app_hosts,
             "record_host": record,
@@ -432,7 +478,7 @@ def release_parts(
 def release_secrets(app: str, apps: list[Data]) -> Data:
     """Return the secret values of an app by C(service/name), as the inventory has them today."""
     described = next((each for each in apps if each.get("name") == app), None)
-    return _model.secret_values(described) if described else {}
+    return _compose_files.secret_values(described) if described else {}
 
 
 def edge_addresses(names: list[str], hostvars: t.Mapping[str, t.Any], port: int, app: str) -> list[Data]:
@@ -512,6 +558,7 @@ class FilterModule:
     def filters(self) -> dict[str, t.Callable[..., t.Any]]:
         return {
             "release_wish": release_wish,
+            "release_compose": release_compose,
             "release_content": release_content,
             "release_plan": release_plan,
             "release_undo": release_undo,

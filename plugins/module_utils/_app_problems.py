@@ -18,6 +18,7 @@ import urllib.parse
 
 from ansible_collections.evenkeel.platform.plugins.module_utils import (
     _app_shape,
+    _compose_app_problems,
     _edge,
     _edge_record,
     _model,
@@ -33,12 +34,21 @@ TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 FIRST_PORT, LAST_PORT = 1024, 65535
 
 
+class Read(t.TypedDict):
+    """What came of the Compose file of an app; C(project) is None where it has problems or nobody has read it yet."""
+
+    project: dict[str, t.Any] | None
+    problems: list[str]
+
+
 class Facts(t.TypedDict, total=False):
     """What was learnt outside the inventory's description of apps; all of it may be missing."""
 
     records: dict[str, dict[str, t.Any]]  # the edges' record in force, by app
     stacks: dict[str, list[str]]  # names of stacks that belong to no app, by host
     ports: dict[str, dict[int, str]]  # ports in use by others and who holds them, by host
+    projects: dict[str, Read]  # the Compose files, by app
+    strict: bool  # app_deploy_policy
     undefined: dict[str, str]  # the undefined variable behind a secret, by "<app>/<service>/<secret>"
 
 
@@ -71,11 +81,14 @@ def problems(
         of_app = _of_item(app, number, hosts, known)
         item, _complaints = _app_shape.read(app)
         items.append(item)
-        if not of_app:
-            model = _model.of(app)
+        project = _project_of(item, known)
+        if _app_shape.is_compose(app) and project is None:
+            pass  # its services are not known yet
+        elif not of_app:
+            model = _model.of(app, project, known.get("strict", False))
             of_app = _of_model(model, hosts, known)
             models.append(model)
-        elif _translatable(item):
+        elif project is None and _translatable(item):
             models.append(_model.of(app))
         found += of_app
     found += _between_items(items, known)
@@ -83,6 +96,11 @@ def problems(
         found += _routes_twice(model)
     found += _capacity(models, hosts)
     return list(dict.fromkeys(found))
+
+
+def _project_of(item: dict[str, t.Any], facts: Facts) -> dict[str, t.Any] | None:
+    read = facts.get("projects", {}).get(str(item.get("name")))
+    return read["project"] if read else None
 
 
 def missing_secrets(model: Model, values: t.Collection[str], facts: Facts | None = None) -> list[str]:
@@ -96,7 +114,7 @@ def missing_secrets(model: Model, values: t.Collection[str], facts: Facts | None
         )
         for name, service in model["services"].items()
         for secret in additions(service)["secrets"]
-        if f"{name}/{secret['name']}" not in values
+        if _model.secret_key(name, secret) not in values
     ]
 
 
@@ -152,12 +170,15 @@ def _of_item(app: t.Any, number: int, hosts: dict[str, dict[str, t.Any]], facts:
         return found
     own = {path for path in broken if path[:1] != ("services",) or len(path) < 3}
     say = saying(found, f"app {name}", own)
-    _names(say, item)
+    compose = _app_shape.is_compose(app)
+    _names(say, item, "domains" if compose else "hosts")
     _range(say, item)
-    _services(say, item)
-    _migration(say, item)
     _requests(say, item)
     _strategy(say, item)
+    if compose:
+        return found + _of_compose(say, item, list(hosts), facts)
+    _services(say, item)
+    _migration(say, item, [str(service.get("name")) for service in item.get("services", [])])
     for place, service in enumerate(item.get("services", [])):
         label = str(service.get("name", f"[{place}]"))
         inside = {path[2:] for path in broken if path[:2] == ("services", label)}
@@ -172,7 +193,23 @@ def _of_item(app: t.Any, number: int, hosts: dict[str, dict[str, t.Any]], facts:
     return found
 
 
-def _names(say: Say, item: dict[str, t.Any]) -> None:
+def _of_compose(say: Say, item: dict[str, t.Any], app_hosts: list[str], facts: Facts) -> list[str]:
+    """Return what is wrong with the Compose file of an item, as far as it was read."""
+    name = str(item.get("name"))
+    read = facts.get("projects", {}).get(name)
+    project = read["project"] if read else None
+    if read is None or project is None:
+        return read["problems"] if read else []
+    _migration(say, item, list(project["normal"].get("services") or {}))
+    undefined = {
+        secret.rpartition("/")[2]: variable
+        for secret, variable in facts.get("undefined", {}).items()
+        if secret.startswith(f"{name}/")
+    }
+    return _compose_app_problems.check(item, project, app_hosts, undefined)
+
+
+def _names(say: Say, item: dict[str, t.Any], key: str) -> None:
     name = item.get("name", "")
     if name in _edge.RESERVED:
         say("name", f"{name}, which is reserved", "another name", "Rename the app")
@@ -185,15 +222,15 @@ def _names(say: Say, item: dict[str, t.Any]) -> None:
         say("release", shown(release), "a tag of letters, digits, _, . and -, 128 at most", "Set release")
     hosts = item.get("hosts", [])
     if not hosts:
-        say("hosts", "none", "at least one public name", "Set hosts")
+        say(key, "none", "at least one public name", f"Set {key}")
     for host in dict.fromkeys(hosts):
         if "*" in host:
-            say("hosts", host, "full names, as wildcards are not offered", "List each name that users type")
+            say(key, host, "full names, as wildcards are not offered", "List each name that users type")
         elif not _edge.HOST.fullmatch(host):
-            todo = f"Write {host.lower()}" if _edge.HOST.fullmatch(host.lower()) else "Mend it in hosts"
-            say("hosts", shown(host), "a host name in small letters, such as shop.example.com", todo)
+            todo = f"Write {host.lower()}" if _edge.HOST.fullmatch(host.lower()) else f"Correct it in {key}"
+            say(key, shown(host), "a host name in small letters, such as shop.example.com", todo)
         if hosts.count(host) > 1:
-            say("hosts", f"{host} more than once", "each name once", "Remove one of them")
+            say(key, f"{host} more than once", "each name once", "Remove one of them")
 
 
 def _range(say: Say, item: dict[str, t.Any]) -> None:
@@ -218,8 +255,7 @@ def _services(say: Say, item: dict[str, t.Any]) -> None:
         say("services", "no web service", "at least one of kind web", "Set kind: web on what the edge serves")
 
 
-def _migration(say: Say, item: dict[str, t.Any]) -> None:
-    names = [str(service.get("name")) for service in item.get("services", [])]
+def _migration(say: Say, item: dict[str, t.Any], names: list[str]) -> None:
     for number, step in enumerate(item.get("migration", [])):
         key = f"migration[{number}]"
         if step.get("service") not in names:
@@ -392,7 +428,7 @@ def _capacity(models: list[Model], hosts: dict[str, dict[str, t.Any]]) -> list[s
                     size = _model.memory_bytes(service.get("mem_limit", 0))
                 except ValueError:
                     continue
-                need += size * more["replicas"] * (2 if more["kind"] == "web" else 1)
+                need += size * more["replicas"] * (2 if more["kind"] in _model.IN_COLOUR else 1)
         if need > about["memory_bytes"]:
             found.append(
                 f"app_deploy: memory of host {host}: found {about['memory_bytes'] // 1024**2} MiB, "
@@ -402,7 +438,7 @@ def _capacity(models: list[Model], hosts: dict[str, dict[str, t.Any]]) -> list[s
     for model in models:
         if not model["database"].get("max_connections"):
             continue
-        times = {"web": 2 * len(hosts), "worker": len(hosts)}
+        times = {**dict.fromkeys(_model.IN_COLOUR, 2 * len(hosts)), "worker": len(hosts)}
         need = sum(
             more["connections"] * more["replicas"] * times.get(more["kind"], 1)
             for more in map(additions, model["services"].values())

@@ -124,6 +124,15 @@ WORDS = Kind('a list of words such as ["program", "--option"]', _list_of(word))
 MAPPING = Kind("a mapping of names to values", _mapping)
 ANYTHING = Kind("a value", lambda value: value)
 
+
+def _compose(value: t.Any) -> list[str] | dict[t.Any, t.Any]:
+    if isinstance(value, dict):
+        return _mapping(value)
+    return [_line(value)] if isinstance(value, str) else _list_of(_line)(value)
+
+
+COMPOSE = Kind("the path of a Compose file, a list of paths, or the file's own keys", _compose)
+
 SERVICE: dict[str, t.Any] = {
     "name": LINE,
     "image": LINE,
@@ -187,16 +196,68 @@ ITEM: dict[str, t.Any] = {
     },
 }
 
+# What stands under x-evenkeel of a service: the keys of SERVICE that Compose has no word for, and those of kind once.
+EXTENSION_KEYS = (
+    "kind",
+    "port",
+    "protocol",
+    "routes",
+    "health",
+    "replicas",
+    "replicas_max",
+    "schedule",
+    "host",
+    "secrets",
+    "secrets_as",
+    "secrets_as_reason",
+    "connections",
+    "traces",
+    "waivers",
+)
+EXTENSION: dict[str, t.Any] = {
+    **{key: SERVICE[key] for key in EXTENSION_KEYS},
+    "phase": LINE,
+    "idempotent": SWITCH,
+    "timeout_seconds": INTEGER,
+}
+# An item whose services stand in a Compose file.
+COMPOSE_ITEM: dict[str, t.Any] = {
+    "compose": COMPOSE,
+    "domains": LINES,
+    "variables": MAPPING,
+    "secrets": MAPPING,
+    **{key: shape for key, shape in ITEM.items() if key != "services"},
+    "services": MAPPING,
+}
+
+
+def is_compose(app: t.Any) -> bool:
+    """Tell whether an item names a Compose file."""
+    return isinstance(app, dict) and app.get("compose") is not None
+
 
 def read(app: t.Any) -> tuple[dict[str, t.Any], list[Complaint]]:
     """Return an item as it is used, and a complaint for each key that is left out of it."""
     found: list[Complaint] = []
-    return _mapping_of(app, ITEM, (), found) or {}, found
+    item = _mapping_of(app, COMPOSE_ITEM if is_compose(app) else ITEM, (), found) or {}
+    if "domains" in item:
+        item["hosts"] = [*item.pop("domains"), *item.get("hosts", [])]
+    return item, found
+
+
+def read_extension(value: t.Any) -> tuple[dict[str, t.Any], list[Complaint]]:
+    """Return what stands under C(x-evenkeel) of a service as it is used, and a complaint for each key left out."""
+    found: list[Complaint] = []
+    if isinstance(value, dict) and isinstance(value.get("secrets"), (list, tuple)):
+        # A name alone is enough for a secret.
+        secrets = [{"name": one} if isinstance(one, str) else one for one in value["secrets"]]
+        value = {**value, "secrets": secrets}
+    return _mapping_of(value, EXTENSION, (), found) or {}, found
 
 
 def _shown_at(path: Path, value: t.Any) -> str:
     """Return a value as a message shows it, but for what may be secret."""
-    return f"a {type(value).__name__}" if {"secrets", "env"} & set(path) else shown(value)
+    return f"a {type(value).__name__}" if {"secrets", "env", "variables"} & set(path) else shown(value)
 
 
 def _value_of(value: t.Any, shape: t.Any, path: Path, found: list[Complaint]) -> t.Any:

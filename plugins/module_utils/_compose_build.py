@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import base64
 import datetime
 import json
 from typing import Any, NamedTuple
@@ -21,6 +22,8 @@ from ansible_collections.evenkeel.platform.plugins.module_utils._compose_store i
 
 # These are only certain once the image is known.
 LATE_RULES = ("healthcheck", "root-user")
+# The user of a secret whose service names none.
+IMAGE_USER = -1
 
 
 class Build(NamedTuple):
@@ -174,7 +177,9 @@ def build(engine: Engine, stack: Stack, params: dict[str, Any], check_mode: bool
     search = Pins(engine, params["pull"], check_mode, where)
     wanted = {name: str(service["image"]) for name, service in services.items()}
     pins, images = search.of(wanted, params["images"], recorded)
+    secrets = secrecy.versioned(key, owned(params["secrets"], images))
     findings = policy.lint(services, images, in_environment)
+    problems += unowned(secrets, images, where)
     problems += [
         finding.sentence(stack.name)
         for finding in policy.unwaived(findings, params["waivers"])
@@ -206,9 +211,41 @@ def build(engine: Engine, stack: Stack, params: dict[str, Any], check_mode: bool
         "active": present.active(normal),
         "secret_versions": {each["service"]: each["version"] for each in secrets},
         "waivers": params["waivers"],
+        "shared": params.get("shared") or {},
     }
     pulled = [f"pulled {reference}" for reference in search.pulled]
     return Build(folder, exists, text, record, secrets, key, present.waived(findings, params["waivers"]), pulled)
+
+
+def owned(secrets: list[dict[str, Any]], images: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the secrets, each with a user; where the service names none it is that of its image."""
+    found = []
+    for secret in secrets:
+        account = str((images.get(secret["service"]) or {}).get("user") or "0").partition(":")[0]
+        own = secret["uid"] != IMAGE_USER or not account.isdigit()
+        found.append(secret if own else {**secret, "uid": int(account)})
+    return found
+
+
+def unowned(secrets: list[dict[str, Any]], images: dict[str, dict[str, Any]], where: str) -> list[str]:
+    """Return a sentence for each service whose secrets would belong to a user that only its image knows."""
+    return [
+        f"compose_release: user on service {name} of {where}: found {images[name]['user']} in its image, need a number, "
+        "as the files of its secrets belong to it. Set user."
+        for name in sorted({secret["service"] for secret in secrets if secret["uid"] == IMAGE_USER} & set(images))
+    ]
+
+
+def write_files(stack: Stack, files: list[dict[str, str]], check_mode: bool) -> list[str]:
+    """Write the files that a release carries along and that are not there yet; return a sentence for each bundle."""
+    bundles: dict[str, dict[str, dict[str, str]]] = {}
+    for each in files:
+        name, _slash, path = each["path"].partition("/")
+        bundles.setdefault(name, {})[path] = each
+    missing = {name: bundle for name, bundle in bundles.items() if not (stack.files / name).is_dir()}
+    for name, bundle in missing.items() if not check_mode else ():
+        stack.write_bundle(name, {path: (base64.b64decode(one["data"]), int(one["mode"], 8)) for path, one in bundle.items()})
+    return [f"wrote {', '.join(sorted(bundle))}" for bundle in missing.values()]
 
 
 def write(stack: Stack, made: Build, check_mode: bool) -> list[str]:

@@ -25,6 +25,8 @@ from ansible_collections.evenkeel.platform.plugins.module_utils._guard import Gu
 
 PATIENCE = 15
 SOCKET = "/var/run/docker.sock"
+# Of networks and volumes that belong to an app and to none of its stacks.
+SHARED_LABEL = "evenkeel.shared"
 
 
 class Reply(NamedTuple):
@@ -136,7 +138,7 @@ class Engine:
             "digests": data.get("RepoDigests") or [],
             "user": config.get("User") or "",
             "volumes": sorted(config.get("Volumes") or {}),
-            "healthcheck": bool((config.get("Healthcheck") or {}).get("Test")),
+            "healthcheck": (config.get("Healthcheck") or {}).get("Test") or [],
             "entrypoint": config.get("Entrypoint") or [],
             "command": config.get("Cmd") or [],
             "environment": config.get("Env") or [],
@@ -160,6 +162,34 @@ class Engine:
         if reply.rc != 0:
             return None
         return pg_version_below(Path(reply.stdout.strip()))
+
+    def unshared(self, shared: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+        """Return kind and options of each network and volume of a stack that is not there."""
+        found = []
+        for kind in ("network", "volume"):
+            wanted = shared.get(f"{kind}s") or []
+            if wanted:
+                there = self.commands(kind, "ls", "--format", "{{ .Name }}").stdout.split()
+                found += [(kind, options) for options in wanted if options["name"] not in there]
+        return found
+
+    def make(self, kind: str, options: dict[str, Any]) -> Reply:
+        """Make a network or a volume that outlives the stack."""
+        words = ["--label", f"{SHARED_LABEL}=true"]
+        for key, value in sorted((options.get("labels") or {}).items()):
+            words += ["--label", f"{key}={value}"]
+        for key, value in sorted((options.get("driver_opts") or {}).items()):
+            words += ["--opt", f"{key}={value}"]
+        words += ["--driver", options["driver"]] if options.get("driver") else []
+        words += ["--internal"] if options.get("internal") else []
+        words += ["--ipv6"] if options.get("enable_ipv6") else []
+        reply = self.commands(kind, "create", *words, options["name"])
+        # Another stack of the app may have made it meanwhile.
+        return Reply(0, "", "") if "already exists" in reply.stderr else reply
+
+    def unmake(self, kind: str, name: str) -> bool:
+        """Remove a network or a volume that nothing uses; tell whether it is gone."""
+        return self.act(kind, "rm", name).rc == 0
 
     def act(self, *arguments: str) -> Reply:
         """Run a command that changes what runs; the edges are asked again right before it."""

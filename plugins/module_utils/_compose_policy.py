@@ -10,6 +10,7 @@ Pure functions over the definition as ``docker compose config --format json`` gi
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -43,6 +44,23 @@ RULES: dict[str, str] = {
     "secrets-in-environment": "secrets read from files",
 }
 
+# What is advised only, for an app whose services are written elsewhere: a plain Compose file has none of it.
+ADVICE = (
+    "anonymous-volume",
+    "cap-drop",
+    "cpu-limit",
+    "environment-secret",
+    "healthcheck",
+    "log-options",
+    "memory-limit",
+    "no-new-privileges",
+    "pids-limit",
+    "read-only",
+    "restart",
+    "root-user",
+    "secrets-in-environment",
+)
+
 # How containers of ours keep their lines: in files that the agent reads, with the names that tell whose they are.
 LOGGING: dict[str, Any] = {
     "driver": "json-file",
@@ -57,7 +75,27 @@ LOGGING: dict[str, Any] = {
 HARMLESS_CAPABILITIES = frozenset({"CHOWN", "DAC_OVERRIDE", "FOWNER", "NET_BIND_SERVICE", "SETGID", "SETUID"})
 EVERY_ADDRESS = ("*", "0.0.0.0", "::", "[::]")  # noqa: S104 - these are what it refuses
 SYSTEM_FOLDERS = ("/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/root", "/sys", "/usr", "/var/lib/docker")
-SECRET_WORDS = ("PASSWORD", "PASSWD", "PASSPHRASE", "SECRET", "TOKEN", "API_KEY", "APIKEY", "PRIVATE_KEY", "ACCESS_KEY")
+SECRET_WORDS = (
+    "PASSWORD",
+    "PASSWD",
+    "PASSPHRASE",
+    "SECRET",
+    "TOKEN",
+    "API_KEY",
+    "APIKEY",
+    "PRIVATE_KEY",
+    "ACCESS_KEY",
+    # Those of the frameworks.
+    "APP_KEY",
+    "ENCRYPTION_KEY",
+    "MASTER_KEY",
+    "SECRET_KEY",
+    "SECRET_KEY_BASE",
+    "SIGNING_KEY",
+)
+# What a build puts into pages that everybody reads is no secret, whatever its name.
+PUBLIC_WORDS = ("NEXT_PUBLIC_", "NUXT_PUBLIC_", "PUBLIC_", "REACT_APP_", "VITE_")
+PASSWORD_IN_URL = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s:@]*:[^/\s@]+@", re.IGNORECASE)
 
 
 class Finding(NamedTuple):
@@ -189,10 +227,17 @@ def _openness(name: str, service: dict[str, Any]) -> Iterable[Finding]:
         if (port.get("host_ip") or "*") in EVERY_ADDRESS:
             yield Finding(name, "open-port", f"{port.get('published') or 'a port'} on every address")
     for variable, value in sorted((service.get("environment") or {}).items()):
-        upper = str(variable).upper()
-        # A variable that names a file, as NAME_FILE, is the way secrets should go.
-        if value not in (None, "") and any(upper.endswith(word) for word in SECRET_WORDS):
+        if _is_secret(str(variable).upper(), str("" if value is None else value)):
             yield Finding(name, "environment-secret", f"a value for {variable}", str(variable))
+
+
+def _is_secret(variable: str, value: str) -> bool:
+    """Tell whether a variable looks like a secret; one that names a file, as NAME_FILE, is the way they should go."""
+    if PASSWORD_IN_URL.match(value):
+        return True
+    if not value or variable.startswith(PUBLIC_WORDS) or re.fullmatch(r"[0-9.]+|true|false", value.lower()):
+        return False
+    return any(variable.endswith(word) for word in SECRET_WORDS)
 
 
 def lint(

@@ -119,6 +119,20 @@ def wrapped_command(
     return ["/bin/sh", LOADER_TARGET, *loads, "--", *entrypoint], command
 
 
+def wrapped_test(service: dict[str, Any], image: dict[str, Any], variables: dict[str, str]) -> list[str]:
+    """Return the command of a health check that loads *variables* first, as the program does; empty without a check.
+
+    What of an image's own check is not set, such as its interval, stays as the image has it.
+    """
+    check = service.get("healthcheck") or {}
+    test = _as_list(check.get("test")) or _escape(image.get("healthcheck") or [])
+    if check.get("disable") or test[:1] not in (["CMD"], ["CMD-SHELL"]):
+        return []
+    loads = [f"{variable}={secret}" for variable, secret in sorted(variables.items())]
+    command = test[1:] if test[0] == "CMD" else ["/bin/sh", "-c", *test[1:]]
+    return ["CMD", "/bin/sh", LOADER_TARGET, *loads, "--", *command]
+
+
 def variable_of(secret: str) -> str:
     """Return the variable a secret is loaded into unless another is named."""
     return re.sub(r"[^A-Z0-9]", "_", secret.upper())
@@ -159,6 +173,9 @@ def assemble(
         if variables:
             service["entrypoint"], service["command"] = wrapped_command(service, images.get(name) or {}, variables)
             service["volumes"].append(_bind(f"{folder}/{LOADER_NAME}", LOADER_TARGET))
+            test = wrapped_test(service, images.get(name) or {}, variables)
+            if test:
+                service["healthcheck"] = {**(service.get("healthcheck") or {}), "test": test}
     return result
 
 

@@ -94,6 +94,8 @@ class States:
         self.values += [secret["value"] for secret in made.secrets]
         boot = self.params["boot"] and start
         actions = [*made.actions, *building.write(self.stack, made, self.check_mode)]
+        actions += building.write_files(self.stack, self.params.get("files") or [], self.check_mode)
+        actions += self._share(self.params.get("shared"))
         drift = self._drift(made.folder, made) if start else {}
         boots = self.stack.boots() if boot else self.stack.may_boot()
         pending = bool(current != made.folder or boots != boot or drift)
@@ -215,6 +217,7 @@ class States:
             )
         if not drift or self.check_mode:
             return dict(result, changed=bool(drift), pending=bool(drift), actions=present.predicted(drift))
+        self._share(self.stack.record(current).get("shared"))
         before = present.snapshot(self.engine.containers(self.stack.name))
         reply = self.engine.up(self.stack, current, self.params["wait_timeout_seconds"], recreate=False)
         if reply.rc != 0:
@@ -252,6 +255,7 @@ class States:
         drift = self._drift(target)
         actions = present.predicted(drift) if self.check_mode else []
         if drift and not self.check_mode:
+            self._share(self.stack.record(target).get("shared"))
             actions = self._start(target, target, result)
         if current != target:
             actions.append(f"pointed current at {target}")
@@ -338,6 +342,7 @@ class States:
         evidence = self.engine.explain(self.stack.name, self.values) if containers else []
         typed = {f"{self.stack.name}_{name}" for name in self.params["volumes"]} | set(self.params["volumes"])
         doomed = [name for name in has if name in typed]
+        shared = self.stack.record(current).get("shared") or {}
         actions = [f"removed {len(containers)} containers"] if containers else []
         actions += [f"removed volume {name}" for name in doomed]
         actions += ["disabled at boot"] if self.stack.may_boot() else []
@@ -349,6 +354,7 @@ class States:
                 self._must(self.engine.down(self.stack), "removal", "it gone")
             for name in doomed:
                 self._must(self.engine.act("volume", "rm", name), "removal", "it gone")
+            actions += self._unshare(shared, typed) if there else []
             if self.stack.path.is_dir():
                 shutil.rmtree(self.stack.path)
         actions += self._drop_order()
@@ -368,6 +374,19 @@ class States:
             "written": folder is not None,
             "images": self.stack.record(folder).get("images") or {},
         }
+
+    def _share(self, shared: dict[str, Any] | None) -> list[str]:
+        """Make the networks and volumes that outlive the stack, where they are missing."""
+        missing = self.engine.unshared(shared or {})
+        for kind, options in missing if not self.check_mode else ():
+            self._must(self.engine.make(kind, options), f"{kind} {options['name']}", "it made")
+        return [f"made {kind} {options['name']}" for kind, options in missing]
+
+    def _unshare(self, shared: dict[str, Any], typed: set[str]) -> list[str]:
+        """Remove the networks of a stack, and its volumes that were typed, as soon as no other stack uses them."""
+        wanted = [("network", each["name"]) for each in shared.get("networks") or []]
+        wanted += [("volume", each["name"]) for each in shared.get("volumes") or [] if each["name"] in typed]
+        return [f"removed {kind} {name}" for kind, name in wanted if self.engine.unmake(kind, name)]
 
     def _need_docker(self) -> None:
         if not self.engine.commands.available:

@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -23,6 +24,7 @@ STALE_SECONDS = 3600
 LOCKS = Path("/run/lock")
 UNITS = Path("/etc/systemd/system")
 UNIT = "evenkeel-stack@.service"
+BUNDLE = re.compile(r"/files/([0-9a-f]{16})")
 
 
 class Stack:
@@ -34,6 +36,8 @@ class Stack:
         self.path = self.base / name
         self.releases = self.path / "releases"
         self.secrets = self.path / "secrets"
+        # What releases carry along, each below the hash of its content.
+        self.files = self.path / "files"
         self.pointer = self.path / "current"
         self.boot_marker = self.path / "boot"
         self.former_record = self.path / "former.json"
@@ -112,6 +116,20 @@ class Stack:
             for name, text in files.items():
                 write_new(temporary / name, text, 0o600)
 
+    def write_bundle(self, name: str, bundle: dict[str, tuple[bytes, int]]) -> None:
+        """Write files that a release mounts, in one step; containers read them as whatever user they have."""
+        self.make_folders()
+        self.files.mkdir(exist_ok=True)
+        self.files.chmod(0o711)
+        with new_folder(self.files, name, mode=0o755) as temporary:
+            for path, (data, mode) in bundle.items():
+                place = temporary / path
+                for parent in reversed(place.relative_to(temporary).parents[:-1]):
+                    (temporary / parent).mkdir(exist_ok=True)
+                    (temporary / parent).chmod(0o755)
+                place.write_bytes(data)
+                place.chmod(mode)
+
     def point(self, folder: str) -> None:
         """Let the pointer name a release, in one step."""
         temporary = self.path / ".current-new"
@@ -171,6 +189,8 @@ class Stack:
         used = self._secret_versions(self.folders())
         stale = [path for path in children(self.secrets) if path.name not in used]
         stale += [path for path in children(self.releases) if path.name.startswith(".new-")]
+        mounted = {name for folder in self.folders() for name in BUNDLE.findall(self.text(folder))}
+        stale += [path for path in children(self.files) if path.name not in mounted]
         for path in stale:
             # A young one may belong to a run that has not come to its release yet.
             if path.name in left or time.time() - path.stat().st_mtime > STALE_SECONDS:

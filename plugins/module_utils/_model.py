@@ -5,8 +5,9 @@
 # PRIVATE to the collection: may change in any release without notice.
 """An app as the shape of a normalised Compose project with typed additions.
 
-C(of) translates one item of C(app_deploy_apps) into a *model*, which every later function takes. A model holds plain
-data only, names its secrets and never holds the value of one. C(_app_problems.problems) reports what is wrong with an
+C(of) translates one item of C(app_deploy_apps) into a *model*, which every later function takes: no later one asks
+whether the services stood in a Compose file or in the inventory. A model holds plain data only, names its secrets and
+never holds the value of one. C(_app_problems.problems) reports what is wrong with an
 item; C(of) expects one in which it finds nothing.
 """
 
@@ -15,13 +16,16 @@ from __future__ import annotations
 import re
 import typing as t
 
-from ansible_collections.evenkeel.platform.plugins.module_utils import _app_shape, _compose_policy
+from ansible_collections.evenkeel.platform.plugins.module_utils import _app_shape, _compose_app, _compose_policy
 from ansible_collections.evenkeel.platform.plugins.module_utils._app_shape import plain, word
 
 COLOURS = ("blue", "green")
+# Of a list of services in the inventory; those of a Compose file are more, see _compose_app.KINDS.
 KINDS = ("web", "worker", "singleton", "scheduled")
+# Kinds that run in both colours.
+IN_COLOUR = _compose_app.IN_COLOUR
 # The key of a Compose service under which stands what Compose has no word for.
-EXTENSION = "x-evenkeel"
+EXTENSION = _compose_app.EXTENSION
 
 HEALTH_DEFAULTS: dict[str, t.Any] = {
     "path": "/healthz",
@@ -80,7 +84,12 @@ class Model(t.TypedDict):
     smoke: list[dict[str, t.Any]]
     probe: dict[str, t.Any]
     services: dict[str, dict[str, t.Any]]
+    # With a name it is the app's, made once on each host; without one each stack has its own.
     volumes: dict[str, dict[str, t.Any]]
+    # Of each colour, with how they are made; without any, each stack has one of its own.
+    networks: t.NotRequired[dict[str, dict[str, t.Any]]]
+    # What travels with the release: by its content's hash each path with its data in base64 and its mode.
+    files: t.NotRequired[dict[str, dict[str, dict[str, str]]]]
 
 
 def additions(service: dict[str, t.Any]) -> Additions:
@@ -106,13 +115,23 @@ def home_of(service: dict[str, t.Any], app_hosts: t.Sequence[str]) -> str:
     return additions(service)["host"] or app_hosts[0]
 
 
-def named_volumes(mounts: t.Iterable[str]) -> list[str]:
-    """Return the names of the volumes among mounts in Compose's short form."""
-    return sorted({mount.partition(":")[0] for mount in mounts if ":" in mount and not mount.startswith(("/", "."))})
+def named_volumes(mounts: t.Iterable[str | dict[str, t.Any]]) -> list[str]:
+    """Return the names of the volumes among mounts, in Compose's short form or its long one."""
+    found = set()
+    for mount in mounts:
+        if isinstance(mount, dict):
+            found |= {mount["source"]} if mount["type"] == "volume" and mount.get("source") else set()
+        elif ":" in mount and not mount.startswith(("/", ".")):
+            found.add(mount.partition(":")[0])
+    return sorted(found)
 
 
-def of(app: dict[str, t.Any]) -> Model:
-    """Return the model of one item of C(app_deploy_apps), every default filled in."""
+def of(app: dict[str, t.Any], project: dict[str, t.Any] | None = None, strict: bool = False) -> Model:
+    """Return the model of one item of C(app_deploy_apps), every default filled in.
+
+    *project* is what Compose has made of the item's file; *strict* is C(app_deploy_policy). Raises C(ValueError) where
+    a file was not read yet.
+    """
     item, _complaints = _app_shape.read(app)
     strategy = {
         key: {**default, **item.get("strategy", {}).get(key, {})}
@@ -121,27 +140,57 @@ def of(app: dict[str, t.Any]) -> Model:
         for key, default in STRATEGY_DEFAULTS.items()
     }
     release = item.get("release", "")
-    rows = {row["name"]: row for row in item.get("services", [])}
-    services = {name: _service(row, release, strategy["gate"]["timeout_seconds"]) for name, row in rows.items()}
+    migration = [{**MIGRATION_DEFAULTS, **step} for step in item.get("migration", [])]
+    files: dict[str, t.Any] = {}
+    if _app_shape.is_compose(app):
+        if not project or not project["normal"]:
+            raise ValueError(f"app_deploy: app {item['name']}: found its Compose file unread, need Compose on a host.")
+        services, files = _compose_app.services(item, project, strict, _health)
+        migration = [*_compose_app.once_steps(item, project, MIGRATION_DEFAULTS), *migration]
+    else:
+        rows = {row["name"]: row for row in item.get("services", [])}
+        services = {name: _service(row, release, strategy["gate"]["timeout_seconds"]) for name, row in rows.items()}
     mounts = [mount for service in services.values() for mount in service.get("volumes", [])]
+    volumes: dict[str, dict[str, t.Any]] = {name: {} for name in named_volumes(mounts)}
+    shared: dict[str, t.Any] = {}
+    if project and _app_shape.is_compose(app):
+        every = _compose_app.volumes(item["name"], project)
+        volumes = {name: every[name] for name in volumes}
+        shared = {"networks": _compose_app.networks(project), "files": files}
     return {
         "name": item["name"],
         "release": release,
         "hosts": item.get("hosts", []),
         "port_base": item.get("port_base", 0),
         "port_count": item.get("port_count", PORT_COUNT),
-        "migration": [{**MIGRATION_DEFAULTS, **step} for step in item.get("migration", [])],
+        "migration": migration,
         "strategy": strategy,
         "database": {**DATABASE_DEFAULTS, **item["database"]} if item.get("database") else {},
         "smoke": [{**SMOKE_DEFAULTS, **request} for request in item.get("smoke", [])],
         "probe": {"enabled": True, **item.get("probe", {})},
         "services": services,
-        "volumes": {name: {} for name in named_volumes(mounts)},
+        "volumes": volumes,
+        **t.cast(t.Any, shared),
     }
 
 
+def secret_key(service: str, secret: dict[str, str]) -> str:
+    """Return the key in C(secret_values) of a secret of a service."""
+    return secret.get("key") or f"{service}/{secret['name']}"
+
+
 def secret_values(app: dict[str, t.Any]) -> dict[str, str]:
-    """Return the values of an item's secrets by C(<service>/<name>); one without a value is left out."""
+    """Return the values of an item's secrets by C(<service>/<name>); one without a value is left out.
+
+    Those that the services of a Compose file share stand by C(<name>).
+    """
+    if _app_shape.is_compose(app):
+        values = {str(name): word(value) for name, value in (app.get("secrets") or {}).items() if value is not None}
+        for name, more in (app.get("services") or {}).items():
+            for secret in (more or {}).get("secrets") or []:
+                if isinstance(secret, dict) and secret.get("value") is not None:
+                    values[f"{name}/{secret['name']}"] = word(secret["value"])
+        return values
     return {
         f"{service['name']}/{secret['name']}": word(secret["value"])
         for service in app.get("services") or []

@@ -229,7 +229,7 @@ def release(
         "outcome": _outcome(kind, model, opened, note),
         **_common(fleet, facts, opened, options, now["move"]),
     }
-    plan["migration"] = _migration(model, digests, "expand")
+    plan["migration"] = _migration(model, digests, "expand", colour)
     plan["guards"]["idle"] = {**plan["guards"]["before"], "colour": colour}
     plan["guards"]["after"] = {**plan["guards"]["before"], "move": move_after}
     wanting = [
@@ -260,7 +260,7 @@ def release(
         jobs = _stacks.jobs(model, host, hosts)
         plan["hosts"][host] = {
             "colour": _stack(model, _stacks.colour(model, colour, ports, fleet["hosts"][host]["address"]), digests),
-            "background": _background(model, digests, fleet, host),
+            "background": _background(model, digests, fleet, host, colour),
             "jobs": jobs,
             "jobs_change": options["installing"] or not former or jobs != _stacks.jobs(former, host, hosts),
             "leaving": sorted(name for name, home in opened["rehomed"].items() if home == host),
@@ -290,7 +290,7 @@ def contract(model: Model, digests: Data, fleet: Data, facts: Data, opened: Data
         "move": now["move"],
         "move_after": now["move"],
         "entry_after": now["entry"]["text"],
-        "migration": _migration(model, digests, "contract"),
+        "migration": _migration(model, digests, "contract", now["entry"]["colour"]),
         "gate_seconds": model["strategy"]["gate"]["timeout_seconds"],
         "drain_seconds": 0,
         "homes": {},
@@ -358,15 +358,15 @@ def _retire(plan: Data, model: Model) -> Data:
     return {"colour": plan["from"], "stack": f"{model['name']}-{plan['from']}"}
 
 
-def _background(model: Model, digests: Data, fleet: Data, host: str) -> Data:
+def _background(model: Model, digests: Data, fleet: Data, host: str, colour: str) -> Data:
     hosts = list(fleet["hosts"])
-    return _stack(model, _stacks.background(model, host, hosts, fleet["hosts"][host]["address"]), digests)
+    return _stack(model, _stacks.background(model, host, hosts, fleet["hosts"][host]["address"], colour), digests)
 
 
-def _migration(model: Model, digests: Data, phase: str) -> list[Data]:
-    """Return the steps of a phase, each with the stack of its one container."""
+def _migration(model: Model, digests: Data, phase: str, colour: str) -> list[Data]:
+    """Return the steps of a phase, each with the stack of its one container in the networks of a colour."""
     return [
-        {**step, "stack": _stack(model, _stacks.migration(model, step), digests)}
+        {**step, "stack": _stack(model, _stacks.migration(model, step, colour), digests)}
         for step in model["migration"]
         if step["phase"] == phase
     ]
@@ -413,6 +413,8 @@ def _stack(model: Model, definition: Data, digests: Data) -> Data:
         "images": _stacks.pinned(definition, digests) if digests else {},
         "secrets": _stacks.secrets(model, definition),
         "waivers": _stacks.waivers(model, definition),
+        "shared": _stacks.shared(model, definition),
+        "files": _stacks.files(model, definition),
     }
 
 
@@ -501,7 +503,7 @@ def undo(plan: Data, fleet: Data, facts: Data, failures: t.Sequence[Data], lost:
         rehomed = {name for name, home in plan["homes"].items() if undo_plan["homes"].get(name, home) != home}
         for host in fleet["hosts"]:
             undo_plan["hosts"][host] = {
-                "background": _background(model, digests, fleet, host),
+                "background": _background(model, digests, fleet, host, plan["from"]),
                 "jobs": _stacks.jobs(model, host, list(fleet["hosts"])),
                 "leaving": sorted(name for name in rehomed if plan["homes"][name] == host),
                 "batch": int(host in undo_plan["homes"].values()),

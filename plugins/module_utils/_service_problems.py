@@ -52,6 +52,27 @@ def check(say: Say, service: dict[str, t.Any], hosts: list[str], app_hosts: list
     _waivers(say, service)
 
 
+def check_extension(say: Say, more: dict[str, t.Any], kind: str, hosts: list[str], app_hosts: list[str]) -> None:
+    """Report what is wrong with what stands under x-evenkeel of a service of a Compose file."""
+    if kind == "web":
+        _web(say, more, hosts)
+    else:
+        for key in ("routes", "health", "protocol"):
+            if more.get(key):
+                say(key, f"it set on a {kind}", "it on a web service only", f"Remove {key}, or set kind: web")
+    _replicas(say, more, kind)
+    _place(say, more, kind, app_hosts)
+    _waivers(say, more)
+    for key, need in (("phase", ("expand", "contract")), ("timeout_seconds", ()), ("idempotent", ())):
+        if key in more and kind != "once":
+            say(key, f"it set on a {kind}", "it on a service of kind once only", f"Remove {key}, or set kind: once")
+        elif need and more.get(key, need[0]) not in need:
+            say(key, shown(more[key]), " or ".join(need), f"Set {key}")
+    for key, least in (("connections", 0), ("timeout_seconds", 1)):
+        if more.get(key, least) < least:
+            say(key, more[key], f"at least {least}", f"Set {key}")
+
+
 def check_secrets(
     say: Say, found: list[str], subject: str, service: dict[str, t.Any], undefined: dict[str, str]
 ) -> None:
@@ -170,7 +191,7 @@ def _web(say: Say, service: dict[str, t.Any], hosts: list[str]) -> None:
 def _replicas(say: Say, service: dict[str, t.Any], kind: str) -> None:
     replicas = service.get("replicas", 1)
     most = service.get("replicas_max", replicas)
-    if kind in ("singleton", "scheduled") and (replicas != 1 or most != 1):
+    if kind in ("singleton", "scheduled", "once") and (replicas != 1 or most != 1):
         todo = "Set replicas: 1, or kind: worker"
         say("replicas", max(replicas, most), f"1, since a {kind} service may run once", todo)
     elif replicas < 1:

@@ -84,7 +84,7 @@ options:
         type: str
         required: true
       uid:
-        description: The numeric user that the service runs as.
+        description: The numeric user that the service runs as; V(-1) for the user of its image.
         type: int
         required: true
       value:
@@ -143,6 +143,41 @@ options:
     type: list
     elements: str
     default: []
+  shared:
+    description:
+      - Networks and volumes that outlive the stack and are external in its definition. Those that are missing are made
+        before its containers, for V(present), V(staged), V(running) and V(former). V(absent) removes the networks that
+        nothing else uses, and a volume only if O(volumes) names it.
+    type: dict
+    suboptions:
+      networks:
+        description: Rows with C(name), C(driver), C(driver_opts), C(enable_ipv6), C(internal) and C(labels).
+        type: list
+        elements: dict
+        default: []
+      volumes:
+        description: Rows with C(name), C(driver), C(driver_opts) and C(labels).
+        type: list
+        elements: dict
+        default: []
+  files:
+    description: Files that the definition mounts from C(./files), whose path begins with a hash of the content.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path:
+        description: Path below C(files).
+        type: str
+        required: true
+      data:
+        description: Content in base64.
+        type: str
+        required: true
+      mode:
+        description: Mode in octal digits.
+        type: str
+        default: "0444"
   record:
     description:
       - What the release of the app is, with C(identity), C(release), C(hash) and C(content). With O(guard) it is stored
@@ -328,6 +363,23 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "keep": {"type": "int", "default": 5},
     "volumes": {"type": "list", "elements": "str", "default": []},
     "services": {"type": "list", "elements": "str", "default": []},
+    "shared": {
+        "type": "dict",
+        "options": {
+            "networks": {"type": "list", "elements": "dict", "default": []},
+            "volumes": {"type": "list", "elements": "dict", "default": []},
+        },
+    },
+    "files": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            "path": {"type": "str", "required": True},
+            "data": {"type": "str", "required": True},
+            "mode": {"type": "str", "default": "0444"},
+        },
+    },
     "record": {"type": "dict"},
     "retire": {
         "type": "dict",

@@ -40,6 +40,35 @@ options:
     elements: str
     choices: [edge, host, records, releases]
     default: []
+  projects:
+    description:
+      - Compose files of apps to normalise by C(docker compose config), without the environment of the host.
+      - From a playbook those of the apps are added on the first app host.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      app:
+        description: Name of the app.
+        type: str
+        required: true
+      release:
+        description: The release they are read for.
+        type: str
+        required: true
+      files:
+        description: Text of each file by its path.
+        type: dict
+        required: true
+      order:
+        description: The paths of the Compose files, in the order in which they are merged.
+        type: list
+        elements: str
+        required: true
+      variables:
+        description: What C(${...}) can see.
+        type: dict
+        required: true
 seealso:
   - module: evenkeel.platform.preflight
 """
@@ -61,6 +90,12 @@ releases:
   returned: when the host could be read
   type: dict
   sample: {}
+projects:
+  description: The normal form of each of O(projects), or what Compose found wrong with it; both empty without Compose.
+  returned: when the host could be read
+  type: list
+  elements: dict
+  sample: [{app: shop, release: "1.0", normal: {services: {}}, error: "", unset: []}]
 unreachable_reason:
   description: Why the host could not be read.
   returned: from a playbook, when the host could not be read
@@ -72,7 +107,7 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.evenkeel.platform.plugins.module_utils import _host_facts, _release_facts
+from ansible_collections.evenkeel.platform.plugins.module_utils import _compose_project, _host_facts, _release_facts
 from ansible_collections.evenkeel.platform.plugins.module_utils._failure import Failure
 from ansible_collections.evenkeel.platform.plugins.module_utils._state import STATE_ARGUMENTS, Records
 
@@ -85,6 +120,7 @@ ARGUMENT_SPEC = {
     "folders": {"type": "list", "elements": "str", "default": ["/var/lib", "/opt"]},
     "calendars": {"type": "list", "elements": "str", "default": []},
     "apps": {"type": "list", "elements": "str", "default": []},
+    "projects": {"type": "list", "elements": "dict", "default": [], "options": _compose_project.PROJECT_ARGUMENTS},
     "parts": {"type": "list", "elements": "str", "choices": list(_release_facts.PARTS), "default": []},
 }
 
@@ -108,6 +144,10 @@ def main() -> None:
     module.exit_json(
         changed=False,
         releases=releases,
+        projects=[
+            _compose_project.normalise(asked, module.get_bin_path("docker"), module.run_command)
+            for asked in module.params["projects"]
+        ],
         host=_host_facts.gather(Path("/"), run, module.params["folders"], module.params["calendars"]),
     )
 

@@ -27,6 +27,31 @@ options:
     description: How many rows of the ledger to return.
     type: int
     default: 100
+  compose:
+    description: Compose files of the app to normalise, as O(evenkeel.platform.preflight_facts#module:projects).
+    type: dict
+    suboptions:
+      app:
+        description: Name of the app.
+        type: str
+        required: true
+      release:
+        description: The release they are read for.
+        type: str
+        required: true
+      files:
+        description: Text of each file by its path.
+        type: dict
+        required: true
+      order:
+        description: The paths of the Compose files, in the order in which they are merged.
+        type: list
+        elements: str
+        required: true
+      variables:
+        description: What C(${...}) can see.
+        type: dict
+        required: true
 author:
   - The Evenkeel authors (@evenkeel)
 seealso:
@@ -66,13 +91,18 @@ records:
   returned: always
   type: dict
   sample: {}
+project:
+  description: What RV(evenkeel.platform.preflight_facts#module:projects) has for O(compose), else empty.
+  returned: always
+  type: dict
+  sample: {}
 """
 
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.evenkeel.platform.plugins.module_utils import _adapter, _release_facts
+from ansible_collections.evenkeel.platform.plugins.module_utils import _adapter, _compose_project, _release_facts
 from ansible_collections.evenkeel.platform.plugins.module_utils._state import STATE_ARGUMENTS, Records, inform
 
 ARGUMENT_SPEC: dict[str, t.Any] = {
@@ -80,6 +110,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     **_adapter.ADAPTER_ARGUMENTS,
     "parts": {"type": "list", "elements": "str", "choices": list(_release_facts.PARTS), "required": True},
     "count": {"type": "int", "default": 100},
+    "compose": {"type": "dict", "options": _compose_project.PROJECT_ARGUMENTS},
 }
 
 
@@ -97,7 +128,10 @@ def main() -> None:
             return 127, "", str(exc)
 
     def read(records: Records) -> dict[str, t.Any]:
-        return _release_facts.read(records, params["parts"], params["count"], run, params)
+        found = _release_facts.read(records, params["parts"], params["count"], run, params)
+        asked, docker = params["compose"], module.get_bin_path("docker")
+        found["project"] = _compose_project.normalise(asked, docker, module.run_command) if asked else {}
+        return found
 
     inform(module, _release_facts.MODULE, read)
 

@@ -29,6 +29,7 @@ from ansible_collections.evenkeel.platform.plugins.module_utils import (
     _app_choice,
     _app_problems,
     _calendar,
+    _compose_app_problems,
     _compose_policy,
     _compose_release,
     _model,
@@ -39,7 +40,7 @@ from ansible_collections.evenkeel.platform.plugins.module_utils import (
 )
 from ansible_collections.evenkeel.platform.plugins.module_utils._model import Model, additions
 from ansible_collections.evenkeel.platform.plugins.module_utils._preflight import Claim
-from ansible_collections.evenkeel.platform.plugins.plugin_utils import _k3s_program
+from ansible_collections.evenkeel.platform.plugins.plugin_utils import _compose_files, _k3s_program
 from ansible_collections.evenkeel.platform.plugins.plugin_utils._role_view import UNKNOWN, Missing, RoleFiles, RoleView
 
 # What a host is taken for where nobody could ask it: nothing about it is a problem then but that.
@@ -86,7 +87,7 @@ SHARED = ("app_deploy",)
 # Options whose items a role's own check judges, key by key.
 OWN_SHAPE = ("app_deploy_apps",)
 # Rules of the linter that the checks of an app ask as well, in the keys of its services.
-APP_RULES = {*_service_problems.LIMIT_RULES.values(), "healthcheck", "root-user", "secrets-in-environment"}
+APP_RULES = {*_service_problems.LIMIT_RULES.values(), "healthcheck", "image-tag", "root-user", "secrets-in-environment"}
 APP_SECRET = re.compile(r"secret (\S+) of service (\S+) of app (\S+)")
 BROKEN = (AnsibleError, KeyError, TypeError, ValueError, AttributeError)
 
@@ -147,14 +148,19 @@ class HostChecks:
         facts: t.Mapping[str, t.Any] | None,
         wanted: t.Collection[str] = (),
         views: dict[str, RoleView] | None = None,
+        answers: t.Mapping[str, t.Any] | None = None,
     ) -> None:
-        """*views* holds the roles whose options are the same for every host, filled by the first."""
+        """*views* holds the roles whose options are the same for every host, filled by the first.
+
+        *answers* are what a host has made of the apps' Compose files.
+        """
         self.files, self.host, self.raw = files, host, raw
         self.known = facts is not None
         self.facts = {**NO_FACTS, **(facts or {})}
         self.more = {**more, "ansible_facts": self._ansible_facts()} if self.known or more else dict(more)
         self._views: dict[str, RoleView] = {}
         self._shared = {} if views is None else views
+        self.answers = answers or {}
         present = {
             name
             for role in _preflight.ROLES
@@ -197,8 +203,42 @@ class HostChecks:
         found = []
         for app in items(self.view("app_deploy").options.get("app_deploy_apps")):
             with contextlib.suppress(*BROKEN):  # what it lacks is named by the checks of the apps
-                found.append(_model.of(app))
+                read = self.projects.get(str(app.get("name")))
+                found.append(_model.of(app, read["project"] if read else None, self.strict))
         return found
+
+    @functools.cached_property
+    def projects(self) -> dict[str, _app_problems.Read]:
+        """Return what is known of the apps' Compose files, by app."""
+        options = self.view("app_deploy").options
+        try:
+            return _compose_files.projects(
+                items(options.get("app_deploy_apps")),
+                self.answers,
+                str(options.get("app_deploy_release") or ""),
+                str(options.get("app_deploy_only") or ""),
+            )
+        except BROKEN:
+            return {}
+
+    @property
+    def strict(self) -> bool:
+        return self.view("app_deploy").options.get("app_deploy_policy") == "strict"
+
+    def compose_files(self) -> list[dict[str, t.Any]]:
+        """Return what this host is asked to normalise; the first app host answers for all."""
+        options = self.view("app_deploy").options
+        hosts = self.raw["groups"].get(options.get("app_deploy_app_group")) or []
+        if list(hosts)[:1] != [self.host]:
+            return []
+        try:
+            return _compose_files.asked(
+                items(options.get("app_deploy_apps")),
+                str(options.get("app_deploy_release") or ""),
+                str(options.get("app_deploy_only") or ""),
+            )
+        except BROKEN:
+            return []
 
     @functools.cached_property
     def address(self) -> str:
@@ -487,6 +527,12 @@ class HostChecks:
             found.append(f"configuration of the edge on {self.host}: haproxy -c, once HAProxy is installed")
         if "docker_host" in self.roles and not versions["compose"]:
             found.append(f"stacks and images on {self.host}: docker compose config and pull, once Docker is installed")
+        if self.compose_files():
+            found += [
+                f"Compose file of app {name}: docker compose config, once Docker is installed on {self.host}"
+                for name, read in self.projects.items()
+                if read["project"] is None and not read["problems"]
+            ]
         found += [
             f"stack {stack['name']} on {self.host}: the linter, once its template is rendered"
             for stack in self.stacks
@@ -536,17 +582,28 @@ def fleet_problems(checks: t.Mapping[str, HostChecks], present: t.Collection[str
     facts: _app_problems.Facts = {
         "stacks": {name: [str(one.get("name")) for one in checks[name].stacks] for name in app_hosts if name in checks},
         "undefined": undefined_secrets(checks),
+        "projects": judge.projects,
+        "strict": judge.strict,
     }
     found += chosen
     found += judge.asked(
         _preflight.name_problems,
-        {str(app.get("name")): app.get("hosts") or [] for app in items(apps)},
+        {str(app.get("name")): [*(app.get("domains") or []), *(app.get("hosts") or [])] for app in items(apps)},
         {name: checks[name].facts["public_names"] for name in edges if name in checks},
     )
     found += judge.asked(_app_problems.problems, apps, hosts, edges, facts)
     for app in judge.apps:
         found += judge.asked(app_stack_problems, app, hosts)
     return found
+
+
+def fleet_advice(checks: t.Mapping[str, HostChecks]) -> list[str]:
+    """Return what is advised for apps of Compose files, and refused by none but a strict policy."""
+    judge = next((one for one in checks.values() if "app_deploy" in one.roles), None)
+    if judge is None:
+        return []
+    described = [app["name"] for app in judge.apps if app["name"] in judge.projects]
+    return [line for app in judge.apps if app["name"] in described for line in _compose_app_problems.advice(app)]
 
 
 def k3s_problems(checks: t.Mapping[str, HostChecks]) -> list[tuple[str, str]]:
