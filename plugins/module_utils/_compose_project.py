@@ -47,7 +47,7 @@ def normalise(asked: dict[str, t.Any], docker: str | None, run: Run) -> dict[str
     """Return C(normal), the project as Compose understands it, or C(error); both are empty without Compose.
 
     *asked* is of C(PROJECT_ARGUMENTS). What C(${...}) can see is C(variables) and nothing else. *run* takes the words
-    of a command and C(environ_update).
+    of a command, C(environ_update) and C(cwd): without path resolution, Compose opens env_file from there.
     """
     answer: dict[str, t.Any] = {"app": asked["app"], "release": asked["release"], "normal": {}, "error": "", "unset": []}
     if docker is None:
@@ -63,7 +63,7 @@ def normalise(asked: dict[str, t.Any], docker: str | None, run: Run) -> dict[str
         words += ["config", "--format", "json", "--no-path-resolution"]
         variables = {str(name): str(value) for name, value in asked["variables"].items()}
         with _without_environment():
-            status, out, error = run(words, environ_update=variables)
+            status, out, error = run(words, environ_update=variables, cwd=folder)
         error = error.replace(folder + "/", "")
     if re.search("is not a docker command|unknown command: docker compose|unknown shorthand|unknown flag", error):
         return answer

@@ -70,7 +70,16 @@ class Additions(t.TypedDict):
     waivers: list[dict[str, str]]
 
 
-class Model(t.TypedDict):
+class Shared(t.TypedDict, total=False):
+    """What only a model of a Compose file has."""
+
+    # Of each colour, with how they are made; without any, each stack has one of its own.
+    networks: dict[str, dict[str, t.Any]]
+    # What travels with the release: by its content's hash each path with its data in base64 and its mode.
+    files: dict[str, dict[str, dict[str, str]]]
+
+
+class Model(Shared):
     """An app; C(services) maps a name to Compose's keys and C(x-evenkeel)."""
 
     name: str
@@ -86,10 +95,6 @@ class Model(t.TypedDict):
     services: dict[str, dict[str, t.Any]]
     # With a name it is the app's, made once on each host; without one each stack has its own.
     volumes: dict[str, dict[str, t.Any]]
-    # Of each colour, with how they are made; without any, each stack has one of its own.
-    networks: t.NotRequired[dict[str, dict[str, t.Any]]]
-    # What travels with the release: by its content's hash each path with its data in base64 and its mode.
-    files: t.NotRequired[dict[str, dict[str, dict[str, str]]]]
 
 
 def additions(service: dict[str, t.Any]) -> Additions:

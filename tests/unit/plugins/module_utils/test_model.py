@@ -30,7 +30,7 @@ def test_a_service_has_keys_of_compose_and_one_extension():
     model = _model.of(app(everything))
     assert set(model["services"]["api"]) == COMPOSE_KEYS | {"x-evenkeel"}
     assert set(_model.additions(model["services"]["api"])) == set(_model.Additions.__annotations__)
-    assert set(model) == set(_model.Model.__annotations__)
+    assert set(model) == set(_model.Model.__required_keys__)
     assert model["volumes"] == {"data": {}}
     assert model["services"]["api"]["user"] == "10001:10001"
 
