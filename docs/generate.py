@@ -10,6 +10,7 @@ With --check it writes nothing, lists outdated pages, and fails if there are any
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
 import re
@@ -167,8 +168,33 @@ def pages() -> dict[str, str]:
             page = f"{kind_of_plugin}s/{name.rpartition('.')[2]}.md"
             found[page] = plugin_page(name, kind_of_plugin, answer)
             index.append(f"- [{name.rpartition('.')[2]}]({page}): {marked(answer['doc']['short_description'])}")
+    found["compose.md"] = compose_page()
+    index += ["", "## Compose files", "", "- [compose](compose.md): What becomes of each key of a Compose file"]
     found["README.md"] = "\n".join(index) + "\n"
     return found
+
+
+def compose_page() -> str:
+    """Return what becomes of every key of a Compose file, from the table that decides it."""
+    spec = importlib.util.spec_from_file_location("compose_keys", ROOT / "plugins/module_utils/_compose_keys.py")
+    if spec is None or spec.loader is None:
+        raise SystemExit("docs: _compose_keys.py: found no such file, need it. Restore it.")
+    keys = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(keys)
+    lines = [
+        HEAD.replace("the specs", "the table in plugins/module_utils/_compose_keys.py"),
+        "# Keys of a Compose file",
+        "",
+        "What an app of `app_deploy_apps` with `compose` makes of each key on hosts with Docker Compose. A key that is kept",
+        "reaches the container as it is written; one that is refused is named before anything changes. Keys that begin with",
+        "`x-` are left out, apart from `x-evenkeel`, which [app.md](../guides/app.md) describes.",
+    ]
+    for section, table_ in keys.TABLE.items():
+        lines += ["", f"## {section.capitalize()}", "", "| key | what becomes of it | how |", "|---|---|---|"]
+        for name, key in sorted(table_.items()):
+            how = f"{key.note}. {key.todo}." if key.todo else key.note
+            lines.append(f"| `{name}` | {key.verdict} | {cell(how)} |")
+    return "\n".join(lines) + "\n"
 
 
 def runbooks_index() -> str:

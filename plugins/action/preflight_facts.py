@@ -49,7 +49,8 @@ class ActionModule(ActionBase):
         if "host" in answer:
             answer["host"]["clock"] = apart(answer["host"].get("clock"), began, time.time())
         result.update(
-            changed=False, **{key: answer[key] for key in ("host", "releases", "projects", "ansible_facts") if key in answer}
+            changed=False,
+            **{key: answer[key] for key in ("host", "releases", "projects", "ansible_facts") if key in answer},
         )
         if "host" not in answer:
             result["unreachable_reason"] = reason(answer)

@@ -321,9 +321,7 @@ def _secrets(normal: Data, more: Data, inline: t.Collection[str]) -> list[Data]:
     if more.get("secrets_as_reason"):
         how["reason"] = more["secrets_as_reason"]
     # Without a value of its own, a service reads the app's secret of that name.
-    return [
-        {"name": name, **how, **({} if name in inline else {"key": name})} for name in secret_names(normal, more)
-    ]
+    return [{"name": name, **how, **({} if name in inline else {"key": name})} for name in secret_names(normal, more)]
 
 
 def once_steps(item: Data, project: Data, defaults: Data) -> list[Data]:

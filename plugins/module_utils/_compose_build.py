@@ -230,8 +230,8 @@ def owned(secrets: list[dict[str, Any]], images: dict[str, dict[str, Any]]) -> l
 def unowned(secrets: list[dict[str, Any]], images: dict[str, dict[str, Any]], where: str) -> list[str]:
     """Return a sentence for each service whose secrets would belong to a user that only its image knows."""
     return [
-        f"compose_release: user on service {name} of {where}: found {images[name]['user']} in its image, need a number, "
-        "as the files of its secrets belong to it. Set user."
+        f"compose_release: user on service {name} of {where}: found {images[name]['user']} in its image, need a "
+        "number, as the files of its secrets belong to it. Set user."
         for name in sorted({secret["service"] for secret in secrets if secret["uid"] == IMAGE_USER} & set(images))
     ]
 
@@ -244,7 +244,9 @@ def write_files(stack: Stack, files: list[dict[str, str]], check_mode: bool) -> 
         bundles.setdefault(name, {})[path] = each
     missing = {name: bundle for name, bundle in bundles.items() if not (stack.files / name).is_dir()}
     for name, bundle in missing.items() if not check_mode else ():
-        stack.write_bundle(name, {path: (base64.b64decode(one["data"]), int(one["mode"], 8)) for path, one in bundle.items()})
+        stack.write_bundle(
+            name, {path: (base64.b64decode(one["data"]), int(one["mode"], 8)) for path, one in bundle.items()}
+        )
     return [f"wrote {', '.join(sorted(bundle))}" for bundle in missing.values()]
 
 

@@ -49,7 +49,13 @@ def normalise(asked: dict[str, t.Any], docker: str | None, run: Run) -> dict[str
     *asked* is of C(PROJECT_ARGUMENTS). What C(${...}) can see is C(variables) and nothing else. *run* takes the words
     of a command, C(environ_update) and C(cwd): without path resolution, Compose opens env_file from there.
     """
-    answer: dict[str, t.Any] = {"app": asked["app"], "release": asked["release"], "normal": {}, "error": "", "unset": []}
+    answer: dict[str, t.Any] = {
+        "app": asked["app"],
+        "release": asked["release"],
+        "normal": {},
+        "error": "",
+        "unset": [],
+    }
     if docker is None:
         return answer
     with tempfile.TemporaryDirectory(prefix="evenkeel-") as folder:

@@ -157,12 +157,12 @@ def of(app: dict[str, t.Any], project: dict[str, t.Any] | None = None, strict: b
         services = {name: _service(row, release, strategy["gate"]["timeout_seconds"]) for name, row in rows.items()}
     mounts = [mount for service in services.values() for mount in service.get("volumes", [])]
     volumes: dict[str, dict[str, t.Any]] = {name: {} for name in named_volumes(mounts)}
-    shared: dict[str, t.Any] = {}
+    shared: Shared = {}
     if project and _app_shape.is_compose(app):
         every = _compose_app.volumes(item["name"], project)
         volumes = {name: every[name] for name in volumes}
         shared = {"networks": _compose_app.networks(project), "files": files}
-    return {
+    model: Model = {
         "name": item["name"],
         "release": release,
         "hosts": item.get("hosts", []),
@@ -175,8 +175,9 @@ def of(app: dict[str, t.Any], project: dict[str, t.Any] | None = None, strict: b
         "probe": {"enabled": True, **item.get("probe", {})},
         "services": services,
         "volumes": volumes,
-        **t.cast(t.Any, shared),
     }
+    model.update(t.cast(t.Any, shared))
+    return model
 
 
 def secret_key(service: str, secret: dict[str, str]) -> str:

@@ -19,7 +19,6 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.evenkeel.platform.plugins.module_utils import _address, _compose_app, _model, _names
-from ansible_collections.evenkeel.platform.plugins.module_utils._app_shape import plain
 from ansible_collections.evenkeel.platform.plugins.module_utils._model import EXTENSION, Model, additions
 
 OTLP_PORT = 4318

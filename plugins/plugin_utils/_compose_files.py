@@ -43,7 +43,7 @@ def _untagged(loader: yaml.SafeLoader, _suffix: str, node: yaml.Node) -> t.Any:
         return loader.construct_mapping(node, deep=True)
     if isinstance(node, yaml.SequenceNode):
         return loader.construct_sequence(node, deep=True)
-    return loader.construct_scalar(node)
+    return loader.construct_scalar(t.cast(yaml.ScalarNode, node))
 
 
 _Loader.add_multi_constructor("!", _untagged)
@@ -119,8 +119,9 @@ class Files:
                 for key in ("env_file", "label_file"):
                     given = service.get(key) or []
                     for one in given if isinstance(given, list) else [given]:
-                        path, required = (one.get("path"), one.get("required", True)) if isinstance(one, dict) else (one, True)
-                        self._beside(say, f"{key} of service {name}", str(path), required is not False)
+                        entry = one if isinstance(one, dict) else {"path": one}
+                        required = entry.get("required") is not False
+                        self._beside(say, f"{key} of service {name}", str(entry.get("path")), required)
                 extended = service.get("extends")
                 if isinstance(extended, dict) and extended.get("file"):
                     self._beside(say, f"extends of service {name}", str(extended["file"]), True)
@@ -223,18 +224,19 @@ class Files:
 
     def _hold(self, say: Say, key: str, source: str, held: dict[str, Data], read_only: bool) -> None:
         path = self.folder / source
+        entries: Data = {}
         if outside(source):
             say(key, source, "a path beside the Compose file", "Move it there, or name a full path on the host")
         elif path.is_dir() and not read_only:
             todo = "Write :ro behind it for files of the release, or name a volume for data"
             say(key, source, "it read-only, as a release never writes what it carries along", todo)
         elif path.is_dir():
-            entries: Data = {}
             for file in sorted(each for each in path.rglob("*") if each.is_file()):
                 entries |= _compose_app.one_file(str(file.relative_to(path)), file.read_bytes(), _mode(file))
             held[source] = {"name": "", "entries": entries}
         elif path.is_file():
-            held[source] = {"name": path.name, "entries": _compose_app.one_file(path.name, path.read_bytes(), _mode(path))}
+            entries = _compose_app.one_file(path.name, path.read_bytes(), _mode(path))
+            held[source] = {"name": path.name, "entries": entries}
         else:
             say(key, f"{source}, which is not there", "a file or folder beside the Compose file", "Correct the path")
 
@@ -287,5 +289,3 @@ def asked(apps: t.Iterable[t.Any], release: str = "", only: str = "") -> list[Da
             if files.order and len(files.documents) == len(files.order):
                 found.append(files.asked())
     return found
-
-

@@ -86,11 +86,12 @@ def answers(edge):
 
 
 def running(app, stack):
-    """Services of a stack that run, with what they tell of their release."""
+    """The releases that services of a stack tell, each once."""
     names = app.check_output(
         f"docker ps --filter label=com.docker.compose.project=demo-{stack} --format '{{{{.Names}}}}'"
     ).split()
-    return [json.loads(app.check_output(f"docker exec {name} /bin/cat /www/index.html"))["release"] for name in names]
+    told = [app.check_output(f"docker exec {name} /bin/cat /www/index.html") for name in names]
+    return sorted({json.loads(each)["release"] for each in told})
 
 
 def tasks_of(mode):
@@ -136,7 +137,40 @@ def test_every_host_has_met_the_run_that_moved_the_traffic_and_shows_its_state_t
 
 def test_containers_have_names_that_cannot_meet(app):
     names = app.check_output("docker ps --format '{{.Names}}'").split()
-    assert sorted(names) == ["demo.blue.web.1", "demo.clock"]
+    assert sorted(names) == ["demo.blue.inside.1", "demo.blue.web.1", "demo.clock"]
+
+
+@pytest.mark.parametrize("container", ["demo.blue.web.1", "demo.clock"])
+def test_service_without_a_route_answers_to_its_name(app, container):
+    answer = app.check_output(f"docker exec {container} /bin/busybox wget -qO- http://inside:9000/")
+    assert json.loads(answer)["release"] == "1.0"
+
+
+def test_volume_and_networks_are_the_apps_own(app):
+    assert app.check_output("docker volume ls --quiet") == "demo_files"
+    networks = app.check_output("docker network ls --quiet --filter label=evenkeel.shared=true --format '{{.Name}}'")
+    assert networks == "demo-blue"
+    app.check_output("echo kept > $(docker volume inspect --format '{{ .Mountpoint }}' demo_files)/upload")
+    for container in ("demo.blue.web.1", "demo.clock"):
+        assert app.check_output(f"docker exec {container} /bin/cat /files/upload") == "kept"
+
+
+def test_file_beside_the_compose_file_travels_with_the_release(app):
+    assert app.check_output("docker exec demo.blue.web.1 /bin/cat /etc/motd") == "Sails and keel."
+
+
+def test_environment_is_by_composes_rule(app):
+    lines = app.check_output("docker exec demo.clock /bin/cat /proc/1/environ").split("\0")
+    assert "GREETING=costs $HOME" in lines
+    assert "DEBUG=false" in lines
+    assert not [line for line in lines if line.startswith("NOTHING")]
+    assert app.check_output("docker exec demo.clock /bin/cat /run/secrets/word").startswith("Canary")
+
+
+def test_variable_without_a_value_is_refused_before_anything_changes(edges, deploy):
+    run = deploy("1.1", registry=None)
+    assert "variables.REGISTRY of app demo: found no value" in run.output, run.raw
+    assert entries(edges) == ["blue:0:1.0:"] * 2
 
 
 def test_planted_unit_was_replaced(app):
@@ -452,7 +486,7 @@ def test_going_back_twice_is_going_back_once(edges, app, begin, rollback):
 
 def test_nobody_moves_to_a_side_that_died_meanwhile(edges, app, begin, until):
     """The singleton of the release ends at once, and what served before is stopped after the move."""
-    run = begin("deploy", release="1.4", retry="1.4", clock_command=["/bin/false"])
+    run = begin("deploy", release="1.4", retry="1.4", clock_command="/bin/false")
     assert until(lambda: moved(edges, "green:0:1.4+2"), 240)
     app.check_output("docker stop --time 1 demo.blue.web.1")
     done = run.end()
