@@ -185,9 +185,9 @@ def compose_page() -> str:
         HEAD.replace("the specs", "the table in plugins/module_utils/_compose_keys.py"),
         "# Keys of a Compose file",
         "",
-        "What an app of `app_deploy_apps` with `compose` makes of each key on hosts with Docker Compose. A key that is kept",
-        "reaches the container as it is written; one that is refused is named before anything changes. Keys that begin with",
-        "`x-` are left out, apart from `x-evenkeel`, which [app.md](../guides/app.md) describes.",
+        "What an app of `app_deploy_apps` with `compose` makes of each key on hosts with Docker Compose. A key that is",
+        "kept reaches the container as it is written; one that is refused is named before anything changes. Keys that",
+        "begin with `x-` are left out, apart from `x-evenkeel`, which [app.md](../guides/app.md) describes.",
     ]
     for section, table_ in keys.TABLE.items():
         lines += ["", f"## {section.capitalize()}", "", "| key | what becomes of it | how |", "|---|---|---|"]
