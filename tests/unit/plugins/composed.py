@@ -24,7 +24,10 @@ HOSTS: dict[str, dict[str, Any]] = {
     "app2": {"address": "10.0.0.22", "memory_bytes": 2**31},
 }
 ONE = {"app1": HOSTS["app1"]}
-WEB: dict[str, Any] = {"image": "registry.test/demo:${RELEASE}", "x-evenkeel": {"port": 3000, "routes": [{"path": "/"}]}}
+WEB: dict[str, Any] = {
+    "image": "registry.test/demo:${RELEASE}",
+    "x-evenkeel": {"port": 3000, "routes": [{"path": "/"}]},
+}
 
 
 def item(compose: Any, **options: Any) -> dict[str, Any]:
