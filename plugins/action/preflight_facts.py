@@ -19,7 +19,7 @@ class ActionModule(ActionBase):
     """Read the facts of one host."""
 
     TRANSFERS_FILES = False
-    _VALID_ARGS = frozenset({"folders", "calendars", "apps", "parts"})
+    _VALID_ARGS = frozenset({"folders", "calendars", "apps", "parts", "images"})
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         result: dict[str, t.Any] = super().run(tmp, task_vars)
@@ -39,6 +39,9 @@ class ActionModule(ActionBase):
             "parts": list(self._task.args.get("parts") or []),
             "projects": checks.compose_files(),
         }
+        arguments["images"] = checks.images(arguments["apps"]) if self._task.args.get("images") else []
+        for asked in arguments["projects"] if self._task.args.get("images") else ():
+            asked["images"] = asked["app"] in arguments["apps"]
         began = time.time()
         try:
             answer = self._execute_module(

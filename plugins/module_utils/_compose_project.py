@@ -26,6 +26,8 @@ PROJECT_ARGUMENTS: dict[str, t.Any] = {
     "files": {"type": "dict", "required": True},
     "order": {"type": "list", "elements": "str", "required": True},
     "variables": {"type": "dict", "required": True},
+    # Whether registries are to be asked for its images.
+    "images": {"type": "bool", "default": False},
 }
 UNSET = re.compile(r'The \\?"([^"\\]+)\\?" variable is not set')
 REQUIRED = re.compile(r"required variable (\S+) is missing a value(?:: (.*))?")
@@ -89,6 +91,12 @@ def literal(value: t.Any) -> t.Any:
     if isinstance(value, list):
         return [literal(each) for each in value]
     return value.replace("$$", "$") if isinstance(value, str) else value
+
+
+def images(answer: t.Mapping[str, t.Any]) -> list[str]:
+    """Return the images that the services of a project name."""
+    services = answer["normal"].get("services") or {}
+    return sorted({str(service["image"]) for service in services.values() if service.get("image")})
 
 
 def answered(answer: t.Mapping[str, t.Any] | None) -> bool:

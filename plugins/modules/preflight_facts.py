@@ -69,6 +69,17 @@ options:
         description: What C(${...}) can see.
         type: dict
         required: true
+      images:
+        description: Whether registries are asked for its images, by M(evenkeel.platform.preflight_facts).
+        type: bool
+        default: false
+  images:
+    description:
+      - Images to ask for in their registries, through the engine and with the logins that the host has.
+      - From a playbook V(true), for those of O(apps).
+    type: list
+    elements: str
+    default: []
 seealso:
   - module: evenkeel.platform.preflight
 """
@@ -103,11 +114,19 @@ unreachable_reason:
   sample: "connection refused"
 """
 
+import re
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.evenkeel.platform.plugins.module_utils import _compose_project, _host_facts, _release_facts
+from ansible_collections.evenkeel.platform.plugins.module_utils import (
+    _compose_project,
+    _compose_release,
+    _host_facts,
+    _registry,
+    _release_facts,
+)
+from ansible_collections.evenkeel.platform.plugins.module_utils._compose_engine import Commands, Engine
 from ansible_collections.evenkeel.platform.plugins.module_utils._failure import Failure
 from ansible_collections.evenkeel.platform.plugins.module_utils._state import STATE_ARGUMENTS, Records
 
@@ -122,7 +141,31 @@ ARGUMENT_SPEC = {
     "apps": {"type": "list", "elements": "str", "default": []},
     "projects": {"type": "list", "elements": "dict", "default": [], "options": _compose_project.PROJECT_ARGUMENTS},
     "parts": {"type": "list", "elements": "str", "choices": list(_release_facts.PARTS), "default": []},
+    "images": {"type": "list", "elements": "str", "default": []},
 }
+# A first run logs in later, and an engine that is not there is named otherwise.
+NOT_YET = re.compile(
+    r"401|unauthorized|no basic auth|authentication required|denied|x509|certificate|FileNotFound|ConnectionRefused",
+    re.IGNORECASE,
+)
+
+
+def images_missing(images: list[str], engine: Engine, config_dir: Path) -> dict[str, list[str]]:
+    """Return what was found and what to do, by each image that cannot be had; a silent registry is asked once."""
+    found: dict[str, list[str]] = {}
+    silent = set()
+    for image in images:
+        registry = _registry.registry_of(image)
+        if registry in silent:
+            continue
+        try:
+            engine.lookup(image, _registry.stored(config_dir, registry), "this host")
+        except _compose_release.ReleaseError as exc:
+            output = str(exc.result["output"])
+            if not NOT_YET.search(output):
+                found[image] = list(_compose_release.pull_cause(output))
+                silent |= {registry} if exc.result["fault"] == "means" else set()
+    return found
 
 
 def main() -> None:
@@ -141,14 +184,22 @@ def main() -> None:
             releases[app] = _release_facts.read(records, module.params["parts"], 100, run, ADAPTER)
     except Failure as failure:
         module.fail_json(msg=failure.sentence, **failure.result)
+    projects, images = [], list(module.params["images"])
+    for asked in module.params["projects"]:
+        projects.append(_compose_project.normalise(asked, module.get_bin_path("docker"), module.run_command))
+        images += _compose_project.images(projects[-1]) if asked["images"] else []
     module.exit_json(
         changed=False,
         releases=releases,
-        projects=[
-            _compose_project.normalise(asked, module.get_bin_path("docker"), module.run_command)
-            for asked in module.params["projects"]
-        ],
-        host=_host_facts.gather(Path("/"), run, module.params["folders"], module.params["calendars"]),
+        projects=projects,
+        host={
+            **_host_facts.gather(Path("/"), run, module.params["folders"], module.params["calendars"]),
+            "images_missing": images_missing(
+                list(dict.fromkeys(images)),
+                Engine(Commands(module.run_command, None)),
+                Path(_registry.CONFIG).expanduser(),
+            ),
+        },
     )
 
 

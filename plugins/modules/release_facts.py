@@ -52,6 +52,10 @@ options:
         description: What C(${...}) can see.
         type: dict
         required: true
+      images:
+        description: Whether registries are asked for its images, by M(evenkeel.platform.preflight_facts).
+        type: bool
+        default: false
 author:
   - The Evenkeel authors (@evenkeel)
 seealso:
