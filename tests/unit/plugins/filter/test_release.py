@@ -14,6 +14,8 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.evenkeel.platform.plugins.filter import release
 from ansible_collections.evenkeel.platform.plugins.filter.docker_firewall import docker_firewall_rules
 from ansible_collections.evenkeel.platform.plugins.module_utils import _controller, _model, _release_content
+from ansible_collections.evenkeel.platform.plugins.plugin_utils import _compose_files
+from ansible_collections.evenkeel.platform.tests.unit.plugins import composed
 
 Data = dict[str, t.Any]
 DIGEST = "@sha256:" + "a" * 64
@@ -203,6 +205,46 @@ def test_a_rollback_names_its_release_or_is_refused() -> None:
 
 def test_a_rollback_asks_for_no_image_but_by_digest() -> None:
     assert wish(hostvars(), kind="rollback")["images"] == [DIGEST]
+
+
+WEB = {"image": "registry.example.com/shop:${RELEASE}", "x-evenkeel": {"port": 3000, "routes": [{"path": "/"}]}}
+
+
+def composed_wish(where: str, app: Data) -> Data:
+    """Return the wish for an app whose file was read by the preflight, or by the facts of the run."""
+    found = hostvars()
+    answer = composed.answer(_compose_files.asked([app])[0])
+    if where == "preflight":
+        found["app1"]["__preflight_facts"] = {"projects": [answer]}
+    elif where == "facts":
+        found["app1"]["__app_deploy_facts"]["project"] = answer
+    return release.release_wish([app], found, list(EVERYONE), "demo", options())
+
+
+@pytest.mark.parametrize("where", ["preflight", "facts"])
+def test_a_compose_file_is_what_the_first_app_host_has_read(where: str) -> None:
+    asked = composed_wish(where, composed.item({"services": {"web": WEB}}))
+    assert asked["refusals"] == []
+    assert asked["images"] == ["registry.example.com/shop:1.0"]
+    assert list(asked["model"]["services"]) == ["web"]
+
+
+def test_a_compose_file_that_nobody_has_read_refuses_the_run() -> None:
+    asked = composed_wish("nowhere", composed.item({"services": {"web": WEB}}))
+    assert "found no Compose on app1, need it to read the file" in asked["refusals"][0]
+
+
+def test_a_compose_file_that_is_first_read_by_the_run_is_checked_there() -> None:
+    asked = composed_wish("facts", composed.item({"services": {"web": WEB, "x": {"image": "registry.example.com/x"}}}))
+    assert "image of service demo/x: found registry.example.com/x, need a fixed tag" in asked["refusals"][0]
+
+
+def test_the_first_app_host_alone_is_asked_to_read_a_compose_file() -> None:
+    app = composed.item({"services": {"web": WEB}})
+    run = {"hosts": ["app1", "app2"], "apps": ["demo"], "options": {"release": "2.0"}}
+    assert release.release_compose([app], "demo", "app1", run)["variables"] == {"RELEASE": "2.0"}
+    assert release.release_compose([app], "demo", "app2", run) == {}
+    assert release.release_compose([APP], "shop", "app1", {**run, "apps": ["shop"]}) == {}
 
 
 def test_a_secret_of_a_kept_release_without_value_is_named() -> None:

@@ -117,6 +117,18 @@ if argv[0] == "logs":
     say(state["logs"])
 if argv[:2] == ["volume", "ls"]:
     say("\\n".join(state["volumes"]))
+if argv[:2] == ["network", "ls"]:
+    say("\\n".join(state["networks"]))
+if argv[1] == "create":
+    state[argv[0] + "s"].append(argv[-1])
+    keep()
+    say(argv[-1])
+if argv[:2] == ["network", "rm"]:
+    if argv[2] not in state["networks"]:
+        say("", 1, "Error response from daemon: network " + argv[2] + " not found")
+    state["networks"].remove(argv[2])
+    keep()
+    say(argv[2])
 if argv[:2] == ["volume", "rm"]:
     state["volumes"].remove(argv[2])
     keep()
@@ -188,6 +200,7 @@ def docker(tmp_path, monkeypatch):
         "containers": [],
         "logs": "",
         "volumes": [],
+        "networks": [],
         "mountpoint": "",
         "password": "right",
     }
@@ -324,6 +337,82 @@ def test_same_content_is_unchanged_and_starts_nothing(release, docker):
         assert not again["pending"]
         assert again["release"] == again["current"] == first["release"]
     assert len(docker.asked("up")) == 1
+
+
+SHARED = {
+    "networks": [{"name": "shop-blue", "internal": True, "labels": {"a": "b"}}],
+    "volumes": [{"name": "shop_files", "driver": "local", "driver_opts": {"type": "nfs"}}],
+}
+
+
+def test_what_outlives_a_stack_is_made_once_and_removed_when_it_is_typed(release, docker):
+    dry = good(release(_check=True, shared=SHARED))
+    made = ["made network shop-blue", "made volume shop_files"]
+    assert [action for action in dry["actions"] if action.startswith("made")] == made
+    assert not docker.asked("create")
+    first = good(release(shared=SHARED))
+    assert [action for action in first["actions"] if action.startswith("made")] == made
+    network, volume = docker.asked("create")
+    label = ["--label", "evenkeel.shared=true"]
+    assert network == ["network", "create", *label, "--label", "a=b", "--internal", "shop-blue"]
+    assert volume == ["volume", "create", *label, "--opt", "type=nfs", "--driver", "local", "shop_files"]
+    assert not good(release(shared=SHARED))["changed"]
+    # A network that somebody pruned is there again before the containers are started.
+    docker.update(networks=[])
+    containers = docker.state()["containers"]
+    containers[0]["State"].update(Status="exited", Running=False, ExitCode=137)
+    docker.update(containers=containers)
+    good(release("running"))
+    assert docker.state()["networks"] == ["shop-blue"]
+    gone = good(release("absent"))
+    assert "removed network shop-blue" in gone["actions"]
+    assert docker.state()["volumes"] == ["shop_files"]
+    good(release(shared=SHARED))
+    assert "removed volume shop_files" in good(release("absent", volumes=["shop_files"]))["actions"]
+    assert docker.state()["volumes"] == []
+
+
+def carrying(name):
+    bind = {"type": "bind", "source": f"/srv/files/{name}/a.conf", "target": "/a.conf", "read_only": True}
+    files = [{"path": f"{name}/a.conf", "data": "b25l"}, {"path": f"{name}/below/run", "data": "dHdv", "mode": "0555"}]
+    return {"definition": changed_definition(volumes=[bind]), "files": files}
+
+
+def test_files_travel_with_a_release_and_go_with_the_last_that_mounts_them(release, docker, stack, tmp_path):
+    first, second = "a" * 16, "b" * 16
+    assert "wrote a.conf, below/run" in good(release(_check=True, **carrying(first)))["actions"]
+    assert not (stack / "files").exists()
+    assert "wrote a.conf, below/run" in good(release(**carrying(first)))["actions"]
+    assert (stack / "files" / first / "a.conf").read_text() == "one"
+    assert (stack / "files" / first / "below/run").stat().st_mode & 0o777 == 0o555
+    assert (stack / "files" / first).stat().st_mode & 0o777 == 0o755
+    assert not good(release(**carrying(first)))["changed"]
+    good(release(**carrying(second)))
+    assert {path.name for path in (stack / "files").iterdir()} == {first, second}
+    os.utime(stack / "files" / first, (0, 0))
+    good(release(keep=1, **carrying("c" * 16)))
+    assert {path.name for path in (stack / "files").iterdir()} == {second, "c" * 16}
+
+
+def test_health_check_sees_the_secrets_of_the_environment(release, docker, stack):
+    secret = {"name": "key", "service": "web", "uid": UID, "value": "canary-4711", "as": "environment", "reason": "old"}
+    result = good(release(secrets=[secret]))
+    text = (stack / "releases" / result["release"] / "compose.yaml").read_text()
+    assert text.count("/run/evenkeel/load-secrets") == 3
+    assert text.count('"KEY=key"') == 2
+
+
+def test_secret_without_a_user_belongs_to_that_of_the_image(release, docker, stack):
+    definition = changed_definition()
+    del definition["services"]["web"]["user"]
+    docker.update(images={"registry.example.com/shop/app:1.0": image(1, User=str(UID))})
+    secret = {"name": "key", "service": "web", "uid": -1, "value": "canary-4711"}
+    good(release(definition=definition, secrets=[secret]))
+    [path] = (stack / "secrets").glob("*/web/key")
+    assert path.stat().st_uid == UID
+    docker.update(images={"registry.example.com/shop/app:1.0": image(2, User="app")})
+    refused = release(definition=definition, secrets=[secret])
+    assert "user on service web of stack shop: found app in its image, need a number" in refused["msg"]
 
 
 def test_moved_tag_is_a_new_release(release, docker):
