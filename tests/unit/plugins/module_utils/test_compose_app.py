@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 
 import pytest
+from ansible.parsing.dataloader import DataLoader
 
 from ansible_collections.evenkeel.platform.plugins.module_utils import (
     _compose_app_problems,
@@ -17,10 +18,12 @@ from ansible_collections.evenkeel.platform.plugins.module_utils import (
     _release_content,
     _stacks,
 )
-from ansible_collections.evenkeel.platform.plugins.plugin_utils import _compose_files
+from ansible_collections.evenkeel.platform.plugins.plugin_utils import _checks, _compose_files
+from ansible_collections.evenkeel.platform.plugins.plugin_utils._role_view import RoleFiles
 from ansible_collections.evenkeel.platform.tests.unit.plugins.composed import (
     HOSTS,
     WEB,
+    answer,
     item,
     model,
     problems,
@@ -402,3 +405,47 @@ def test_a_read_project_is_of_one_release():
     assert read(app)["project"] is not None
     asked = _compose_files.asked([app], "2.0")[0]
     assert (asked["release"], asked["variables"]["RELEASE"]) == ("2.0", "2.0")
+
+
+def test_the_shop_deploys_from_its_compose_file_under_a_strict_policy():
+    variables = {"REGISTRY": "registry.test", "DATA_ADDRESS": "10.0.0.5", "UPSTREAM_URL": "http://10.0.0.5:8090"}
+    app = item(
+        str(Path(__file__).parents[4] / "examples/shop/compose.yaml"),
+        variables=variables,
+        secrets={"database_password": "canary-1", "redis_password": "canary-2"},
+        services={"api": {"replicas_max": 2}, "bot": {"host": "app1"}, "report": {"host": "app2"}},
+    )
+    assert problems(app, HOSTS, strict=True) == []
+    made = model(app, strict=True)
+    assert _checks.app_stack_problems(made, HOSTS) == []
+    assert _compose_app_problems.advice(made) == []
+    kinds = {name: _model.additions(service)["kind"] for name, service in made["services"].items()}
+    assert kinds == {
+        "api": "web",
+        "web": "web",
+        "worker": "worker",
+        "bot": "singleton",
+        "report": "scheduled",
+        "migrate": "once",
+        "contract": "once",
+    }
+    assert {step["service"]: step["phase"] for step in made["migration"]} == {
+        "migrate": "expand",
+        "contract": "contract",
+    }
+
+
+def test_a_host_that_prepares_a_run_is_asked_for_the_files_of_every_app():
+    app = item({"services": {"web": web()}})
+    raw = {"groups": {"all": ["app1", "app2"], "app": ["app1", "app2"], "edge": []}, "app_deploy_apps": [app]}
+    files = RoleFiles(DataLoader())
+    first, second = (_checks.HostChecks(files, name, raw, {}, None) for name in ("app1", "app2"))
+    assert [one["app"] for one in first.compose_files()] == ["demo"]
+    assert second.compose_files() == []
+    assert first.apps == []
+    assert "Compose file of app demo: docker compose config, once Docker is installed on app1" in first.later()
+    told = _checks.HostChecks(files, "app1", raw, {}, None, answers={"demo": answer(first.compose_files()[0])})
+    assert [one["name"] for one in told.apps] == ["demo"]
+    advised = _checks.fleet_advice({"app1": told})
+    assert "service demo/web: app_deploy_policy strict would ask for" in advised[0]
+    assert "mem_limit: 256m" in advised[0]

@@ -130,6 +130,8 @@ if argv[:2] == ["network", "rm"]:
     keep()
     say(argv[2])
 if argv[:2] == ["volume", "rm"]:
+    if argv[2] not in state["volumes"]:
+        say("", 1, "Error response from daemon: get %s: no such volume" % argv[2])
     state["volumes"].remove(argv[2])
     keep()
     say(argv[2])
