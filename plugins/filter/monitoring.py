@@ -15,6 +15,7 @@ from ansible_collections.evenkeel.platform.plugins.module_utils import (
     _scrape,
     _slo,
 )
+from ansible_collections.evenkeel.platform.plugins.plugin_utils import _compose_files
 
 Options = dict[str, Any]
 Machines = list[dict[str, str]]
@@ -64,7 +65,7 @@ def monitoring_blackbox(options: Options) -> Options:
 def monitoring_expected(options: Options, described: list, targets: list) -> Options:
     """Return the rule file of what must exist."""
     return _scrape.expected(
-        described,
+        [_compose_files.described(app) for app in described],
         options.get("apps") or [],
         options.get("backups") or [],
         targets,

@@ -265,6 +265,39 @@ def secret_values(app: Data) -> dict[str, str]:
     return values
 
 
+def described(app: Data) -> Data:
+    """Return an app with its services as rows of name, kind and replicas, as far as its files say without Compose."""
+    if not _app_shape.is_compose(app):
+        return app
+    files = Files(app)
+    seen: Data = {}
+    for document in files.documents.values():
+        services = document.get("services")
+        for name, service in services.items() if isinstance(services, dict) else ():
+            seen[name] = _compose_app.merged(seen.get(name) or {}, service if isinstance(service, dict) else {})
+    normal = {
+        name: {
+            "depends_on": service["depends_on"] if isinstance(service.get("depends_on"), dict) else {},
+            # Which ports does not matter here.
+            "expose": ["1"] if service.get("expose") or service.get("ports") else [],
+            "restart": service.get("restart"),
+            "deploy": service.get("deploy"),
+            "scale": service.get("scale"),
+        }
+        for name, service in seen.items()
+    }
+    own = {name: service.get(_compose_app.EXTENSION) or {} for name, service in seen.items()}
+    project = {"normal": {"services": normal, _compose_app.EXTENSION: {"services": own}}}
+    rows = []
+    for name, more in _compose_app.extensions(files.item, project).items():
+        try:
+            number = _compose_app.replicas(normal[name], more)
+        except (TypeError, ValueError):
+            number = 1
+        rows.append({"name": name, "kind": more["kind"], "replicas": number})
+    return {**app, "services": [row for row in rows if row["kind"] != "once"]}
+
+
 def projects(
     apps: t.Iterable[t.Any], answers: t.Mapping[str, t.Any], release: str = "", only: str = ""
 ) -> dict[str, _app_problems.Read]:

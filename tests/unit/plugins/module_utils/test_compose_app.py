@@ -449,3 +449,18 @@ def test_a_host_that_prepares_a_run_is_asked_for_the_files_of_every_app():
     advised = _checks.fleet_advice({"app1": told})
     assert "service demo/web: app_deploy_policy strict would ask for" in advised[0]
     assert "mem_limit: 256m" in advised[0]
+
+
+def test_monitoring_knows_how_many_containers_there_must_be():
+    services = {
+        "web": web(depends_on={"migrate": {"condition": "service_completed_successfully"}}, deploy={"replicas": 2}),
+        "inside": {"image": "registry.test/x:1", "ports": ["80:80"]},
+        "migrate": {"image": "registry.test/x:1"},
+        "bot": {"image": "registry.test/x:1", "x-evenkeel": {"kind": "singleton"}},
+    }
+    told = _compose_files.described(item({"services": services}, services={"inside": {"replicas": 3}}))["services"]
+    assert {row["name"]: (row["kind"], row["replicas"]) for row in told} == {
+        "web": ("web", 2),
+        "inside": ("internal", 3),
+        "bot": ("singleton", 1),
+    }
