@@ -18,10 +18,12 @@ extends_documentation_fragment:
   - evenkeel.platform.haproxy
 options:
   parts:
-    description: What this host is for the app. V(releases) also reads the releases that an app host stores.
+    description:
+      - What this host is for the app. V(releases) also reads the releases that an app host stores.
+      - V(details) also reads each container, the state of the units, and the servers that a restart has set to drain.
     type: list
     elements: str
-    choices: [edge, host, records, releases]
+    choices: [edge, host, records, releases, details]
     required: true
   count:
     description: How many rows of the ledger to return.
@@ -66,6 +68,15 @@ records:
   returned: always
   type: dict
   sample: {}
+details:
+  description:
+    - What runs in detail, empty without the part V(details).
+    - C(containers) are those of the app with C(name), C(part), C(service), C(running), C(problem), C(exit),
+      C(restarts), C(image) and C(oneoff); C(units) the state of timers by name; C(draining) the servers that take no
+      requests during a restart, each with the end of that as seconds of the epoch.
+  returned: always
+  type: dict
+  sample: {"containers": [], "units": {"evenkeel-retire.timer": "active"}, "draining": {}}
 """
 
 import typing as t
