@@ -450,7 +450,7 @@ def release_verb(
         described = next((each for each in apps if each.get("name") == app), None)
         now = _verbs.live(app, described, fleet, facts)
         problems = _verbs.problems(asked, now, fleet, facts, options["out"], options["check_mode"])
-        missing = _missing_secrets(now.model, described) if asked["kind"] == "scale" and not problems else []
+        missing = _missing_secrets(dict(now.model), described) if asked["kind"] == "scale" and not problems else []
         if missing:
             problems = [
                 f"app_deploy: secrets of release {now.release} of app {app}: found no value for {', '.join(missing)}, "

@@ -27,7 +27,7 @@ from ansible_collections.evenkeel.platform.plugins.module_utils._state import Re
 MODULE = "release_facts"
 FIREWALL = "/etc/evenkeel/firewall.d"
 UNITS = Path("/etc/systemd/system")
-PARTS = ("edge", "host", "records", "releases", "details")
+PARTS = ("edge", "host", "records", "releases")
 STACKS = ("blue", "green", "background", "migration")
 Run = t.Callable[[list[str]], tuple[int, str, str]]
 
@@ -35,7 +35,7 @@ Run = t.Callable[[list[str]], tuple[int, str, str]]
 def read(
     records: Records, parts: t.Collection[str], count: int, run: Run, adapter: t.Mapping[str, t.Any]
 ) -> dict[str, t.Any]:
-    """Return C(pair), C(edge), C(host), C(records), C(details) of an app; raises Failure where a record is of a newer version.
+    """Return what a host knows of an app, by part; raises Failure where a record is of a newer version.
 
     C(parts) is what the host is to the app, C(run) runs a command, C(adapter) are the options of the adapter.
     """

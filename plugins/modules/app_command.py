@@ -10,9 +10,9 @@ module: app_command
 short_description: Run a command in a container of an app
 version_added: 0.1.0
 description:
-  - Runs a command in a container that runs already, or in one of its own with the image, environment, secrets and limits
-    of a service. The latter runs in a transient unit of systemd, so that it ends and is removed whether the controller
-    lives or not.
+  - Runs a command in a container that runs already, or in one of its own with the image, environment, secrets and
+    limits of a service. The latter runs in a transient unit of systemd, so that it ends and is removed whether the
+    controller lives or not.
   - Values of secrets of the app are masked in what is returned.
 extends_documentation_fragment:
   - evenkeel.platform.attributes
@@ -30,7 +30,7 @@ options:
     description:
       - V(executed) runs the command in O(container) and returns once it ended.
       - V(started) starts a container of its own from the current release of O(stack) and returns at once.
-      - V(finished) returns whether that one ended, and how, and removes its unit if it did. It is repeated with C(until).
+      - V(finished) returns whether that one ended, and how, and removes its unit if so. It is repeated with C(until).
     type: str
     choices: [executed, started, finished]
     required: true

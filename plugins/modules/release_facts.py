@@ -89,7 +89,7 @@ from ansible_collections.evenkeel.platform.plugins.module_utils._state import ST
 ARGUMENT_SPEC: dict[str, t.Any] = {
     **STATE_ARGUMENTS,
     **_adapter.ADAPTER_ARGUMENTS,
-    "parts": {"type": "list", "elements": "str", "choices": list(_release_facts.PARTS), "required": True},
+    "parts": {"type": "list", "elements": "str", "choices": [*_release_facts.PARTS, "details"], "required": True},
     "count": {"type": "int", "default": 100},
 }
 

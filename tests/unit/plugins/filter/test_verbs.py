@@ -210,7 +210,7 @@ def test_logs_are_read_where_no_edge_answers_of_the_side_that_is_named() -> None
 
 
 def test_everything_that_is_wrong_is_named_at_once() -> None:
-    wrong = {"service": "aip", "side": "left", "host": "app9", "since": "yesterday", "lines": "many"}
+    wrong: Data = {"service": "aip", "side": "left", "host": "app9", "since": "yesterday", "lines": "many"}
     found = verb("logs", **wrong)["problems"]
     assert [sentence.partition(", need")[0] for sentence in found] == [
         "app_deploy: side: found left",
@@ -316,14 +316,8 @@ def test_a_restart_is_one_container_after_the_other_gated_at_its_own_port() -> N
 
 def test_a_restart_of_the_whole_app_leaves_jobs_and_the_other_side_alone() -> None:
     found = verb("restart")
-    assert [unit["container"] for unit in found["units"]] == [
-        "api.1",
-        "api.1",
-        "worker",
-        "worker",
-        "mailer",
-        "mailer",
-    ] + ["bot"]
+    containers_of = [unit["container"] for unit in found["units"]]
+    assert containers_of == ["api.1", "api.1", "worker", "worker", "mailer", "mailer", "bot"]
     assert {unit["stack"] for unit in found["units"]} == {"shop-green", "shop-background"}
     assert [unit["server"] for unit in found["units"] if unit["service"] != "api"] == [""] * 5
 
