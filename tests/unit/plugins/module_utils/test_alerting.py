@@ -504,7 +504,9 @@ def test_alerts_of_slos_carry_the_labels_by_which_they_hide_or_are_hidden() -> N
             assert labels <= RULES[name]["labels"].keys()
 
 
-@pytest.mark.skipif(too_old(), reason="amtool is not installed, or older than 0.28: it does not know every kind of receiver")
+@pytest.mark.skipif(
+    too_old(), reason="amtool is not installed, or older than 0.28: it does not know every kind of receiver"
+)
 class TestAmtool:
     @pytest.fixture
     def config(self, tmp_path: Path) -> Path:
