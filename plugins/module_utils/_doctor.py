@@ -180,7 +180,7 @@ def _of_replicas(case: Case, host: str, name: str, replicas: int, seen: list[Dat
 def _of_idle(case: Case, host: str, about: Data) -> t.Iterator[Finding]:
     """Look at the side that is not live: once it is no longer warm, an order stops it."""
     colour = _entry.other(case.live.colour)
-    running = (about.get("stacks") or {}).get(colour, {}).get("running", 0)
+    running = sum(row["part"] == colour and row["running"] for row in _verbs.rows(case.facts, host))
     warm = _app_status.warm(case.edges, case.now)
     if running and warm.get("colour") != colour and colour not in (about.get("orders") or []):
         what = f"{running} containers of {colour} run, which is neither live nor warm, and nothing stops them"

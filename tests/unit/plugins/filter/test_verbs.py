@@ -422,7 +422,9 @@ def change_idle(facts: Data) -> None:
     for name in EDGES:
         facts[name]["edge"]["warm"] = {}
         facts[name]["edge"]["withdrawn"] = {"blue": 7}
-    facts["app1"]["host"].update(stacks={"blue": {"running": 1, "other": 0}}, orders=[])
+    facts["app1"]["host"]["orders"] = []
+    # A command of somebody is nothing that has to be stopped.
+    facts["app1"]["details"]["containers"].append(container("api.1", "blue", oneoff=True))
 
 
 def change_routes(facts: Data) -> None:

@@ -1147,3 +1147,13 @@ def test_restart_of_a_service_without_a_container_is_refused(release, docker):
     failed = release("restarted", services=["web", "worker"])
     assert "service worker on stack shop: found no container, need one to restart" in failed["msg"]
     assert docker.asked("restart") == []
+
+
+def test_command_that_somebody_runs_is_none_of_the_services(release, docker):
+    good(release())
+    [web] = docker.state()["containers"]
+    labels = {**web["Config"]["Labels"], "com.docker.compose.oneoff": "True"}
+    state = {"Status": "running", "Running": True, "Health": {"Status": "unhealthy"}, "StartedAt": "9"}
+    docker.update(containers=[web, {**web, "Id": "once", "Config": {"Labels": labels}, "State": state}])
+    good(release("steady"))
+    assert not good(release())["changed"]
