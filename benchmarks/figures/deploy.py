@@ -255,6 +255,8 @@ def deploy_time(folder: Path) -> Measured:
     deploys = number("TIMED_DEPLOYS", 6)
     walls, starts, beyond = [], [], []
     counts: dict[str, Any] = {}
+    # On a fresh lab it runs the migrations of 1.1, which no later one does.
+    first = deploy(other(rig.live_release()), folder)
     for count in range(deploys):
         run = deploy(other(rig.live_release()), folder)
         counts = most(counts, run)
@@ -273,6 +275,7 @@ def deploy_time(folder: Path) -> Measured:
             "own_start_seconds": quantiles(starts),
             "beyond_seconds": quantiles(beyond),
             **counts,
+            "deploy_before_these": {**most({}, first), "seconds": round(first.seconds, 2)},
             "unchanged_run": most({}, unchanged),
             "unchanged_run_seconds": round(unchanged.seconds, 2),
             "unchanged_run_changed": sum(unchanged.changed.values()),

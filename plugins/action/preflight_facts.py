@@ -19,7 +19,7 @@ class ActionModule(ActionBase):
     """Read the facts of one host."""
 
     TRANSFERS_FILES = False
-    _VALID_ARGS = frozenset({"folders", "calendars", "apps", "parts"})
+    _VALID_ARGS = frozenset({"folders", "calendars", "apps", "parts", "images"})
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         result: dict[str, t.Any] = super().run(tmp, task_vars)
@@ -38,6 +38,7 @@ class ActionModule(ActionBase):
             "apps": list(self._task.args.get("apps") or []),
             "parts": list(self._task.args.get("parts") or []),
         }
+        arguments["images"] = checks.images(arguments["apps"]) if self._task.args.get("images") else []
         began = time.time()
         try:
             answer = self._execute_module(

@@ -213,7 +213,9 @@ class Engine:
             text = f"{type(exc).__name__}: {exc}"
         finally:
             connection.close()
-        raise release.ReleaseError(release.pull_sentence(reference, where, text), fault=release.fault_of(text))
+        raise release.ReleaseError(
+            release.pull_sentence(reference, where, text), fault=release.fault_of(text), output=text
+        )
 
     def services(self, stack: str) -> list[str]:
         """Return the services of a stack that have a container, running or not."""

@@ -251,14 +251,20 @@ PULL_CAUSES: tuple[tuple[str, str, str], ...] = (
 )
 
 
-def pull_sentence(reference: str, where: str, output: str) -> str:
-    """Say in one sentence why an image could not be pulled."""
+def pull_cause(output: str) -> tuple[str, str]:
+    """Return what was found where an image could not be pulled, with the engine's last line, and what to do."""
     line = (output.strip().splitlines() or ["no message"])[-1].strip()
     found, advice = next(
         ((found, advice) for pattern, found, advice in PULL_CAUSES if re.search(pattern, output, re.IGNORECASE)),
         ("an error", "See the engine's own words"),
     )
-    return f"compose_release: image {reference} on {where}: found {found} ({line}), need it pulled. {advice}."
+    return f"{found} ({line})", advice
+
+
+def pull_sentence(reference: str, where: str, output: str) -> str:
+    """Say in one sentence why an image could not be pulled."""
+    found, advice = pull_cause(output)
+    return f"compose_release: image {reference} on {where}: found {found}, need it pulled. {advice}."
 
 
 # What is wrong with the host, the registry or the disk; a release is not to blame for it.

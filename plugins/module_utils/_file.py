@@ -73,12 +73,14 @@ def ensure_folder(path: str, mode: int = 0o700) -> None:
         ensure_folder(str(folder.parent), mode)
     with contextlib.suppress(FileExistsError):
         folder.mkdir(mode)
+        folder.chmod(mode)  # whatever the umask is
         fsync_folder(str(folder.parent))
 
 
 def read_text(path: str) -> str | None:
     try:
-        return Path(path).read_text(encoding="utf-8", errors="surrogateescape")
+        # As it is: reading as text would turn each CRLF into a newline.
+        return Path(path).read_bytes().decode("utf-8", "surrogateescape")
     except FileNotFoundError:
         return None
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from ansible_collections.evenkeel.platform.plugins.module_utils import _file
 from ansible_collections.evenkeel.platform.plugins.module_utils._failure import Failure, sentence
 
-MODE = re.compile(r"0?[0-7]{3}\Z")
+MODE = re.compile(r"0[0-7]{3}\Z")
 HIDDEN = "the content is not shown\n"
 
 
@@ -46,20 +46,30 @@ class Change(t.NamedTuple):
     after: str = ""
 
 
-def entries(folders: t.Iterable[dict[str, t.Any]], files: t.Iterable[dict[str, t.Any]]) -> list[Entry]:
+def entries(
+    folders: t.Iterable[dict[str, t.Any]], files: t.Iterable[dict[str, t.Any]], absent: t.Iterable[str] = ()
+) -> list[Entry]:
     """Return the wanted folders, then the files; raise one Failure that names every wrong option."""
-    found, problems = [], []
+    found: list[Entry] = []
+    problems = []
     for kind, item in [*(("folder", each) for each in folders), *(("file", each) for each in files)]:
-        path = item["path"]
+        # Without a slash at its end, behind which the target of a link would stand.
+        path = os.path.normpath(item["path"])
         if not path.startswith("/"):
             problems.append(sentence("host_files", "path", kind, path, "an absolute path", "Set path"))
         if not MODE.match(item["mode"]):
-            problems.append(sentence("host_files", "mode", path, item["mode"], "octal digits, as 0644", "Set mode"))
+            need = "four octal digits in quotes, as '0644'"
+            problems.append(sentence("host_files", "mode", path, item["mode"], need, "Set mode"))
             continue
         text = None if kind == "folder" else item.get("secret_content") or item.get("content") or ""
         secret = kind == "file" and item.get("secret_content") is not None
         keep = bool(item.get("keep"))
-        found.append(Entry(path, int(item["mode"], 8), item["owner"], item["group"], text, secret, keep))
+        entry = Entry(path, int(item["mode"], 8), item["owner"], item["group"], text, secret, keep)
+        if any(each.path == path and each != entry for each in found):
+            problems.append(sentence("host_files", "path", path, "two descriptions that differ", "one", "Remove one"))
+        found += [] if entry in found else [entry]
+    for path in sorted({os.path.normpath(each) for each in absent} & {entry.path for entry in found}):
+        problems.append(sentence("host_files", "path", path, "it wanted and absent", "one of both", "Remove one"))
     if problems:
         raise Failure("\n".join(problems))
     return found
@@ -91,6 +101,9 @@ def _difference(entry: Entry) -> Change | None:
     except (FileNotFoundError, NotADirectoryError):
         after = f"{entry.path}/\n" if entry.text is None else _shown(entry, entry.text)
         return Change("create", entry.path, after=after)
+    # Such a link, to a disk of its own for example, was made by someone who may do all this anyway.
+    if entry.text is None and stat.S_ISLNK(status.st_mode) and _is_own(status) and Path(entry.path).is_dir():
+        status = os.stat(entry.path)  # noqa: PTH116 - beside its lstat
     if entry.text is None and not stat.S_ISDIR(status.st_mode):
         found = "a link" if stat.S_ISLNK(status.st_mode) else "a file"
         raise Failure(sentence("host_files", "folder", entry.path, found, "a folder, or nothing", "Move it away"))
@@ -114,23 +127,53 @@ def _difference(entry: Entry) -> Change | None:
 
 
 def apply(wanted: t.Iterable[Entry], changes: t.Sequence[Change]) -> None:
-    """Make the changes: folders before files, each file whole or not at all."""
+    """Make the changes: folders before files, each file whole or not at all.
+
+    A Failure carries what was done before it as C(actions) and C(paths).
+    """
     by_path = {entry.path: entry for entry in wanted}
-    for change in changes:
-        if change.what == "remove":
-            Path(change.path).unlink(missing_ok=True)
-            continue
-        entry = by_path[change.path]
-        uid, gid = _number(entry, "owner"), _number(entry, "group")
-        _file.ensure_folder(str(Path(entry.path).parent), 0o755)
-        if entry.text is not None and change.what != "set":
-            _file.write_atomic(entry.path, entry.text, entry.mode, (uid, gid))
-            continue
-        if change.what == "create":
-            Path(entry.path).mkdir(mode=0o700)
-            _file.fsync_folder(str(Path(entry.path).parent))
-        os.chown(entry.path, uid, gid, follow_symlinks=False)
-        Path(entry.path).chmod(entry.mode)
+    owners = {change.path: _owner(by_path[change.path]) for change in changes if change.what != "remove"}
+    for number, change in enumerate(changes):
+        try:
+            _apply(change, by_path.get(change.path), owners.get(change.path, (0, 0)))
+        except OSError as exc:
+            done = changes[:number]
+            raise Failure(
+                sentence("host_files", "path", change.path, exc.strerror or str(exc), "it writable", "Mend it"),
+                actions=actions(done),
+                paths=[each.path for each in done],
+            ) from exc
+
+
+def _apply(change: Change, entry: Entry | None, owner: tuple[int, int]) -> None:
+    if entry is None:
+        Path(change.path).unlink(missing_ok=True)
+        return
+    parent = str(Path(entry.path).parent)
+    _file.ensure_folder(parent, 0o755)
+    if entry.text is not None and change.what != "set":
+        _file.write_atomic(entry.path, entry.text, entry.mode, owner)
+        return
+    if change.what == "create":
+        # Already there where it is the parent of one before it.
+        Path(entry.path).mkdir(mode=0o700, exist_ok=True)
+        _file.fsync_folder(parent)
+    # Opened once, so that nobody can put a link in its place between two calls.
+    own_link = entry.text is None and Path(entry.path).is_symlink() and _is_own(os.lstat(entry.path))
+    handle = os.open(entry.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if own_link else os.O_NOFOLLOW))
+    try:
+        os.fchown(handle, *owner)
+        os.fchmod(handle, entry.mode)
+    finally:
+        os.close(handle)
+
+
+def _is_own(status: os.stat_result) -> bool:
+    return status.st_uid in (0, os.geteuid())
+
+
+def _owner(entry: Entry) -> tuple[int, int]:
+    return _number(entry, "owner"), _number(entry, "group")
 
 
 def actions(changes: t.Iterable[Change]) -> list[str]:

@@ -14,7 +14,8 @@ from ansible_collections.evenkeel.platform.plugins.module_utils._failure import 
 PROPERTIES = ("Id", "LoadState", "ActiveState", "UnitFileState", "NeedDaemonReload")
 RELOADED = "reloaded systemd"
 # See systemctl(1), is-enabled: these are started by others, or cannot be enabled.
-AS_ENABLED = frozenset({"enabled", "enabled-runtime", "static", "alias", "indirect", "generated"})
+ENABLED = frozenset({"enabled", "enabled-runtime"})
+AS_ENABLED = ENABLED | {"static", "alias", "indirect", "generated"}
 RUNNING = frozenset({"active", "activating", "reloading", "refreshing"})
 PAST = {"enable": "enabled", "disable": "disabled", "start": "started", "stop": "stopped", "restart": "restarted"}
 
@@ -22,22 +23,23 @@ Unit = t.Mapping[str, t.Any]
 Systemctl = t.Callable[..., tuple[int, str, str]]
 
 
-def settle(units: t.Sequence[Unit], systemctl: Systemctl, check_mode: bool = False) -> list[str]:
+def settle(units: t.Sequence[Unit], systemctl: Systemctl, check_mode: bool = False, reload: bool = False) -> list[str]:
     """Bring units to the wanted states, and return what was done, or would be in check mode."""
     if not units:
         return []
     names = [unit["name"] for unit in units]
+    # A timer keeps its service loaded, whose file may have changed alone.
+    names += [service for service in map(_service_of, names) if service and service not in names]
     states = _ask(names, systemctl)
     outdated = {name for name in names if states[name]["NeedDaemonReload"] == "yes"}
     actions: list[str] = []
     # systemd remembers a unit as missing or broken that it was asked for before its file was there.
-    if outdated or any(states[unit["name"]]["LoadState"] != "loaded" for unit in units if _needed(unit)):
+    if outdated or reload or any(states[unit["name"]]["LoadState"] != "loaded" for unit in units if _needed(unit)):
         if not check_mode:
             _call(systemctl, ["daemon-reload"], [])
             states = _ask(names, systemctl)
         actions += [RELOADED] if outdated else []
-    if not check_mode:
-        _refuse_missing(units, states)
+    _refuse_missing(units, states, check_mode)
     for verb, wanted in _verbs(units, states, outdated):
         if not check_mode:
             _call(systemctl, [verb, "--", *wanted], actions)
@@ -63,15 +65,20 @@ def _ask(names: t.Sequence[str], systemctl: Systemctl) -> dict[str, dict[str, st
     return found
 
 
+def _service_of(name: str) -> str:
+    return f"{name.removesuffix('.timer')}.service" if name.endswith(".timer") else ""
+
+
 def _needed(unit: Unit) -> bool:
     return bool(unit.get("enabled")) or unit.get("state") in ("started", "restarted")
 
 
-def _refuse_missing(units: t.Sequence[Unit], states: dict[str, dict[str, str]]) -> None:
+def _refuse_missing(units: t.Sequence[Unit], states: dict[str, dict[str, str]], check_mode: bool) -> None:
     found = []
     for unit in units:
         state = states[unit["name"]]["LoadState"]
-        if state != "loaded" and _needed(unit):
+        # In check mode its file may be one that this run would write.
+        if state != "loaded" and _needed(unit) and (state == "masked" or not check_mode):
             need, remedy = "a unit that systemd can load", f"See systemctl status {unit['name']}"
             found.append(sentence("host_units", "unit", unit["name"], state, need, remedy))
     if found:
@@ -86,10 +93,11 @@ def _verbs(
     for unit in units:
         name, state, enabled = unit["name"], unit.get("state"), unit.get("enabled")
         runs = states[name]["ActiveState"] in RUNNING
-        at_boot = states[name]["UnitFileState"] in AS_ENABLED
-        if enabled is not None and states[name]["UnitFileState"] != "static" and enabled != at_boot:
-            missing = states[name]["LoadState"] == "not-found" and not enabled
-            found["enable" if enabled else "disable"] += [] if missing else [name]
+        at_boot = states[name]["UnitFileState"]
+        if enabled and at_boot not in AS_ENABLED:
+            found["enable"].append(name)
+        elif enabled is False and at_boot in ENABLED:
+            found["disable"].append(name)
         if state == "stopped" and runs:
             found["stop"].append(name)
         elif state == "restarted" or (state == "started" and runs and name in outdated and name.endswith(".timer")):

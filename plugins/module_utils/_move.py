@@ -44,6 +44,7 @@ class Act:
         self.holder = _edge_store.EdgeStore(records, self.adapter, tolerant=tolerant)
         self.result = empty()
         self.moved = self.kept = False
+        self.confirmed = True
 
     def settle(self) -> None:
         """Put what is held now into the result."""
@@ -186,7 +187,9 @@ class Act:
             wanted = dataclasses.replace(held, move=number, moved_at=held.moved_at or wanted.moved_at)
         moving = any(worker["value"] != value for worker in holder.workers) or (not holder.workers and self.moved)
         saving = self.adapter.read_saved() != value
-        recording = holder.stale(wanted, pair)
+        # One that serves already goes on.
+        self.confirmed = self.params["confirm"] or holder.confirmed
+        recording = holder.stale(wanted, pair, self.confirmed)
         self.result.update(
             after=_entry.as_dict(after),
             changed=moving or saving or recording,
@@ -221,7 +224,7 @@ class Act:
                 if saving:
                     holder.attempt(lambda: self.adapter.save(value))
                 self.kept = True
-                holder.keep(wanted, confirmed=True)
+                holder.keep(wanted, self.confirmed)
         except (Failure, OSError) as exc:
             problems = [str(exc)]
         if problems:

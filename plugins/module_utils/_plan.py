@@ -55,6 +55,22 @@ def declared_out(edges: Data) -> set[str]:
     return {name for each in edges.values() if each["confirmed"] for name in each["out"]}
 
 
+def deciding(edges: Data) -> list[Data]:
+    """Return what the edges answered, the one that decides first; of those declared out only where there is no other.
+
+    Better one that is confirmed: an edge that was away may hold a number, and a record, of its own.
+    """
+    declared = declared_out(edges)
+    found = [edge for name, edge in edges.items() if name not in declared] or list(edges.values())
+    return sorted(found, key=lambda edge: (edge["confirmed"], edge["move"], edge["entry"]["text"]), reverse=True)
+
+
+def recorded_of(edges: Data) -> Data:
+    """Return the edges' record of the app, with routes and ports of both colours; empty before the first release."""
+    record: Data = next((edge["record"] for edge in deciding(edges) if edge["record"]), {})
+    return record
+
+
 def served(edges: Data) -> Data:
     """Return the C(entry), C(move) and C(warm) of the fleet: those of the edge with the highest move.
 
@@ -66,10 +82,7 @@ def served(edges: Data) -> Data:
             "move": 0,
             "warm": {},
         }
-    # Better one that is confirmed: an edge that was away may hold a number of its own.
-    declared = declared_out(edges)
-    deciding = {name: edge for name, edge in edges.items() if name not in declared} or edges
-    newest = max(deciding.values(), key=lambda edge: (edge["confirmed"], edge["move"], edge["entry"]["text"]))
+    newest = deciding(edges)[0]
     warm = [edge["warm"] for edge in edges.values() if edge["warm"] and edge["move"] == newest["move"]]
     return {"entry": newest["entry"], "move": newest["move"], "warm": warm[0] if len(warm) == len(edges) else {}}
 
@@ -185,7 +198,7 @@ def release(
     # Edges that were not of one mind end at one move, above that of each.
     strayed = [edge["move"] for edge in counted.values() if edge["entry"]["text"] != now["entry"]["text"]]
     now["move"] = max([now["move"], *(move + 1 for move in strayed if move >= now["move"])])
-    recorded: Data = next((edge["record"] for edge in counted.values() if edge["record"]), {})
+    recorded = recorded_of(counted)
     ports = _ports.allocate(model, _ports.recorded(recorded))
     colour = opened["to"]
     hosts = list(fleet["hosts"])
@@ -519,8 +532,7 @@ def _gate_of(warm: Data, plan: Data, fleet: Data, facts: Data, counted: Data) ->
     if kept is None:
         return {"targets": [], "release": "", "successes": 1, "interval_seconds": 0.3, "timeout_seconds": 1}
     model = kept["content"]["model"]
-    recorded: Data = next((edge["record"] for edge in counted.values() if edge["record"]), {})
-    ports = _ports.allocate(model, _ports.recorded(recorded))
+    ports = _ports.allocate(model, _ports.recorded(recorded_of(counted)))
     targets = _edge_record.gate_targets(model, plan["to"], ports, fleet["hosts"])
     return {"targets": targets, "release": model["release"], **model["strategy"]["gate"]}
 

@@ -10,24 +10,24 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.util
+import os
 import pkgutil
 import re
 import shutil
 import typing as t
 from pathlib import Path
 
-from ansible_collections.evenkeel.platform.plugins.module_utils import _file
+from ansible_collections.evenkeel.platform.plugins.module_utils import _file, _host_files
 from ansible_collections.evenkeel.platform.plugins.module_utils._failure import Failure, sentence
+from ansible_collections.evenkeel.platform.plugins.module_utils._host_files import Change, Entry
 
 PACKAGE = "ansible_collections.evenkeel.platform.plugins.module_utils"
 LIBRARY = "lib/" + PACKAGE.replace(".", "/")
 # Makes this library the one that is found where the host has collections of Ansible as well.
 MARK = "lib/ansible_collections/__init__.py"
 NAME = re.compile(r"[a-z][a-z0-9-]{0,62}\Z")
-MODE = re.compile(r"0?[0-7]{3}\Z")
 
 Files = dict[str, tuple[str, int]]
-Change = dict[str, str]
 
 
 def check(programs: t.Sequence[t.Mapping[str, t.Any]], state: str) -> None:
@@ -38,8 +38,8 @@ def check(programs: t.Sequence[t.Mapping[str, t.Any]], state: str) -> None:
         if not NAME.match(program["name"]) or program["name"] == "lib":
             need = "lower case letters, digits and hyphens, other than lib"
             found.append(sentence("host_programs", "name", where, program["name"], need, "Set name"))
-        if not MODE.match(program["mode"]):
-            need = "three octal digits, as 0755"
+        if not _host_files.MODE.match(program["mode"]):
+            need = "four octal digits in quotes, as '0755'"
             found.append(sentence("host_programs", "mode", where, program["mode"], need, "Set mode"))
         if state == "present" and not program.get("content"):
             found.append(sentence("host_programs", "content", where, "none", "its text", "Set content"))
@@ -87,47 +87,41 @@ def left(base: str, programs: t.Sequence[t.Mapping[str, t.Any]]) -> Files:
     }
 
 
-def compare(base: str, files: Files, programs: t.Sequence[t.Mapping[str, t.Any]]) -> Change:
-    """Return what to do about each file that differs: C(write) or C(remove)."""
-    change: Change = {}
-    for name, (text, mode) in files.items():
-        path = Path(base, name)
-        if _file.read_text(str(path)) != text or path.stat().st_mode & 0o777 != mode:
-            change[name] = "write"
+def entries(base: str, files: Files) -> list[Entry]:
+    """Return the files as they have to be on the host, the library before the programs that need it."""
+    owner, group = str(os.geteuid()), str(os.getegid())
+    names = sorted(files, key=lambda name: (not name.startswith("lib/"), name))
+    return [Entry(str(Path(base, name)), files[name][1], owner, group, files[name][0]) for name in names]
+
+
+def surplus(base: str, files: Files, programs: t.Sequence[t.Mapping[str, t.Any]]) -> list[str]:
+    """Return the paths of programs and of the library that are there and not among the files."""
     there = [f"{LIBRARY}/{path.name}" for path in _children(Path(base, LIBRARY)) if path.suffix == ".py"]
-    there += [MARK] if Path(base, MARK).is_file() else []
-    there += [program["name"] for program in programs if Path(base, program["name"]).is_file()]
-    change.update({name: "remove" for name in there if name not in files})
-    return dict(sorted(change.items()))
+    names = [*there, MARK, *(program["name"] for program in programs)]
+    return [str(Path(base, name)) for name in names if name not in files]
 
 
-def apply(base: str, change: Change, files: Files) -> None:
-    """Write and remove files; the library before the programs that need it."""
-    for name in sorted(change, key=lambda each: (not each.startswith(LIBRARY), each)):
-        path = Path(base, name)
-        if change[name] == "write":
-            _file.ensure_folder(str(path.parent), 0o755)
-            _file.write_atomic(str(path), *files[name])
-        else:
-            path.unlink(missing_ok=True)
+def clear(base: str, files: Files) -> None:
+    """Remove the library's folders, and the base, where nothing is left in them."""
     if not any(name.startswith("lib/") for name in files):
         shutil.rmtree(Path(base, "lib"), ignore_errors=True)
         with contextlib.suppress(OSError):
             Path(base).rmdir()
 
 
-def actions(change: Change) -> list[str]:
+def actions(base: str, changes: t.Iterable[Change]) -> list[str]:
     """Return one sentence for each program, and one for the library as a whole."""
-    own = [f"{'wrote' if what == 'write' else 'removed'} {name}" for name, what in change.items() if "/" not in name]
-    number = sum(1 for name in change if "/" in name)
-    return own + ([f"changed {number} files of the library"] if number else [])
+    library = str(Path(base, "lib"))
+    own = [change for change in changes if not change.path.startswith(library)]
+    number = sum(1 for change in changes if change.path.startswith(library))
+    return _host_files.actions(own) + ([f"changed {number} files of the library"] if number else [])
 
 
-def diff(change: Change) -> dict[str, str]:
-    """Return the names of the files that change."""
+def diff(changes: t.Iterable[Change]) -> dict[str, str]:
+    """Return the paths of the files that change."""
     return {
-        "before": "".join(f"{name}\n" for name, what in change.items() if what == "remove"),
-        "after": "".join(f"{name}\n" for name, what in change.items() if what == "write"),
+        "before": "".join(f"{change.path}\n" for change in changes if change.what == "remove"),
+        "after": "".join(f"{change.path}\n" for change in changes if change.what != "remove"),
     }
 
 

@@ -119,6 +119,12 @@ options:
         disk is full, does not stop it; it is a warning, and RV(unrecorded) is true.
     type: bool
     default: false
+  confirm:
+    description:
+      - Whether the edge serves at once after a move. V(false) is for one that the other edges still show as declared
+        out, which answers 503 until they let it in and it is confirmed.
+    type: bool
+    default: true
   peers:
     description: For O(colour=previous), the other edges, which are queried for their highest pair and move.
   edge:
@@ -340,6 +346,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     },
     "check_wait_seconds": {"type": "float", "default": 5.0},
     "backward": {"type": "bool", "default": False},
+    "confirm": {"type": "bool", "default": True},
     "peers": _edges.EDGES_ARGUMENT,
     "edge": {"type": "str"},
     "own": {"type": "str", "default": ""},

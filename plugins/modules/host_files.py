@@ -15,7 +15,9 @@ description:
     for each file; this module takes one for all of them.
   - A file is replaced in one step, so that a crash leaves the old or the new one, whole. Missing parents of a path are
     created with mode 0755; existing ones stay as they are.
-  - Never follows a link. A link in the place of a file is replaced, one in the place of a folder is refused.
+  - A link in the place of a file is replaced. One in the place of a folder is followed where the caller or root owns
+    it, for example to a disk of its own, and refused otherwise.
+  - A failure in the middle reports in RV(actions) what was done before it.
 extends_documentation_fragment:
   - evenkeel.platform.attributes
 attributes:
@@ -33,7 +35,7 @@ options:
         type: str
         required: true
       mode:
-        description: Its permissions, in octal digits.
+        description: Its permissions, as four octal digits in quotes.
         type: str
         default: "0755"
       owner:
@@ -65,7 +67,7 @@ options:
         type: bool
         default: false
       mode:
-        description: Its permissions, in octal digits.
+        description: Its permissions, as four octal digits in quotes.
         type: str
         default: "0644"
       owner:
@@ -158,12 +160,12 @@ class HostFiles(AnsibleModule):
 def main() -> None:
     module = HostFiles(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     try:
-        wanted = _host_files.entries(module.params["folders"], module.params["files"])
+        wanted = _host_files.entries(module.params["folders"], module.params["files"], module.params["absent"])
         changes = _host_files.compare(wanted, module.params["absent"])
         if not module.check_mode:
             _host_files.apply(wanted, changes)
     except Failure as failure:
-        module.fail_json(msg=failure.sentence, actions=[], paths=[])
+        module.fail_json(msg=failure.sentence, **{"actions": [], "paths": [], **failure.result})
     module.exit_json(
         changed=bool(changes),
         actions=_host_files.actions(changes),

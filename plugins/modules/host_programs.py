@@ -34,7 +34,7 @@ options:
         description: Its text. Not needed with O(state=absent).
         type: str
       mode:
-        description: Its permissions, in octal digits.
+        description: Its permissions, as four octal digits in quotes.
         type: str
         default: "0755"
   base:
@@ -62,7 +62,7 @@ actions:
   returned: always
   type: list
   elements: str
-  sample: ["wrote evenkeel-retire"]
+  sample: ["created /usr/local/lib/evenkeel/evenkeel-retire"]
 """
 
 import typing as t
@@ -78,6 +78,7 @@ from ansible_collections.evenkeel.platform.plugins.module_utils import (
     _edge_state,
     _edge_store,
     _edges,
+    _host_files,
     _pair,
     _programs,
     _protocol,
@@ -111,12 +112,14 @@ def main() -> None:
             wanted = _programs.wanted(programs, _programs.library())
         else:
             wanted = _programs.left(base, programs)
-        change = _programs.compare(base, wanted, programs)
+        entries = _programs.entries(base, wanted)
+        changes = _host_files.compare(entries, _programs.surplus(base, wanted, programs))
         if not module.check_mode:
-            _programs.apply(base, change, wanted)
+            _host_files.apply(entries, changes)
+            _programs.clear(base, wanted)
     except Failure as failure:
         module.fail_json(msg=failure.sentence, **{"actions": [], **failure.result})
-    module.exit_json(changed=bool(change), actions=_programs.actions(change), diff=_programs.diff(change))
+    module.exit_json(changed=bool(changes), actions=_programs.actions(base, changes), diff=_programs.diff(changes))
 
 
 if __name__ == "__main__":

@@ -12,8 +12,9 @@ version_added: 0.1.0
 author: The Evenkeel authors (@evenkeel)
 description:
   - As M(ansible.builtin.systemd_service) for many units, which would take a call to the host for each.
-  - Reloads systemd where the file of a unit is newer than what systemd has read, also after a run that ended between
-    writing the file and this module. A running timer is restarted then, as it keeps the calendar it was started with.
+  - Reloads systemd where the file of a unit, or of a named timer's service, is newer than what systemd has read, also
+    after a run that ended between writing the file and this module. A running timer is restarted then, as it keeps the
+    calendar it was started with.
 extends_documentation_fragment:
   - evenkeel.platform.attributes
 attributes:
@@ -37,6 +38,12 @@ options:
         description: Whether it runs; V(restarted) starts it anew in any case. Unset leaves it as it is.
         type: str
         choices: [started, stopped, restarted]
+  reload:
+    description:
+      - Reload systemd in any case. Needed for a drop-in in a folder that is new, which systemd up to 256 does not
+        notice, see systemd's issue 31752.
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""
@@ -74,6 +81,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
             "state": {"type": "str", "choices": ["started", "stopped", "restarted"]},
         },
     },
+    "reload": {"type": "bool", "default": False},
 }
 
 
@@ -84,7 +92,7 @@ def main() -> None:
         return t.cast(tuple[int, str, str], module.run_command(["systemctl", *words], encoding="utf-8"))
 
     try:
-        actions = _host_units.settle(module.params["units"], systemctl, module.check_mode)
+        actions = _host_units.settle(module.params["units"], systemctl, module.check_mode, module.params["reload"])
     except Failure as failure:
         module.fail_json(msg=failure.sentence, actions=failure.result.get("actions", []))
     # A reload alone changes nothing that a user set.

@@ -40,6 +40,13 @@ options:
     elements: str
     choices: [edge, host, records, releases]
     default: []
+  images:
+    description:
+      - Images to ask for in their registries, through the engine and with the logins that the host has.
+      - From a playbook V(true), for those of O(apps).
+    type: list
+    elements: str
+    default: []
 seealso:
   - module: evenkeel.platform.preflight
 """
@@ -68,11 +75,18 @@ unreachable_reason:
   sample: "connection refused"
 """
 
+import re
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.evenkeel.platform.plugins.module_utils import _host_facts, _release_facts
+from ansible_collections.evenkeel.platform.plugins.module_utils import (
+    _compose_release,
+    _host_facts,
+    _registry,
+    _release_facts,
+)
+from ansible_collections.evenkeel.platform.plugins.module_utils._compose_engine import Commands, Engine
 from ansible_collections.evenkeel.platform.plugins.module_utils._failure import Failure
 from ansible_collections.evenkeel.platform.plugins.module_utils._state import STATE_ARGUMENTS, Records
 
@@ -86,7 +100,31 @@ ARGUMENT_SPEC = {
     "calendars": {"type": "list", "elements": "str", "default": []},
     "apps": {"type": "list", "elements": "str", "default": []},
     "parts": {"type": "list", "elements": "str", "choices": list(_release_facts.PARTS), "default": []},
+    "images": {"type": "list", "elements": "str", "default": []},
 }
+# A first run logs in later, and an engine that is not there is named otherwise.
+NOT_YET = re.compile(
+    r"401|unauthorized|no basic auth|authentication required|denied|x509|certificate|FileNotFound|ConnectionRefused",
+    re.IGNORECASE,
+)
+
+
+def images_missing(images: list[str], engine: Engine, config_dir: Path) -> dict[str, list[str]]:
+    """Return what was found and what to do, by each image that cannot be had; a silent registry is asked once."""
+    found: dict[str, list[str]] = {}
+    silent = set()
+    for image in images:
+        registry = _registry.registry_of(image)
+        if registry in silent:
+            continue
+        try:
+            engine.lookup(image, _registry.stored(config_dir, registry), "this host")
+        except _compose_release.ReleaseError as exc:
+            output = str(exc.result["output"])
+            if not NOT_YET.search(output):
+                found[image] = list(_compose_release.pull_cause(output))
+                silent |= {registry} if exc.result["fault"] == "means" else set()
+    return found
 
 
 def main() -> None:
@@ -108,7 +146,14 @@ def main() -> None:
     module.exit_json(
         changed=False,
         releases=releases,
-        host=_host_facts.gather(Path("/"), run, module.params["folders"], module.params["calendars"]),
+        host={
+            **_host_facts.gather(Path("/"), run, module.params["folders"], module.params["calendars"]),
+            "images_missing": images_missing(
+                module.params["images"],
+                Engine(Commands(module.run_command, None)),
+                Path(_registry.CONFIG).expanduser(),
+            ),
+        },
     )
 
 

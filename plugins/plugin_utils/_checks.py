@@ -66,6 +66,7 @@ NO_FACTS: dict[str, t.Any] = {
     "overlay": True,
     "controllers_missing": [],
     "refused_calendars": {},
+    "images_missing": {},
     "stacks": [],
     "architecture": "",
     "clock": None,
@@ -226,6 +227,18 @@ class HostChecks:
     @functools.cached_property
     def monitoring_options(self) -> dict[str, t.Any]:
         return t.cast(dict[str, t.Any], self.view("monitoring").internal("__monitoring_options"))
+
+    def images(self, apps: t.Collection[str]) -> list[str]:
+        """Return the images of the releases of *apps* that this host would run."""
+        if "app_deploy" not in self.roles or not self.in_group("app_deploy_app_group", "app_deploy"):
+            return []
+        options = self.view("app_deploy").options
+        found: set[str] = set()
+        for app in with_release(items(options.get("app_deploy_apps")), *_typed_release(options)):
+            if app.get("name") in apps:
+                with contextlib.suppress(*BROKEN):
+                    found.update(_stacks.images(_model.of(app)))
+        return sorted(found)
 
     def schedules(self) -> dict[str, tuple[str, str]]:
         """Return expression and option of each schedule by what it is of."""
@@ -503,6 +516,27 @@ def _flat(part: t.Any) -> t.Iterator[str]:
             yield from _flat(one)
 
 
+def _typed_release(options: t.Mapping[str, t.Any]) -> tuple[str, str]:
+    return str(options.get("app_deploy_release") or ""), str(options.get("app_deploy_only") or "")
+
+
+def with_release(apps: list[dict[str, t.Any]], release: str, only: str) -> list[dict[str, t.Any]]:
+    """Return the apps with the release that was typed, which stands in for what the inventory names."""
+    return [{**app, "release": release} if release and only in ("", app.get("name")) else app for app in apps]
+
+
+def image_problems(missing: t.Mapping[str, t.Mapping[str, t.Sequence[str]]]) -> list[str]:
+    """Return one sentence for each image that cannot be had; *missing* is what each host found, and what to do."""
+    hosts: dict[tuple[str, ...], list[str]] = {}
+    for host, images in missing.items():
+        for image, (found, advice) in images.items():
+            hosts.setdefault((image, found, advice), []).append(host)
+    return [
+        f"app_deploy: image {image} on {', '.join(those)}: found {found}, need it to be pulled. {advice}."
+        for (image, found, advice), those in hosts.items()
+    ]
+
+
 def fleet_problems(checks: t.Mapping[str, HostChecks], present: t.Collection[str]) -> list[str]:
     """Return what is wrong with the apps over all their edges and hosts."""
     judge = next((one for one in checks.values() if "app_deploy" in one.roles), None)
@@ -532,7 +566,7 @@ def fleet_problems(checks: t.Mapping[str, HostChecks], present: t.Collection[str
     chosen = judge.asked(_app_choice.choice_problems, apps, only, release)
     if release and not chosen:
         # What is typed stands in for what the inventory names.
-        apps = [{**app, "release": release} if app.get("name") == only or not only else app for app in items(apps)]
+        apps = with_release(items(apps), release, only)
     facts: _app_problems.Facts = {
         "stacks": {name: [str(one.get("name")) for one in checks[name].stacks] for name in app_hosts if name in checks},
         "undefined": undefined_secrets(checks),
@@ -546,7 +580,7 @@ def fleet_problems(checks: t.Mapping[str, HostChecks], present: t.Collection[str
     found += judge.asked(_app_problems.problems, apps, hosts, edges, facts)
     for app in judge.apps:
         found += judge.asked(app_stack_problems, app, hosts)
-    return found
+    return found + image_problems({name: one.facts["images_missing"] for name, one in checks.items()})
 
 
 def k3s_problems(checks: t.Mapping[str, HostChecks]) -> list[tuple[str, str]]:

@@ -139,6 +139,12 @@ def secret_file_mode(tree: Tree) -> Iterator[str]:
             mode = task.options.get("mode")
             if secrets and mode not in PRIVATE_MODES:
                 yield f"{task.where}: {', '.join(secrets)} in a file of mode {mode}, need 0600 or 0400"
+        files = task.options.get("files") if task.module == "host_files" else None
+        for item in files if isinstance(files, list) else []:
+            secrets = sorted(SECRET.findall(_expressions(item)))
+            if secrets and ("secret_content" not in item or item.get("mode") not in PRIVATE_MODES):
+                need = "secret_content and mode 0600 or 0400"
+                yield f"{task.where}: {', '.join(secrets)} in {item.get('path')}, need {need}"
 
 
 def secret_in_the_open(tree: Tree) -> Iterator[str]:

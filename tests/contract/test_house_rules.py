@@ -19,6 +19,9 @@ MAIN = "roles/web/tasks/main.yml"
 HANDLERS = "roles/web/handlers/main.yml"
 COPY = "- ansible.builtin.copy: {dest: /etc/x, content: '{{ web_password }}', mode: '0600'}\n"
 LOGGED = COPY.replace("'0600'}", "'0600'}\n  no_log: '{{ web_secure_logging }}'\n  diff: false")
+FILES = (
+    "- evenkeel.platform.host_files:\n    files: [{path: /etc/x, secret_content: '{{ web_password }}', mode: '0600'}]\n"
+)
 STAGE = "- ansible.builtin.import_tasks: install.yml\n  tags: [web, web_install]\n"
 RESTART = "- name: Restart web\n  when: not ansible_check_mode\n  ansible.builtin.service: {name: web}\n"
 HEADER = "\n".join(house.LICENCE) + "\n"
@@ -83,6 +86,16 @@ PLANTED: list[tuple[house.Rule, dict[str, str], dict[str, str]]] = [
             TASKS: "- ansible.builtin.template: {src: x.j2, dest: /etc/x, mode: '0644'}\n",
             "roles/web/templates/x.j2": "field {{ web_release_key }}\n",
         },
+    ),
+    (
+        house.secret_file_mode,
+        {TASKS: FILES.replace("0600", "0644")},
+        {TASKS: FILES},
+    ),
+    (
+        house.secret_file_mode,
+        {TASKS: FILES.replace("secret_content", "content")},
+        {TASKS: FILES},
     ),
     (house.secret_in_the_open, {TASKS: COPY}, {TASKS: LOGGED}),
     (house.secret_in_the_open, {TASKS: LOGGED.replace("  diff: false", "")}, {TASKS: LOGGED}),

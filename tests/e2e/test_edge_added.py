@@ -23,6 +23,8 @@ def joined(folder: Path) -> Iterator[rig.Play]:
     """Put up the lab's second edge and run site.yml; return the run."""
     if rig.EDGES > 1:
         pytest.skip("the lab was put up with two edges, so none can be added")
+    with pytest.raises(rig.Silent):
+        rig.live_release(EDGE2)
     shop.put_live("1.0", folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EVENKEEL_LAB_EDGES", "2")

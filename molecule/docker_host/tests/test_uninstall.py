@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import json
 
-import pytest
-
 testinfra_hosts = ["ansible://docker_hosts"]
 PLACES = [
     "/etc/evenkeel",
@@ -53,7 +51,6 @@ def test_nothing_is_left_but_the_data(host, webs, reaches, run_role):
     assert host.check_output("systemctl is-system-running") == "running"
 
 
-@pytest.mark.long
 def test_second_uninstall_with_the_host_s_name_deletes_the_data(host, run_role):
     answer = run_role({"docker_host_uninstall_purge": "docker-host"}, playbook="uninstall.yml")
     assert answer.returncode == 0, answer.stdout

@@ -347,6 +347,59 @@ def test_several_owners_come_back(shop: Instance, cluster: Cluster) -> None:
     assert cluster.sql("select pg_get_userbyid(relowner) from pg_class where relname = 'items'", name) == "shop"
 
 
+def test_default_privileges_come_back_and_those_of_superusers_are_named(shop: Instance, cluster: Cluster) -> None:
+    owned(cluster, "later", "")
+    as_user(
+        cluster,
+        "shop",
+        "create schema s; alter default privileges grant select on tables to reader;"
+        "alter default privileges in schema s grant insert, update on tables to reader with grant option;"
+        "alter default privileges revoke execute on functions from public",
+        "later",
+    )
+    cluster.sql("alter default privileges grant select on tables to shop", "later")
+    here = apart(shop, "later", "later")
+    here.good("backup")
+    assert here.good("drill")["drill"]["level"] == 5
+    restored = here.good("restore")["restored"]
+    assert restored["complete"], restored["failed"]
+    wanted = (
+        "select string_agg(concat_ws(' ', defaclrole::regrole, defaclnamespace::regnamespace, defaclobjtype, defaclacl),"
+        " ', ' order by defaclnamespace, defaclobjtype) from pg_default_acl where defaclrole = 'shop'::regrole"
+    )
+    have = cluster.sql(wanted, restored["at"])
+    assert have == cluster.sql(wanted, "later")
+    assert have.count("reader=") == 2
+    assert (
+        cluster.sql("select count(*) from pg_default_acl where defaclrole = 'postgres'::regrole", restored["at"]) == "0"
+    )
+    assert (
+        "later: default privileges of superusers (postgres) are not restored into a live server" in restored["left_out"]
+    )
+
+
+def test_what_needs_a_superuser_is_named_before_it_is_restored(shop: Instance, cluster: Cluster) -> None:
+    owned(cluster, "special", "")
+    cluster.sql(
+        "create table kept (i int); alter table kept owner to postgres;"
+        "create publication everything for all tables;"
+        "create subscription far connection 'dbname=none' publication p with (connect = false, slot_name = none);"
+        "create function f() returns event_trigger language plpgsql as 'begin end';"
+        "create event trigger watch on ddl_command_end execute function f()",
+        "special",
+    )
+    here = apart(shop, "special", "special")
+    here.good("backup")
+    found = here.good("drill")["drill"]["compared"]["left_out"]
+    for text in (
+        "what superusers own (public.kept) belongs to the owner of the database in a live server",
+        "event triggers (watch) need a superuser, and no restore into a live server has them",
+        "publications (everything) need a superuser, and no restore into a live server has them",
+        "subscriptions (far) need a superuser, and no restore into a live server has them",
+    ):
+        assert f"special: {text}" in found
+
+
 def test_large_objects_that_cannot_be_read_are_named(shop: Instance, cluster: Cluster) -> None:
     owned(cluster, "large", "select lo_from_bytea(7001, 'x'), lo_from_bytea(7002, 'y')")
     here = apart(shop, "large", "large")

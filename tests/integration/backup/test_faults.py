@@ -129,6 +129,13 @@ def test_a_flipped_byte_is_named(shop: Instance, spoiled: Path) -> None:
     assert {fault for _stage, fault in shop.faults("drill")} <= {"flipped_byte", "partial_upload"}
 
 
+@pytest.mark.parametrize("place", [0.05, 1 / 3, 2 / 3])
+def test_a_damaged_key_file_is_no_wrong_key(shop: Instance, spoiled: Path, place: float) -> None:
+    (key,) = (spoiled / "keys").iterdir()
+    flip(key, place)
+    assert ("store", "flipped_byte") in shop.faults("verify")
+
+
 @pytest.mark.long
 def test_an_upload_that_lost_a_part_is_named(shop: Instance, spoiled: Path) -> None:
     packs(spoiled)[-1].unlink()

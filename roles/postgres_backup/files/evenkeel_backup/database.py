@@ -80,6 +80,12 @@ select json_build_object(
         and not exists (select from pg_depend x where x.classid = s.classid and x.objid = s.objid
           and (x.deptype = 'e' or x.deptype in ('a', 'i') and x.refclassid = 'pg_class'::regclass
             and exists (select from pg_class c where c.oid = x.objid and c.relkind = 'S')))),
+  'default_privileges', (select coalesce(json_agg(json_build_object('role', pg_get_userbyid(p.defaclrole),
+      'schema', coalesce((select nspname from pg_namespace where oid = p.defaclnamespace), ''),
+      'kind', p.defaclobjtype, 'grants', (select coalesce(json_agg(json_build_object(
+        'role', case a.grantee when 0 then '' else pg_get_userbyid(a.grantee) end,
+        'privilege', a.privilege_type, 'grantable', a.is_grantable)), '[]') from aclexplode(p.defaclacl) a))), '[]')
+      from pg_default_acl p),
   'relations', (select coalesce(json_object_agg(kind, many), '{{}}') from (
       select case c.relkind when 'r' then 'table' when 'p' then 'partitioned table' when 'i' then 'index'
         when 'I' then 'partitioned index' when 'v' then 'view' when 'm' then 'materialized view'

@@ -97,7 +97,7 @@ _SIGNS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
             r"|checksum (?:error|mismatch)"
             r"|data corruption|does not match (?:id|hash|expected)|invalid checksum|corrupt(?:ed)? (?:pack|data|blob)"
             r"|incorrect header check|unable to inflate|invalid (?:distance|stored block|block type|code lengths)"
-            r"|could not uncompress",
+            r"|could not uncompress|Fatal: Unmarshal:",
         ),
         (
             "partial_upload",

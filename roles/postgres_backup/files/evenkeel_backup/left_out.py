@@ -41,6 +41,8 @@ select json_build_object(
       where not exists (select from pg_depend p where p.classid = 'pg_event_trigger'::regclass and p.objid = e.oid
         and p.deptype = 'e')),
   'publications', (select coalesce(json_agg(pubname order by pubname), '[]') from pg_publication where puballtables),
+  'defaults_of_superusers', (select coalesce(json_agg(distinct rolname order by rolname), '[]') from pg_default_acl
+      join pg_roles on pg_roles.oid = defaclrole where rolsuper),
   'subscriptions', (select coalesce(json_agg(subname order by subname), '[]') from pg_subscription s
       join pg_database d on d.oid = s.subdbid where d.datname = current_database()),
   'extension_tables', (select coalesce(json_agg(t.oid::regclass::text order by t.oid::regclass::text), '[]')
@@ -84,6 +86,7 @@ def sentences(made: Manifest, entry: dict[str, Any], apart: Iterable[str] = ()) 
         add("materialized_views", "materialized views ({}) were filled anew and not compared")
         add("moved_columns", "columns of {} are in another order, those of their parents first")
         add("of_superusers", "what superusers own ({}) belongs to the owner of the database in a live server")
+        add("defaults_of_superusers", "default privileges of superusers ({}) are not restored into a live server")
         for kind in ("event_triggers", "publications", "subscriptions"):
             add(kind, f"{kind.replace('_', ' ')} ({{}}) need a superuser, and no restore into a live server has them")
         add("generated_columns", "generated columns of {} were computed anew and not compared")

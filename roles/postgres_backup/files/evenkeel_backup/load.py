@@ -16,7 +16,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from evenkeel_backup import command, comparison, extensions, owned, properties, restore_role, safepath, trust
+from evenkeel_backup import (
+    command,
+    comparison,
+    default_privileges,
+    extensions,
+    owned,
+    properties,
+    restore_role,
+    safepath,
+    trust,
+)
 from evenkeel_backup.database import Server, conninfo, identifier, literal
 from evenkeel_backup.destroy import OwnDatabase
 from evenkeel_backup.faults import BackupFailure, fault_of
@@ -169,7 +179,9 @@ def load(
             server.run(f"comment on role {identifier(by.role)} is {literal(begun.mark)}")
             for sql in restore_role.extension_statements(wanted, by.role):
                 _try(at, sql, sql, loaded)
-            _fill(job, at, by.server, entry, archive, loaded, restore_role.chosen, ("--no-owner",))
+            _fill(job, at, by.server, entry, archive, loaded, _chosen_live, ("--no-owner",))
+        for label, sql in default_privileges.statements(entry, default_privileges.superusers(server)):
+            _try(at, label, sql, loaded)
     else:
         _fill(job, at, at, entry, archive, loaded, lambda listing, _entry: listing, ())
     for label, sql in properties.statements(entry, own.name):
@@ -185,6 +197,13 @@ def load(
                 "Correct that, and restore again",
             )
     return loaded
+
+
+def _chosen_live(listing: str, entry: Mapping[str, Any]) -> str:
+    """Return the list of an archive without what the administrator does in a live server. Pure."""
+    use = restore_role.chosen(listing, entry)
+    # A manifest of before holds none, so they fail and are named.
+    return default_privileges.without(use) if "default_privileges" in entry else use
 
 
 def _fill(

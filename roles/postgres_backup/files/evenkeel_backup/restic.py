@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import socket
@@ -101,6 +102,15 @@ class Restic:
 
     def need(self, done: command.Done, what: str, wanted: str, otherwise: str = "failed") -> command.Done:
         """Return the result of a successful call, or raise."""
+        if done.code and fault_of(done.err) == "wrong_key" and (damaged := self._damaged_keys()):
+            raise BackupFailure(
+                "flipped_byte",
+                what,
+                f"repository {self.repository.name}",
+                f"key files with another content than their names say: {', '.join(damaged)}",
+                wanted,
+                "Put the folder keys back from a copy of the repository",
+            )
         return command.need(
             done,
             what,
@@ -110,6 +120,13 @@ class Restic:
             otherwise,
             store=True,
         )
+
+    def _damaged_keys(self) -> list[str]:
+        """Return the key files of a repository on this disk that changed; restic names each by its SHA-256."""
+        if self.repository.kind != "local":
+            return []
+        files = sorted(Path(self.repository.location, "keys").glob("*"))
+        return [one.name[:8] for one in files if hashlib.sha256(one.read_bytes()).hexdigest() != one.name]
 
     def identity(self) -> str:
         """Return the repository's id, which proves that the key opens it."""

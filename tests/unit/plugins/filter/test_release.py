@@ -290,14 +290,21 @@ def test_an_edge_that_was_declared_out_is_brought_along_and_taken_back_in() -> N
     edges = {"edge1": edge(out={"edge2": {"reason": "gone"}}), "edge2": edge(confirmed=False)}
     made = plan(hostvars(edges))[1]
     assert made["readmitted"] == ["edge2"]
-    live = edge(loaded=True, record={"app": "shop"}, workers=[{"value": "green:0:1.1:1.0"}])
-    old = {**live, "confirmed": False, "record": {"app": "of an older release"}}
-    made = plan(hostvars({"edge1": {**live, "out": {"edge2": {"reason": "gone"}}}, "edge2": old}))[1]
-    assert (made["edges_new"], made["edges_changed"]) == (["edge2"], ["edge1"])  # its routes before its traffic
-    assert made["behind"] == {"edge2": {"entry": "green:0:1.1:1.0", "move": 7}}
-    assert made["edge_names"] == list(EDGES)
     again = plan(hostvars(edges), out=["edge2"])[1]
     assert (again["out"], again["readmitted"], again["edge_names"]) == ([], [], ["edge1"])  # declared already
+
+
+@pytest.mark.parametrize(("stayed", "back"), [EDGES, EDGES[::-1]])
+def test_routes_of_an_edge_that_is_let_in_again_are_those_of_the_others(stayed: str, back: str) -> None:
+    live = edge(loaded=True, workers=[{"value": "green:0:1.1:1.0"}], out={back: {"reason": "gone"}})
+    routes = {"blue": [], "green": [{"host": "shop.test", "path": "/new", "service": "api"}]}
+    old = {**live, "confirmed": False, "out": {}, "record": {"app": "shop", "routes": {**routes, "green": []}}}
+    found = {stayed: {**live, "record": {"app": "shop", "routes": routes}}, back: old}
+    made = plan(hostvars({name: found[name] for name in EDGES}))[1]
+    assert made["record"]["routes"]["green"] == routes["green"]
+    assert (made["edges_new"], made["edges_changed"]) == ([back], [stayed])  # its routes before its traffic
+    assert made["behind"] == {back: {"entry": "green:0:1.1:1.0", "move": 7}}
+    assert made["edge_names"] == list(EDGES)
 
 
 def test_an_edge_declared_out_that_went_further_alone_is_not_followed() -> None:

@@ -27,7 +27,8 @@ class Systemd:
 
     def __call__(self, *words: str) -> tuple[int, str, str]:
         if words[0] == "show":
-            blocks = [f"Id={name}\n" + "\n".join(f"{k}={v}" for k, v in self.units[name].items()) for name in words[3:]]
+            found = [(name, self.units.get(name, MISSING)) for name in words[3:]]
+            blocks = [f"Id={name}\n" + "\n".join(f"{k}={v}" for k, v in had.items()) for name, had in found]
             return 0, "\n\n".join(blocks) + "\n", ""
         self.calls.append(" ".join(word for word in words if word != "--"))
         if words[0] == self.broken:
@@ -50,6 +51,7 @@ class Systemd:
         ({"NeedDaemonReload": "yes"}, {}, ["daemon-reload"]),
         ({"NeedDaemonReload": "yes"}, ON, ["daemon-reload", "restart a.timer"]),
         ({"UnitFileState": "static"}, ON, []),
+        ({"UnitFileState": "indirect", "ActiveState": "inactive"}, OFF, []),
     ],
 )
 def test_only_what_differs_is_called_and_check_mode_tells_the_same(
@@ -62,6 +64,25 @@ def test_only_what_differs_is_called_and_check_mode_tells_the_same(
     systemd = Systemd({"a.timer": {**LOADED, **had}})
     assert _host_units.settle(units, systemd) == told
     assert systemd.calls == calls
+
+
+def test_changed_service_of_a_timer_is_loaded_and_its_timer_goes_on() -> None:
+    systemd = Systemd({"a.timer": LOADED, "a.service": {**LOADED, "NeedDaemonReload": "yes"}})
+    assert _host_units.settle([{"name": "a.timer", **ON}], systemd) == ["reloaded systemd"]
+    assert systemd.calls == ["daemon-reload"]
+
+
+def test_reload_that_is_asked_for_counts_as_no_change() -> None:
+    systemd = Systemd({"a.service": LOADED})
+    assert _host_units.settle([{"name": "a.service", **ON}], systemd, reload=True) == []
+    assert systemd.calls == ["daemon-reload"]
+
+
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_masked_unit_is_refused(check_mode: bool) -> None:
+    systemd = Systemd({"a.service": {**MISSING, "LoadState": "masked"}})
+    with pytest.raises(Failure, match=r"unit on a\.service: found masked"):
+        _host_units.settle([{"name": "a.service", **ON}], systemd, check_mode)
 
 
 def test_running_service_with_a_new_file_is_not_restarted() -> None:

@@ -259,6 +259,17 @@ def test_run_that_moved_an_edge_confirms_it_when_it_lets_it_in(act: Run, move: R
     assert not haproxy.shown().confirmed, "this run has not moved it"
 
 
+def test_edge_that_is_still_declared_out_moves_without_serving(act: Run, move: Run, haproxy: Haproxy) -> None:
+    move("green", release="1.1")
+    unconfirm(haproxy)
+    move("blue", release="1.2", confirm=False)
+    assert not haproxy.shown().confirmed
+    assert not move("blue", release="1.2", confirm=False)["changed"]
+    assert act("in", edge="edge1", own="edge1")["changed"]
+    move("green", release="1.3", confirm=False)
+    assert haproxy.shown().confirmed, "it served already"
+
+
 def test_a_move_confirms_an_unconfirmed_entry(act: Run, move: Run, run: Run, haproxy: Haproxy) -> None:
     move("green", release="1.1")
     unconfirm(haproxy)

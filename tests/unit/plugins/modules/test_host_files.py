@@ -88,17 +88,18 @@ def test_link_is_replaced_and_its_target_stays(run: Run, tmp_path: Path) -> None
 
 
 def test_what_is_in_the_way_is_named_at_once_and_nothing_is_written(run: Run, tmp_path: Path) -> None:
-    (tmp_path / "link").symlink_to(tmp_path)
-    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to("nothing")
+    for name in ("folder", "other"):
+        (tmp_path / name).mkdir()
     refused = run(
         "host_files",
         folders=[folder(tmp_path / "link"), folder(tmp_path / "new")],
         files=[file(tmp_path / "folder")],
-        absent=[str(tmp_path / "folder")],
+        absent=[str(tmp_path / "other")],
     )
     assert f"folder on {tmp_path}/link: found a link" in refused["msg"]
     assert f"file on {tmp_path}/folder: found a folder" in refused["msg"]
-    assert f"file to remove on {tmp_path}/folder" in refused["msg"]
+    assert f"file to remove on {tmp_path}/other" in refused["msg"]
     assert not (tmp_path / "new").exists()
 
 
@@ -106,9 +107,59 @@ def test_wrong_options_are_named_at_once(run: Run, tmp_path: Path) -> None:
     refused = run("host_files", folders=[folder(tmp_path / "a", "rwx")], files=[{"path": "b", "content": ""}])
     assert "mode on" in refused["msg"]
     assert "path on file: found b" in refused["msg"]
-    unknown = {**file(tmp_path / "c"), "owner": "nobody-has-this-name"}
-    assert "owner on" in run("host_files", files=[unknown])["msg"]
-    assert not (tmp_path / "c").exists()
+    # Digits without quotes reach a module as another number.
+    assert "found 256" in run("host_files", files=[file(tmp_path / "c", "256")])["msg"]
+
+
+def test_folder_may_be_a_link_that_root_or_the_caller_made(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir(mode=0o755)
+    (tmp_path / "link").symlink_to("disk")
+    assert run("host_files", folders=[folder(tmp_path / "link")])["changed"]
+    assert mode_of(tmp_path / "disk") == 0o700
+    assert (tmp_path / "link").is_symlink()
+    assert not run("host_files", folders=[{**folder(tmp_path), "path": f"{tmp_path}/link/"}])["changed"]
+
+
+def test_folders_may_be_named_twice_and_in_any_order(run: Run, tmp_path: Path) -> None:
+    wanted = [folder(tmp_path / "a" / "b"), folder(tmp_path / "a", "0750"), folder(tmp_path / "a" / "b")]
+    assert run("host_files", folders=wanted)["changed"]
+    assert (mode_of(tmp_path / "a"), mode_of(tmp_path / "a" / "b")) == (0o750, 0o700)
+    assert not run("host_files", folders=wanted)["changed"]
+
+
+def test_parents_are_open_whatever_the_umask(run: Run, tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        run("host_files", files=[file(tmp_path / "a" / "b" / "file")])
+    finally:
+        os.umask(before)
+    assert (mode_of(tmp_path / "a"), mode_of(tmp_path / "a" / "b")) == (0o755, 0o755)
+
+
+def test_line_ends_are_kept_and_compared(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    wanted = {"files": [file(path, content="a\r\n")]}
+    run("host_files", **wanted)
+    assert path.read_bytes() == b"a\r\n"
+    assert not run("host_files", **wanted)["changed"]
+    assert run("host_files", files=[file(path)])["changed"]
+
+
+def test_failure_in_the_middle_says_what_was_done(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    failed = run("host_files", files=[file(tmp_path / "a"), file(tmp_path / "file" / "b")])
+    assert f"path on {tmp_path}/file/b: found" in failed["msg"]
+    assert failed["actions"] == [f"created {tmp_path}/a"]
+    unknown = {**file(tmp_path / "d"), "owner": "nobody-has-this-name"}
+    assert "owner on" in run("host_files", files=[file(tmp_path / "c"), unknown])["msg"]
+    assert not (tmp_path / "c").exists(), "owners are asked for first"
+
+
+def test_two_wishes_for_one_path_are_refused(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    refused = run("host_files", files=[file(path), file(path, content="b\n")], absent=[str(path)])
+    assert f"path on {path}: found two descriptions that differ" in refused["msg"]
+    assert f"path on {path}: found it wanted and absent" in refused["msg"]
 
 
 def test_files_are_removed_and_missing_ones_change_nothing(run: Run, tmp_path: Path) -> None:

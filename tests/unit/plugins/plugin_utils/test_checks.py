@@ -165,3 +165,18 @@ def test_an_app_that_is_no_app_yet_is_left_to_the_checks_of_apps():
 )
 def test_what_ansible_can_convert_fits(flat, value, good):
     assert _checks.fits(flat, value) == good
+
+
+def test_an_image_that_cannot_be_had_is_named_once_with_its_hosts():
+    cause = ["no such image in its registry (manifest unknown)", "Push it, or name a tag that exists"]
+    missing = {"app1": {"r.test/web:9": cause}, "edge1": {}, "app2": {"r.test/web:9": cause}}
+    assert _checks.image_problems(missing) == [
+        "app_deploy: image r.test/web:9 on app1, app2: found no such image in its registry (manifest unknown), need it "
+        "to be pulled. Push it, or name a tag that exists."
+    ]
+
+
+def test_the_release_that_was_typed_decides_which_images_are_asked_for():
+    apps = [{"name": "shop", "release": "1.0"}, {"name": "blog", "release": "2"}]
+    assert [one["release"] for one in _checks.with_release(apps, "1.1", "shop")] == ["1.1", "2"]
+    assert _checks.with_release(apps, "", "") == apps

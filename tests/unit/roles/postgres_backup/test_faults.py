@@ -23,6 +23,7 @@ from evenkeel_backup.faults import FAULTS, BackupFailure, fault_of
         ("*** HTTP request failed with 403 (Forbidden):", "store_denied"),
         ("open /srv/backup/locks/x: read-only file system", "store_denied"),
         ("ciphertext verification failed", "flipped_byte"),
+        ("Fatal: Unmarshal: illegal base64 data at input byte 212", "flipped_byte"),
         ("Pack ID does not match, want 0f, got e1", "failed"),
         ("error for tree 5c: load <data/5c>: invalid data returned", "flipped_byte"),
         ("pack 5c does not exist", "partial_upload"),

@@ -9,7 +9,7 @@ import copy
 
 import pytest
 
-from evenkeel_backup import account, restore_role, trust
+from evenkeel_backup import account, default_privileges, restore_role, trust
 from evenkeel_backup.database import Server
 from evenkeel_backup.where import Host
 
@@ -112,6 +112,41 @@ LISTING = """;
 3301; 0 0 COMMENT - SCHEMA public pg_database_owner
 215; 1259 16427 TABLE public orders shop
 """
+
+
+def test_default_privileges_are_statements_of_ours() -> None:
+    entry = {
+        "default_privileges": [
+            {"role": "postgres", "schema": "", "kind": "r", "grants": []},
+            {"role": "shop", "schema": "", "kind": "f", "grants": []},
+            {
+                "role": 'a"b',
+                "schema": "s",
+                "kind": "r",
+                "grants": [
+                    {"role": "", "privilege": "SELECT", "grantable": False},
+                    {"role": "x", "privilege": "INSERT", "grantable": True},
+                    {"role": "x", "privilege": "SELECT on tables to y; drop table z", "grantable": True},
+                ],
+            },
+        ]
+    }
+    quiet = "set session_replication_role = 'replica';\n"
+    head = 'alter default privileges for role "a""b" in schema "s" grant'
+    assert default_privileges.statements(entry, ["postgres"]) == [
+        (
+            "default privileges of shop on functions",
+            f'{quiet}alter default privileges for role "shop" revoke all on functions from public, "shop"',
+        ),
+        (
+            'default privileges of a"b on tables',
+            f'{quiet}{head} SELECT on tables to public;\n{head} INSERT on tables to "x" with grant option',
+        ),
+    ]
+    listing = (
+        "3391; 826 16400 DEFAULT ACL public DEFAULT PRIVILEGES FOR TABLES shop\n215; 1259 16427 TABLE public o shop\n"
+    )
+    assert default_privileges.without(listing) == "215; 1259 16427 TABLE public o shop\n"
 
 
 def test_extensions_are_made_before_any_object_of_a_user() -> None:
