@@ -1117,17 +1117,15 @@ def test_refused_login_is_a_sentence_without_the_password(run, docker, tmp_path)
 def test_restart_keeps_the_container_and_asks_the_edges_first(release, docker, edge, tmp_path):
     good(release())
     before = docker.state()["containers"][0]["Id"]
-    options = {
-        "services": ["web"],
-        "guard": {"app": "other", "token": 7, "run": "run-a", "move": 4, "edges": [edge.about]},
-    }
+    act: dict[str, Any] = {"app": "other", "token": 7, "run": "run-a", "move": 4, "edges": [edge.about]}
+    options: dict[str, Any] = {"services": ["web"], "guard": act}
     assert good(release("restarted", _check=True, **options))["actions"] == ["restarted service web"]
     assert docker.asked("restart") == []
     result = good(release("restarted", **options))
     assert (result["changed"], result["actions"]) == (True, ["restarted service web"])
     assert docker.asked("restart") == [["restart", before]]
     assert edge.asked > 0
-    options["guard"]["move"] = 3
+    act["move"] = 3
     refused = release("restarted", **options)
     assert "edge1 is at move 4" in refused["msg"]
     assert len(docker.asked("restart")) == 1
