@@ -76,6 +76,7 @@ from ansible_collections.evenkeel.platform.plugins.module_utils import (
     _compose_engine,
     _edge,
     _edge_state,
+    _edge_servers,
     _edge_store,
     _edges,
     _host_files,
