@@ -256,7 +256,7 @@ class Command:
             "--remain-after-exit",
             f"--property=RuntimeMaxSec={self.params['timeout_seconds']}",
             # The container is removed even if the client is killed.
-            f"--property=ExecStopPost=-{_app_commands.DOCKER} rm --force {name}",
+            f"--property=ExecStopPost=-/bin/sh -c '{_app_commands.DOCKER} rm --force {name} >/dev/null 2>&1'",
             "--setenv=COMPOSE_PROGRESS=quiet",
             "--",
             *_app_commands.one_off(stack, release, service, name, self.params["command"]),

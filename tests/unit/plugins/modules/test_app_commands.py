@@ -166,7 +166,8 @@ def test_one_off_starts_as_a_unit_under_the_gate(run: Run, script: Script, edge:
     assert (found["container"], found["finished"]) == (f"shop.api.run-{number}", False)
     [call] = script.asked("systemd-run")
     assert {"--property=RuntimeMaxSec=90", "--service-type=exec", "--remain-after-exit"} <= set(call)
-    assert f"--property=ExecStopPost=-/usr/bin/docker rm --force shop.api.run-{number}" in call
+    removal = f"/usr/bin/docker rm --force shop.api.run-{number} >/dev/null 2>&1"
+    assert f"--property=ExecStopPost=-/bin/sh -c '{removal}'" in call
     assert {"run", "--rm", "--no-deps"} <= set(call)
     assert call[-4:] == [f"--name=shop.api.run-{number}", "api.1", "echo", "$$HOME $$$$"]
 
