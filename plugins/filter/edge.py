@@ -24,8 +24,13 @@ def edge_problems(
     return found
 
 
+def edge_certificates(given: list[Any], mode: str, names: list[str], host: str) -> list[Any]:
+    """Return the certificates of an edge: those given, else one for all public names."""
+    return _edge_problems.certificates(given, mode, names, host)
+
+
 class FilterModule:
     """Jinja filters over the options of an edge."""
 
     def filters(self) -> dict[str, Any]:
-        return {"edge_problems": edge_problems}
+        return {"edge_certificates": edge_certificates, "edge_problems": edge_problems}

@@ -14,6 +14,9 @@ from typing import Any
 GROUPS = ("edge", "app", "data", "ops")
 NEEDED = ("edge", "app")
 NAME = re.compile(r"[a-z][a-z0-9_]*")
+SECRET = re.compile(r"\bvault_\w+")
+# Others give these out; nothing that is made up here would fit.
+GIVEN = ("vault_alert_receiver", "vault_registry_password", "vault_shop_store_secret")
 HOST = re.compile(r"(?P<name>[a-z][a-z0-9-]*)=(?P<address>[0-9a-fA-F.:]+)/(?P<groups>[a-z+]+)")
 
 
@@ -92,6 +95,18 @@ def new_environment(hosts: str, name: str) -> dict[str, Any]:
             }
         },
         "ranges": [str(ipaddress.ip_network(host.address)) for host in good],
+        # The example app has a database, which needs a host.
+        "full": any("data" in host.groups for host in good),
+        "watched": any("ops" in host.groups for host in good),
+    }
+
+
+def environment_secrets(texts: list[str]) -> dict[str, list[str]]:
+    """Return the secrets that the files of an environment read: generated ones, and those that others give out."""
+    names = sorted({name for text in texts for name in SECRET.findall(text)})
+    return {
+        "generated": [name for name in names if name not in GIVEN],
+        "given": [name for name in names if name in GIVEN],
     }
 
 
@@ -99,4 +114,4 @@ class FilterModule:
     """Jinja filters over the description of an environment."""
 
     def filters(self) -> dict[str, Any]:
-        return {"new_environment": new_environment}
+        return {"environment_secrets": environment_secrets, "new_environment": new_environment}

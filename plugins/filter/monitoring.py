@@ -49,6 +49,7 @@ def monitoring_alertmanager(options: Options) -> Options:
         options["waits"],
         bool(options.get("deadman_url")),
         float(options["wait_factor"]),
+        bool(options.get("templates")),
     )
 
 

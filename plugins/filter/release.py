@@ -20,11 +20,13 @@ from ansible_collections.evenkeel.platform.plugins.module_utils import (
     _app_status,
     _clock,
     _controller,
+    _doctor,
     _model,
     _next_step,
     _plan,
     _release_content,
     _stacks,
+    _verbs,
 )
 from ansible_collections.evenkeel.platform.plugins.module_utils._failure import Failure
 from ansible_collections.evenkeel.platform.plugins.plugin_utils import _compose_files
@@ -434,6 +436,13 @@ def release_run(apps: list[Data], groups: t.Mapping[str, t.Any], hosts: t.Collec
     names = [str(app.get("name")) for app in apps]
     out = asked["edge_out"].split(",") if isinstance(asked["edge_out"], str) else list(asked["edge_out"])
     problems = _app_choice.choice_problems(apps, asked["only"], asked["release"])
+    verb = asked.get("verb") or {}
+    if verb and not problems and not asked["only"] and len(names) != 1:
+        found = f"{len(names)} apps ({', '.join(names)})" if names else "none"
+        problems.append(f"app_deploy: app: found {found}, need one. Set app.")
+    if verb and problems:
+        # With the app known they are named beside what does not fit it.
+        problems += _verbs.typed_problems(verb)
     if missing:
         problems.append(
             f"app_deploy: hosts of this run: found {', '.join(hosts)}, need also {', '.join(missing)}, or edges and "
@@ -461,6 +470,7 @@ def release_run(apps: list[Data], groups: t.Mapping[str, t.Any], hosts: t.Collec
             "hosts": app_hosts,
             "record_host": record,
             "out": [name for name in out if name],
+            **({"verb": verb} if verb else {}),
         },
     }
 
@@ -473,6 +483,53 @@ def release_parts(
     record = record_host or next(iter(edges), "localhost")
     found = {"edge": host in edges, "host": host in hosts, "records": host == record}
     return [part for part, held in found.items() if held]
+
+
+def release_verb(
+    apps: list[Data], hostvars: t.Mapping[str, t.Any], hosts: t.Collection[str], app: str, options: Data
+) -> Data:
+    """Return C(problems) and plan of a verb of the day, from what was typed and the answers of the hosts."""
+    try:
+        asked = options["verb"]
+        fleet = _fleet(hostvars, app, options)
+        facts = _facts(hostvars, options, hosts, app)
+        described = next((each for each in apps if each.get("name") == app), None)
+        now = _verbs.live(app, described, fleet, facts)
+        problems = _verbs.problems(asked, now, fleet, facts, options["out"], options["check_mode"])
+        missing = _missing_secrets(dict(now.model), described) if asked["kind"] == "scale" and not problems else []
+        if missing:
+            problems = [
+                f"app_deploy: secrets of release {now.release} of app {app}: found no value for {', '.join(missing)}, "
+                "need one each. Put them back into app_deploy_apps."
+            ]
+        lease = _plan.releases_of(facts, fleet)["lease"]
+        controller = _controller.this()
+        gone = lease.get("held") and _controller.gone(lease.get("controller") or {})
+        return {
+            "problems": problems,
+            "run": controller["run"],
+            "controller": controller,
+            "dead_run": (lease.get("run") or "") if gone else "",
+            **({} if problems else _verbs.plan(asked, now, fleet, facts, options["out"])),
+        }
+    except (Failure, ValueError) as exc:
+        raise AnsibleFilterError(str(exc)) from exc
+
+
+def release_logs(verb: Data, hostvars: t.Mapping[str, t.Any]) -> list[str]:
+    """Return the lines that the hosts of a plan have read, with the time, host and container of each."""
+    answers: dict[str, list[Data]] = {}
+    lost: dict[str, str] = {}
+    for name in verb["logs"]:
+        result = _result(hostvars, name, "__app_deploy_logs")
+        if "lines" in result and not _went_wrong(result):
+            answers[name] = result["lines"]
+        elif verb["logs"][name]:
+            lost[name] = " ".join(str(result.get("msg") or "").split()) or "does not answer"
+        elif not _result(hostvars, name, FACTS).get("pair"):
+            lost[name] = "does not answer"
+    found = _verbs.log_lines(answers, lost)
+    return found or [f"{verb['app']}: no line in that time"]
 
 
 def release_secrets(app: str, apps: list[Data]) -> Data:
@@ -547,6 +604,25 @@ def release_status(apps: list[Data], hostvars: t.Mapping[str, t.Any], run: Data)
     return found
 
 
+def release_doctor(apps: list[Data], hostvars: t.Mapping[str, t.Any], run: Data) -> list[str]:
+    """Return what differs for each app of a run, with the command that mends it, by the answers to C(doctor)."""
+    found: list[str] = []
+    options = run["options"]
+    names = list(dict.fromkeys((*run["edges"], *run["hosts"], run["record_host"])))
+    for app in run["apps"]:
+        answers = {name: _status_of(hostvars, name, app) for name in names}
+        lost = {
+            name: " ".join(str(answer.get("msg") or "").split()) or "failed"
+            for name, answer in answers.items()
+            if answer.get("failed") and not answer.get("unreachable")
+        }
+        facts = {name: answer for name, answer in answers.items() if "pair" in answer}
+        described = next((each for each in apps if each.get("name") == app), None)
+        case = _doctor.Case(app, described, _fleet(hostvars, app, options), facts, lost, _clock.now().wall)
+        found += _doctor.lines(case, _doctor.findings(case))
+    return found
+
+
 def _status_of(hostvars: t.Mapping[str, t.Any], host: str, app: str) -> Data:
     results = _result(hostvars, host, "__app_deploy_status").get("results") or []
     return next((dict(each) for each in results if each.get("__app_deploy_name") == app), {})
@@ -570,6 +646,9 @@ class FilterModule:
             "release_run": release_run,
             "release_secrets": release_secrets,
             "release_status": release_status,
+            "release_doctor": release_doctor,
+            "release_verb": release_verb,
+            "release_logs": release_logs,
             "release_without_records": release_without_records,
             "edge_addresses": edge_addresses,
         }

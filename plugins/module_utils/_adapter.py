@@ -79,6 +79,10 @@ class Adapter(abc.ABC):
         """Set the mark in every process, read it back and save it; return a sentence for each that refused."""
 
     @abc.abstractmethod
+    def set_server(self, colour: str, service: str, server: str, state: str) -> list[str]:
+        """Set a server to C(drain) or C(ready) in every process that takes requests; return each refusal."""
+
+    @abc.abstractmethod
     def sessions(self, colour: str) -> dict[str, int]:
         """Return the current sessions of each service of the colour, over all processes."""
 
@@ -227,6 +231,22 @@ class HaproxyAdapter(Adapter):
             except _haproxy.WorkerGone:
                 continue
         raise _haproxy.unstable(self.master)
+
+    def set_server(self, colour: str, service: str, server: str, state: str) -> list[str]:
+        problems: list[str] = []
+        for worker in self.master.workers():
+            # A stopping worker refuses it; what it still has is counted among the sessions.
+            if worker.old:
+                continue
+            try:
+                answer = self.master.worker(
+                    worker, f"set server {self.prefix(colour)}{service}/{server} state {state}"
+                ).strip()
+            except _haproxy.WorkerGone:
+                answer = "it ended"
+            if answer:
+                problems.append(f"worker {worker.pid} answered: {answer.splitlines()[0]}")
+        return problems
 
     def healthy(self, colour: str) -> dict[str, list[str]]:
         result: dict[str, list[str]] = {}

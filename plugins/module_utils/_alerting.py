@@ -10,6 +10,7 @@ Pure functions over plain data. A secret is always the content of a file; no set
 from __future__ import annotations
 
 import functools
+import re
 import typing as t
 
 from ansible_collections.evenkeel.platform.plugins.module_utils import _address, _failure
@@ -26,17 +27,36 @@ class Kind(t.NamedTuple):
     section: str
     secret: str
     needs: tuple[str, ...]
-    # Fields that hold a secret elsewhere, and here an address that others may read.
+    # Fields that hold a secret elsewhere, and here something that others may read.
     addresses: tuple[str, ...] = ()
+    # Further secrets that it cannot do without, as fields of Alertmanager.
+    more: tuple[str, ...] = ()
 
 
+# Every receiver of the pinned Alertmanager whose secret can be a file: wechat and sns have none.
 KINDS = {
-    "slack": Kind("slack_configs", "api_url_file", ("channel",)),
+    "discord": Kind("discord_configs", "webhook_url_file", ()),
     "email": Kind("email_configs", "auth_password_file", ("to", "from", "smarthost")),
+    "jira": Kind(
+        "jira_configs",
+        "http_config.basic_auth.password_file",
+        ("api_url", "project", "issue_type", "http_config.basic_auth.username"),
+        ("api_url",),
+    ),
+    "msteams": Kind("msteams_configs", "webhook_url_file", ()),
+    "msteamsv2": Kind("msteamsv2_configs", "webhook_url_file", ()),
+    "opsgenie": Kind("opsgenie_configs", "api_key_file", (), ("api_url",)),
     "pagerduty": Kind("pagerduty_configs", "routing_key_file", (), ("url",)),
+    "pushover": Kind("pushover_configs", "token_file", (), ("url",), ("user_key",)),
+    "rocketchat": Kind("rocketchat_configs", "token_file", ("api_url", "channel"), ("api_url",), ("token_id",)),
+    "slack": Kind("slack_configs", "api_url_file", ("channel",)),
     "telegram": Kind("telegram_configs", "bot_token_file", ("chat_id",), ("api_url",)),
+    "victorops": Kind("victorops_configs", "api_key_file", ("routing_key",), ("api_url", "routing_key")),
+    "webex": Kind("webex_configs", "http_config.authorization.credentials_file", ("room_id",), ("api_url",)),
     "webhook": Kind("webhook_configs", "url_file", ()),
 }
+_FIELD = re.compile(r"[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)*\Z")
+TEMPLATES = "templates"
 # Fields of Alertmanager that hold a secret in the open. Each has a sister that names a file.
 PLAINTEXT = frozenset(
     [
@@ -67,9 +87,23 @@ PLAINTEXT = frozenset(
 _sentence = functools.partial(_failure.sentence, "monitoring")
 
 
-def secret_name(receiver: str) -> str:
-    """The file of a receiver's secret."""
-    return f"receiver-{receiver}"
+def secret_name(receiver: str, field: str = "") -> str:
+    """The file of a receiver's secret, or of a further one by its field."""
+    return f"receiver-{receiver}" + (f"-{field}" if field else "")
+
+
+def _at(settings: t.Any, path: str) -> t.Any:
+    """What stands in a field of settings, which are nested by dots."""
+    for key in path.split("."):
+        settings = settings.get(key) if isinstance(settings, dict) else None
+    return settings
+
+
+def _with(settings: dict[str, t.Any], path: str, value: t.Any) -> dict[str, t.Any]:
+    """Settings with one more field."""
+    key, dot, rest = path.partition(".")
+    inner = settings.get(key) if isinstance(settings.get(key), dict) else {}
+    return {**settings, key: _with(inner, rest, value) if dot else value}  # type: ignore[arg-type]  # a dict
 
 
 # -- what cannot be meant ----------------------------------------------------
@@ -109,6 +143,20 @@ def problems(
     return found
 
 
+def template_problems(paths: t.Sequence[t.Any]) -> list[str]:
+    """Return one sentence for each template that would not be read."""
+    names = [str(path).rpartition("/")[2] for path in paths]
+    found = [
+        _sentence("monitoring_templates", f"file {name}", "another ending", "*.tmpl", "Rename it")
+        for name in names
+        if not name.endswith(".tmpl")
+    ]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    return found + [
+        _sentence("monitoring_templates", f"file {name}", "two of that name", "one", "Rename one") for name in twice
+    ]
+
+
 def _receiver_problems(receiver: dict[str, t.Any]) -> t.Iterator[str]:
     where = f"receiver {receiver.get('name')}"
     kind = KINDS.get(str(receiver.get("kind")))
@@ -117,12 +165,19 @@ def _receiver_problems(receiver: dict[str, t.Any]) -> t.Iterator[str]:
         return
     settings = receiver.get("settings") or {}
     for key in kind.needs:
-        if not settings.get(key):
+        if not _at(settings, key):
             yield _sentence(f"settings.{key}", where, "none", f"one for kind {receiver['kind']}", f"Set settings.{key}")
     if not str(receiver.get("secret") or "").strip() and not (
         receiver["kind"] == "email" and not settings.get("auth_username")
     ):
         yield _sentence("secret", where, "none", f"what belongs into {kind.secret}", "Set secret, from your vault")
+    further = receiver.get("secrets") or {}
+    for key in [*kind.more, *(key for key in further if key not in kind.more)]:
+        if not _FIELD.match(str(key)) or f"{key}_file" == kind.secret:
+            need = "a field of Alertmanager without _file, nested by dots, other than that of secret"
+            yield _sentence("secrets", where, str(key), need, "Correct secrets")
+        elif not str(further.get(key) or "").strip():
+            yield _sentence(f"secrets.{key}", where, "none", f"what belongs into {key}_file", f"Set secrets.{key}")
     for secret in sorted(plaintext(settings, kind.addresses)):
         yield _sentence(f"settings.{secret.path}", where, secret.found, secret.need, secret.remedy)
 
@@ -177,8 +232,9 @@ def settings(
     waits: dict[str, t.Any],
     deadman: bool = False,
     factor: float = 1.0,
+    templates: bool = False,
 ) -> dict[str, t.Any]:
-    """Return what Alertmanager reads."""
+    """Return what Alertmanager reads; *templates* says whether there are files of them beside it."""
     nobody = "nobody"
     group = _seconds(waits["group_seconds"], factor)
     interval = _seconds(waits["interval_seconds"], factor)
@@ -235,6 +291,8 @@ def settings(
             for one in INHIBITIONS
         ],
         "receivers": made,
+        # Beside the file that names them, wherever it is mounted.
+        **({"templates": [f"{TEMPLATES}/*.tmpl"]} if templates else {}),
     }
 
 
@@ -283,13 +341,19 @@ def _receiver(receiver: dict[str, t.Any]) -> dict[str, t.Any]:
     kind = KINDS[receiver["kind"]]
     made = {"send_resolved": True, **(receiver.get("settings") or {})}
     if str(receiver.get("secret") or "").strip():
-        made[kind.secret] = f"{SECRETS}/{secret_name(receiver['name'])}"
+        made = _with(made, kind.secret, f"{SECRETS}/{secret_name(receiver['name'])}")
+    for field in receiver.get("secrets") or {}:
+        made = _with(made, f"{field}_file", f"{SECRETS}/{secret_name(receiver['name'], field)}")
     return {"name": receiver["name"], kind.section: [made]}
 
 
 def secrets(receivers: list[dict[str, t.Any]], deadman_url: str, service: str, uid: int) -> list[dict[str, t.Any]]:
     """Return the secrets as compose_stack takes them."""
-    wanted = [(secret_name(receiver["name"]), receiver.get("secret")) for receiver in receivers]
+    wanted: list[tuple[str, t.Any]] = []
+    for receiver in receivers:
+        name = receiver["name"]
+        wanted.append((secret_name(name), receiver.get("secret")))
+        wanted += [(secret_name(name, field), value) for field, value in (receiver.get("secrets") or {}).items()]
     wanted.append((secret_name(DEADMAN), deadman_url))
     return [
         {"name": name, "service": service, "uid": uid, "value": value}

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ansible_collections.evenkeel.platform.plugins.module_utils import _compose_guard as guard
+from ansible_collections.evenkeel.platform.plugins.module_utils import _compose_present as present
 from ansible_collections.evenkeel.platform.plugins.module_utils import _compose_release as release
 from ansible_collections.evenkeel.platform.plugins.module_utils import _registry as registry
 from ansible_collections.evenkeel.platform.plugins.module_utils._compose_store import Stack
@@ -252,7 +253,7 @@ class Engine:
         return sorted({str(one.get("com.docker.compose.service")) for one in labels})
 
     def containers(self, stack: str) -> list[dict[str, Any]]:
-        """Return what runs, or ran, under a stack's name."""
+        """Return what runs, or ran, under a stack's name, without the containers of single commands."""
         reply = self.commands(
             "ps", "--all", "--no-trunc", "--quiet", "--filter", f"label=com.docker.compose.project={stack}"
         )
@@ -264,7 +265,8 @@ class Engine:
             found: list[dict[str, Any]] = json.loads(reply.stdout)
         except ValueError:
             return []
-        return found
+        # A command that somebody runs in a container of its own is none of the stack's services.
+        return [dict(each) for each in present.standing(found)]
 
     def volumes(self, stack: str) -> list[str]:
         """Return the volumes compose made for a stack."""

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from ansible_collections.evenkeel.platform.plugins.module_utils._compose_store i
 from ansible_collections.evenkeel.platform.plugins.module_utils._guard import Guard
 
 Result = dict[str, Any]
+RESTART_PAUSE = 0.3
 
 EMPTY: Result = {
     "changed": False,
@@ -64,6 +66,7 @@ class States:
             "running": self.running,
             "former": self.former,
             "reduced": self.reduced,
+            "restarted": self.restarted,
             "steady": self.steady,
             "stopped": self.stopped,
             "absent": self.absent,
@@ -301,6 +304,50 @@ class States:
                     **result,
                 )
         return dict(result, changed=bool(actions), actions=actions)
+
+    def restarted(self) -> Result:
+        """Restart the containers of some services as they are, and wait until each is healthy."""
+        current = self.stack.current()
+        result = self._about(current)
+        wanted = self.params["services"]
+        if self.check_mode and not self.engine.answers():
+            return result
+        self._need_docker()
+        found = {
+            present.service_of(each): str(each["Id"])
+            for each in present.standing(self.engine.containers(self.stack.name))
+            if present.service_of(each) in wanted
+        }
+        missing = sorted(set(wanted) - set(found))
+        if missing:
+            raise ReleaseError(
+                f"compose_release: service {', '.join(missing)} on {self.where}: found no container, need one to "
+                "restart. Deploy the live release again, which starts what is missing.",
+                **result,
+            )
+        actions = [f"restarted service {name}" for name in sorted(found)]
+        if self.check_mode:
+            return dict(result, changed=True, actions=actions)
+        self._ask()
+        self._must(self.engine.act("restart", *found.values()), "restart", "the container running again")
+        deadline = time.monotonic() + self.params["wait_timeout_seconds"]
+        while bad := {name: what for name, what in self._unwell_of(wanted).items() if what}:
+            if any(what not in ("starting", "unhealthy") for what in bad.values()) or time.monotonic() > deadline:
+                text = ", ".join(f"{name} {what}" for name, what in sorted(bad.items()))
+                reason = (
+                    f"compose_release: service on {self.where}: found {text} after its restart, need it running and "
+                    "healthy. Read its last log lines, or go back with "
+                    "'ansible-playbook evenkeel.platform.rollback'."
+                )
+                evidence = self.engine.explain(self.stack.name, self.values)
+                raise ReleaseError(reason, **dict(result, evidence=evidence, reason=reason, changed=True))
+            time.sleep(RESTART_PAUSE)
+        return dict(result, changed=True, actions=actions)
+
+    def _unwell_of(self, services: list[str]) -> dict[str, str]:
+        """Return what is wrong with the containers of some services; one that is gone has stopped."""
+        found = self._unwell(self.engine.containers(self.stack.name))
+        return {name: what for name, what in found.items() if name in services}
 
     def steady(self) -> Result:
         """Fail where the engine knows better than the last answers of the program."""

@@ -24,15 +24,27 @@ PORTS = ("edge_http_port", "edge_https_port", "edge_preview_port", "edge_status_
 Found = t.Iterator[tuple[str, str, str, str]]
 
 
+def certificates(given: t.Sequence[Options], mode: str, names: t.Iterable[str], fallback: str) -> list[Options]:
+    """Return the certificates of an edge: those given, else one for all names that it serves.
+
+    It is one for all, so that its file is there before an app comes that no run of the role has seen yet.
+    """
+    if given:
+        return list(given)
+    found = list(dict.fromkeys(str(name) for name in names if name))
+    # Without a public name there is nothing that an authority could confirm.
+    return [{"name": "default", "names": found or [fallback], "mode": mode if found else "self_signed"}]
+
+
 def problems(options: Options, host: t.Mapping[str, t.Any]) -> list[str]:
     """Return one sentence for each problem of one edge.
 
     *options* are the role's with their full names; *host* has ``name``, ``family`` and ``distribution`` of its system,
-    ``private`` address and the ``peers``' private addresses.
+    ``private`` address, the ``peers``' private addresses, and the ``certificates`` that are made of the options.
     """
     found = [
         *_host(options, host),
-        *_certificates(options["edge_certificates"]),
+        *_certificates(host.get("certificates") or options["edge_certificates"]),
         *_sites(options["edge_sites"]),
         *_clients(options),
         *_requests(options),

@@ -298,6 +298,7 @@ def problems(
         options.get("routes") or [],
         bool(options.get("deadman_url")),
     )
+    found += _alerting.template_problems(options.get("templates") or [])
     found += _slo.problems(options.get("slos") or [], apps)
     name = options.get("log_store") or "loki"
     if name not in _log_store.STORES:

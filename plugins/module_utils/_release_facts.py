@@ -7,13 +7,17 @@
 
 from __future__ import annotations
 
+import json
 import typing as t
 from pathlib import Path
 
 from ansible_collections.evenkeel.platform.plugins.module_utils import (
     _adapter,
+    _compose_present,
     _edge_info,
+    _edge_servers,
     _file,
+    _jobs,
     _pair,
     _release_records,
     _releases,
@@ -22,6 +26,7 @@ from ansible_collections.evenkeel.platform.plugins.module_utils._state import Re
 
 MODULE = "release_facts"
 FIREWALL = "/etc/evenkeel/firewall.d"
+UNITS = Path("/etc/systemd/system")
 PARTS = ("edge", "host", "records", "releases")
 STACKS = ("blue", "green", "background", "migration")
 Run = t.Callable[[list[str]], tuple[int, str, str]]
@@ -30,7 +35,7 @@ Run = t.Callable[[list[str]], tuple[int, str, str]]
 def read(
     records: Records, parts: t.Collection[str], count: int, run: Run, adapter: t.Mapping[str, t.Any]
 ) -> dict[str, t.Any]:
-    """Return C(pair), C(edge), C(host) and C(records) of an app; raises Failure where a record is of a newer version.
+    """Return what a host knows of an app, by part; raises Failure where a record is of a newer version.
 
     C(parts) is what the host is to the app, C(run) runs a command, C(adapter) are the options of the adapter.
     """
@@ -51,6 +56,7 @@ def read(
         "edge": edge,
         "host": host,
         "records": _release_records.facts(records, count) if "records" in parts else {},
+        "details": details(records, parts, run) if "details" in parts else {},
     }
 
 
@@ -76,3 +82,61 @@ def firewall(app: str) -> list[str]:
 def orders(records: Records) -> list[str]:
     """Return the colours that wait to be stopped."""
     return sorted(path.stem.removeprefix("retire-") for path in Path(records.folder).glob("retire-*.json"))
+
+
+def details(records: Records, parts: t.Collection[str], run: Run) -> dict[str, t.Any]:
+    """Return each container of the app, the state of our units on this host, and the servers set to drain."""
+    units = ["evenkeel-edge-withdraw.timer"] if "edge" in parts else []
+    if "host" in parts:
+        jobs = [name for name in _jobs.of_app(_names_in(UNITS), records.app) if name.endswith(".timer")]
+        units += ["evenkeel-retire.timer", *jobs]
+    return {
+        "containers": containers(records.app, run) if "host" in parts else [],
+        "units": unit_states(units, run),
+        "draining": _edge_servers.recorded(records) if "edge" in parts else {},
+    }
+
+
+def _names_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+
+
+def unit_states(units: t.Sequence[str], run: Run) -> dict[str, str]:
+    """Return what systemd says of each unit: C(active), C(inactive), C(failed) and their like."""
+    if not units:
+        return {}
+    _status, out, _err = run(["systemctl", "is-active", *units])
+    return {unit: state.strip() for unit, state in zip(units, out.splitlines(), strict=False)}
+
+
+def containers(app: str, run: Run) -> list[dict[str, t.Any]]:
+    """Return the containers of the app's stacks, those of one-off commands marked."""
+    form = '{{ .ID }} {{ .Label "com.docker.compose.project" }}'
+    status, out, _err = run(["docker", "ps", "--all", "--no-trunc", "--format", form])
+    stacks_of_app = {f"{app}-{part}" for part in STACKS}
+    ids = [line.split()[0] for line in out.splitlines() if line.partition(" ")[2] in stacks_of_app]
+    if status != 0 or not ids:
+        return []
+    _status, out, _err = run(["docker", "inspect", *ids])
+    try:
+        found: list[dict[str, t.Any]] = json.loads(out)
+    except ValueError:
+        return []
+    return sorted((_container(app, each) for each in found), key=lambda row: str(row["name"]))
+
+
+def _container(app: str, seen: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    labels = _compose_present.labels(seen)
+    state = seen.get("State") or {}
+    return {
+        "name": str(seen.get("Name") or "").lstrip("/"),
+        "part": labels.get(_compose_present.PROJECT_LABEL, "").removeprefix(f"{app}-"),
+        "service": _compose_present.service_of(seen),
+        "running": bool(state.get("Running")) and not state.get("Restarting"),
+        # Empty for one that runs and is healthy, or ended as it should.
+        "problem": _compose_present.state_of(seen),
+        "exit": int(state.get("ExitCode") or 0),
+        "restarts": int(seen.get("RestartCount") or 0),
+        "image": str((seen.get("Config") or {}).get("Image") or ""),
+        "oneoff": not _compose_present.standing([seen]),
+    }

@@ -45,13 +45,14 @@ options:
         before, the containers are removed.
       - V(reduced) removes the containers of O(services) and leaves the others. A singleton that moves to another host
         stops here before it starts there.
+      - V(restarted) restarts the containers of O(services) as they are, and waits until they are healthy.
       - V(steady) fails if a container of the stack is not running or not healthy, or was restarted by the engine in
         the last O(within_seconds).
       - V(stopped) stops the containers and keeps them from starting at boot.
       - V(absent) removes the containers, the releases and the secrets, and those volumes that O(volumes) names.
       - V(pulled) pulls O(images) and starts nothing. For a digest that this host has, no registry is contacted.
     type: str
-    choices: [present, staged, running, former, reduced, steady, stopped, absent, pulled]
+    choices: [present, staged, running, former, reduced, restarted, steady, stopped, absent, pulled]
     default: present
   definition:
     description: The stack, as in a compose file. A dollar sign is written twice. For V(present) and V(staged).
@@ -139,7 +140,7 @@ options:
     elements: str
     default: []
   services:
-    description: For V(reduced), the services whose containers are removed.
+    description: For V(reduced) and V(restarted), the services whose containers are removed or restarted.
     type: list
     elements: str
     default: []
@@ -337,7 +338,7 @@ from ansible_collections.evenkeel.platform.plugins.module_utils._compose_store i
 from ansible_collections.evenkeel.platform.plugins.module_utils._failure import Failure
 from ansible_collections.evenkeel.platform.plugins.module_utils._guard import GUARD_ARGUMENTS, Guard, acting
 
-STATES = ["present", "staged", "running", "former", "reduced", "steady", "stopped", "absent", "pulled"]
+STATES = ["present", "staged", "running", "former", "reduced", "restarted", "steady", "stopped", "absent", "pulled"]
 ARGUMENT_SPEC: dict[str, Any] = {
     **GUARD_ARGUMENTS,
     **registry.FOLDER_ARGUMENTS,
@@ -431,6 +432,7 @@ def main() -> None:
             ("state", "staged", ["name", "definition"]),
             *(("state", state, ["name"]) for state in ("running", "former", "steady", "stopped", "absent")),
             ("state", "reduced", ["name", "services"]),
+            ("state", "restarted", ["name", "services"]),
             ("state", "pulled", ["images"]),
         ],
     )

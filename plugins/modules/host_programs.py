@@ -75,6 +75,7 @@ from ansible_collections.evenkeel.platform.plugins.module_utils import (
     _clock,
     _compose_engine,
     _edge,
+    _edge_servers,
     _edge_state,
     _edge_store,
     _edges,
@@ -86,7 +87,10 @@ from ansible_collections.evenkeel.platform.plugins.module_utils import (
 )
 from ansible_collections.evenkeel.platform.plugins.module_utils._failure import Failure
 
-CARRIED = (_adapter, _clock, _compose_engine, _edge, _edges, _edge_state, _edge_store, _pair, _protocol, _retire)
+CARRIED = (
+    *(_adapter, _clock, _compose_engine, _edge, _edges, _edge_servers, _edge_state, _edge_store),
+    *(_pair, _protocol, _retire),
+)
 ARGUMENT_SPEC: dict[str, t.Any] = {
     "programs": {
         "type": "list",

@@ -18,10 +18,12 @@ extends_documentation_fragment:
   - evenkeel.platform.haproxy
 options:
   parts:
-    description: What this host is for the app. V(releases) also reads the releases that an app host stores.
+    description:
+      - What this host is for the app. V(releases) also reads the releases that an app host stores.
+      - V(details) also reads each container, the state of the units, and the servers that a restart has set to drain.
     type: list
     elements: str
-    choices: [edge, host, records, releases]
+    choices: [edge, host, records, releases, details]
     required: true
   count:
     description: How many rows of the ledger to return.
@@ -100,6 +102,15 @@ project:
   returned: always
   type: dict
   sample: {}
+details:
+  description:
+    - What runs in detail, empty without the part V(details).
+    - C(containers) are those of the app with C(name), C(part), C(service), C(running), C(problem), C(exit),
+      C(restarts), C(image) and C(oneoff); C(units) the state of timers by name; C(draining) the servers that take no
+      requests during a restart, each with the end of that as seconds of the epoch.
+  returned: always
+  type: dict
+  sample: {"containers": [], "units": {"evenkeel-retire.timer": "active"}, "draining": {}}
 """
 
 import typing as t
@@ -112,7 +123,7 @@ from ansible_collections.evenkeel.platform.plugins.module_utils._state import ST
 ARGUMENT_SPEC: dict[str, t.Any] = {
     **STATE_ARGUMENTS,
     **_adapter.ADAPTER_ARGUMENTS,
-    "parts": {"type": "list", "elements": "str", "choices": list(_release_facts.PARTS), "required": True},
+    "parts": {"type": "list", "elements": "str", "choices": [*_release_facts.PARTS, "details"], "required": True},
     "count": {"type": "int", "default": 100},
     "compose": {"type": "dict", "options": _compose_project.PROJECT_ARGUMENTS},
 }

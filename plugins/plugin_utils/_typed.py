@@ -32,6 +32,15 @@ SHORT = {
     "edge_out": Short("app_deploy_edge_out", "edge2"),
     "without_records": Short("app_deploy_break_glass", "true", "true or false"),
     "enabled": Short("app_deploy_maintenance_enabled", "false", "true or false"),
+    "service": Short("app_deploy_service", "api"),
+    "side": Short("app_deploy_side", "other"),
+    "host": Short("app_deploy_host", "app1"),
+    "since": Short("app_deploy_since", "10m"),
+    "lines": Short("app_deploy_lines", "100"),
+    "command": Short("app_deploy_command", "id"),
+    "timeout": Short("app_deploy_timeout_seconds", "600"),
+    "replicas": Short("app_deploy_replicas", "2"),
+    "outage": Short("app_deploy_outage", "true", "true or false"),
 }
 # One letter too many, too few or swapped; "registry" is no "retry".
 CUTOFF = 0.8
@@ -60,8 +69,16 @@ def unknown_problems(extra: t.Mapping[str, t.Any], used: t.Callable[[str], bool]
 
 
 def value_problems(extra: t.Mapping[str, t.Any]) -> list[str]:
-    """Return one sentence for each short option whose value is of a wrong type."""
-    return [
+    """Return one sentence for each short option whose value is of a wrong type, and for words that belong to none."""
+    found = []
+    rest = str(extra.get("_raw_params") or "").strip()
+    if rest:
+        # Ansible takes key=value words, and leaves what is behind a blank out of the value without a word.
+        found.append(
+            f"preflight: words after -e: found {rest} behind a blank, need each value in one word or in JSON. "
+            """Type -e '{"command": "..."}'."""
+        )
+    return found + [
         f"preflight: option {name}: found {extra[name]}, need {about.need}. Type -e {name}={about.example}."
         for name, about in SHORT.items()
         if name in extra and about.need and not _fits(about.need, extra[name])

@@ -160,6 +160,28 @@ def secret_in_the_open(tree: Tree) -> Iterator[str]:
             yield f"{task.where}: {secrets} in a file without diff: false"
 
 
+# What changes containers or units of an app, and which of its states only read.
+ACTS = {
+    "compose_release": {"steady", "pulled"},
+    "scheduled_jobs": set(),
+    "migration_run": {"finished", "removed"},
+    "app_command": {"executed", "finished"},
+}
+# Modules of others and programs that reach the engine past the gate.
+PAST_THE_GATE = re.compile(r"docker_\w+|\bdocker\b|systemd-run")
+
+
+def unguarded_act(tree: Tree) -> Iterator[str]:
+    """A task of app_deploy that changes containers or units of an app has the guard of its run, and no other way."""
+    for task in tree.tasks("roles/app_deploy/tasks/*.yml"):
+        reads = ACTS.get(task.module)
+        if reads is not None and task.options.get("state") not in reads and "guard" not in task.options:
+            yield f"{task.where}: {task.module} without a guard"
+        said = f"{task.module} {task.args}" if task.module in RUNNERS else task.module
+        if PAST_THE_GATE.search(said):
+            yield f"{task.where}: reaches the engine past the gate"
+
+
 def injected_fact(tree: Tree) -> Iterator[str]:
     """Facts are read as ansible_facts['x']: injected names are switched off."""
     for path in tree.matching("roles/*.yml", "roles/*.j2", "playbooks/*.yml", "inventories/*.yml", "molecule/*.yml"):
@@ -258,14 +280,17 @@ def task_name(tree: Tree) -> Iterator[str]:
 RELEASE_STAGES = frozenset(
     [
         "backup",
+        "doctor",
         "drain",
         "edge",
+        "exec",
         "facts",
         "fetch",
         "gate",
         "handover",
         "install",
         "lease",
+        "logs",
         "maintenance",
         "mend",
         "migrate",
@@ -274,7 +299,10 @@ RELEASE_STAGES = frozenset(
         "rebuild",
         "record",
         "report",
+        "restart",
         "rollback",
+        "run",
+        "scale",
         "seal",
         "smoke",
         "start",
@@ -412,6 +440,7 @@ RULES: tuple[Rule, ...] = (
     secret_in_arguments,
     secret_file_mode,
     secret_in_the_open,
+    unguarded_act,
     injected_fact,
     moving_default,
     always_tagged,

@@ -105,6 +105,21 @@ PLANTED: list[tuple[house.Rule, dict[str, str], dict[str, str]]] = [
         {TASKS: "- no_log: true\n  diff: false\n  block:\n" + COPY.replace("- ", "    - ")},
     ),
     (
+        house.unguarded_act,
+        {"roles/app_deploy/tasks/x.yml": "- evenkeel.platform.app_command: {app: a, state: started}\n"},
+        {"roles/app_deploy/tasks/x.yml": "- evenkeel.platform.app_command: {app: a, state: started, guard: {}}\n"},
+    ),
+    (
+        house.unguarded_act,
+        {"roles/app_deploy/tasks/compose/x.yml": "- evenkeel.platform.compose_release: {name: a, state: restarted}\n"},
+        {"roles/app_deploy/tasks/compose/x.yml": "- evenkeel.platform.compose_release: {name: a, state: steady}\n"},
+    ),
+    (
+        house.unguarded_act,
+        {"roles/app_deploy/tasks/x.yml": "- ansible.builtin.command: {argv: [docker, restart, a]}\n"},
+        {"roles/compose_stack/tasks/x.yml": "- ansible.builtin.command: {argv: [docker, logout, a]}\n"},
+    ),
+    (
         house.injected_fact,
         {TASKS: "- ansible.builtin.debug: {msg: x}\n  when: ansible_os_family == 'Debian'\n"},
         {TASKS: "- ansible.builtin.debug: {msg: x}\n  when: ansible_facts['os_family'] == 'x' # ansible_os_family\n"},

@@ -145,8 +145,11 @@ def test_a_new_environment_is_sealed_loads_and_is_never_overwritten(tmp_path: Pa
     loaded = ansible("inventory", "-i", str(tmp_path / "fresh"), "--vault-password-file", str(password), "--list")
     variables = json.loads(loaded.stdout)["_meta"]["hostvars"]
     assert variables["app1"]["platform_address"] == "192.0.2.21"
-    assert len(variables["app1"]["vault_postgres_password"]) == 32
-    assert variables["app1"]["vault_postgres_password"] not in asked.stdout
+    assert len(variables["app1"]["vault_shop_database_password"]) == 32
+    assert variables["app1"]["vault_shop_database_password"] not in asked.stdout
+    said = " ".join(asked.stdout.split())
+    assert "set vault_alert_receiver, vault_registry_password in vault.yml with ansible-vault edit" in said
+    assert f"site.yml --vault-password-file {password}" in said
 
     before = vault.read_bytes()
     again = new_environment(tmp_path, *words)
@@ -163,7 +166,7 @@ def test_a_new_environment_is_encrypted_by_the_password_file_that_ansible_is_set
     assert asked.returncode == 0, asked.stdout + asked.stderr
     assert "run ansible-vault encrypt" not in asked.stdout
     loaded = ansible("inventory", "-i", str(tmp_path / "fresh"), "--host", "app1")
-    assert len(json.loads(loaded.stdout)["vault_postgres_password"]) == 32
+    assert len(json.loads(loaded.stdout)["vault_shop_database_password"]) == 32
 
 
 def test_a_check_of_a_new_environment_writes_nothing(tmp_path: Path) -> None:

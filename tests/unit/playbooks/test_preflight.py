@@ -33,9 +33,9 @@ def program(name: str) -> str:
 class Copy:
     """A copy of an environment whose hosts answer as they are told to, without one packet sent."""
 
-    def __init__(self, folder: Path, environment: str) -> None:
+    def __init__(self, folder: Path, environment: str, source: Path = ROOT / "inventories") -> None:
         self.folder, self.place = folder, folder / environment
-        shutil.copytree(ROOT / "inventories" / environment, self.place)
+        shutil.copytree(source / environment, self.place)
         self.password = folder / "password"
         self.password.write_text(PASSWORD, encoding="utf-8")
         self.inventory = yaml.safe_load((self.place / "hosts.yml").read_text(encoding="utf-8"))
@@ -56,7 +56,8 @@ class Copy:
             for key, value in group.items():
                 if key == "hosts":
                     for name in value:
-                        value[name] = self.hosts.setdefault(name, value[name] or {})
+                        self.hosts.setdefault(name, {}).update(value[name] or {})
+                        value[name] = self.hosts[name]
                 else:
                     self._collect(value)
 
@@ -111,11 +112,62 @@ def prod(tmp_path: Path) -> Copy:
     return Copy(tmp_path, "prod")
 
 
-@pytest.mark.parametrize("environment", ["qa", "prod"])
+@pytest.mark.parametrize("environment", ["dev", "qa", "stage", "prod"])
 def test_the_examples_are_refused_for_nothing(environment: str, tmp_path: Path) -> None:
     code, problems, shown = Copy(tmp_path, environment).run("playbooks/preflight.yml", "-v")
     assert code == 0, problems or shown
     assert "haproxy -c, once HAProxy is installed" in shown
+
+
+def written(folder: Path, hosts: str, **options: Any) -> None:
+    """Have new_environment write an environment named fresh."""
+    (folder / "password").write_text(PASSWORD, encoding="utf-8")
+    values = {
+        "environment_name": "fresh",
+        "environment_inventories": str(folder),
+        "environment_vault_password_file": str(folder / "password"),
+        "environment_hosts": hosts,
+        **options,
+    }
+    env = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_CACHE_PLUGIN": "memory"}
+    command = [program("ansible-playbook"), "-i", "localhost,", "playbooks/new_environment.yml", "-e"]
+    subprocess.run([*command, json.dumps(values)], check=True, capture_output=True, cwd=ROOT, env=env)
+
+
+GIVEN = {"vault_registry_password": "r", "vault_alert_receiver": "https://hooks.example.com/r"}
+ONE = "one=192.0.2.11/edge+app+data+ops"
+THREE = "edge1=192.0.2.11/edge,app1=192.0.2.21/app,data1=192.0.2.31/data,ops1=192.0.2.41/ops"
+
+
+@pytest.mark.parametrize(
+    ("hosts", "options"),
+    [
+        (ONE, {"environment_public_name": "shop.example.com"}),
+        (
+            THREE,
+            {
+                "environment_store": "s3:https://store.example.com/backup/shop",
+                "environment_secrets": {**GIVEN, "vault_shop_store_secret": "s"},
+            },
+        ),
+    ],
+    ids=["one host", "four hosts and a store"],
+)
+def test_a_new_environment_is_refused_for_nothing(hosts: str, options: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "new").mkdir()
+    written(tmp_path / "new", hosts, **{"environment_secrets": GIVEN, **options})
+    code, problems, shown = Copy(tmp_path, "fresh", tmp_path / "new").run("playbooks/preflight.yml")
+    assert code == 0, problems or shown
+
+
+def test_a_secret_that_others_give_is_named_with_what_sets_it(tmp_path: Path) -> None:
+    (tmp_path / "new").mkdir()
+    written(tmp_path / "new", ONE)
+    code, problems, _shown = Copy(tmp_path, "fresh", tmp_path / "new").run("playbooks/preflight.yml")
+    assert code != 0
+    assert len(problems) == 2, problems
+    for name in ("vault_alert_receiver", "vault_registry_password"):
+        assert any(name in problem and "ansible-vault edit" in problem for problem in problems), problems
 
 
 def replaced(old: str, new: str) -> Callable[[str], str]:

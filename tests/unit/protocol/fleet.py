@@ -436,6 +436,9 @@ class Edge(_adapter.Adapter):
         self.marks["file"] = value
         return []
 
+    def set_server(self, colour: str, service: str, server: str, state: str) -> list[str]:
+        return []
+
     def sessions(self, colour: str) -> dict[str, int]:
         return {}
 

@@ -6,7 +6,11 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.evenkeel.platform.plugins.filter.environment import FilterModule, new_environment
+from ansible_collections.evenkeel.platform.plugins.filter.environment import (
+    FilterModule,
+    environment_secrets,
+    new_environment,
+)
 
 
 def test_hosts_become_an_inventory() -> None:
@@ -47,4 +51,13 @@ def test_each_problem_is_one_sentence(hosts: str, name: str, sentences: list[str
 
 
 def test_filter_is_offered_under_its_name() -> None:
-    assert FilterModule().filters() == {"new_environment": new_environment}
+    offered = {"environment_secrets": environment_secrets, "new_environment": new_environment}
+    assert FilterModule().filters() == offered
+
+
+def test_secrets_are_those_that_the_files_read() -> None:
+    texts = ['a: "{{ vault_b_key }}"', "b: vault_registry_password + vault_a1", "c: vault_b_key"]
+    assert environment_secrets(texts) == {
+        "generated": ["vault_a1", "vault_b_key"],
+        "given": ["vault_registry_password"],
+    }

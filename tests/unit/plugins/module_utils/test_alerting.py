@@ -24,12 +24,12 @@ PROMTOOL = shutil.which("promtool")
 
 
 def too_old() -> bool:
-    """Whether amtool is missing, or from before a webhook's address could be a file."""
+    """Whether amtool is missing, or from before the newest kinds of receivers."""
     if not AMTOOL:
         return True
     said = subprocess.run([AMTOOL, "--version"], capture_output=True, text=True, check=False)
     found = re.search(r"version (\d+)\.(\d+)", said.stdout + said.stderr)
-    return not found or (int(found[1]), int(found[2])) < (0, 26)
+    return not found or (int(found[1]), int(found[2])) < (0, 28)
 
 
 CANARY = "canary-4711"
@@ -52,6 +52,36 @@ ALL: list[dict[str, Any]] = [
     {"name": "pager", "kind": "pagerduty", "secret": CANARY},
     {"name": "bot", "kind": "telegram", "secret": CANARY, "settings": {"chat_id": -100123}},
 ]
+URL = f"https://hooks.example.com/{CANARY}"
+# The kinds that the test above does not name, each with no more than it needs.
+OTHERS: list[dict[str, Any]] = [
+    {"name": "guild", "kind": "discord", "secret": URL},
+    {"name": "teams", "kind": "msteams", "secret": URL},
+    {"name": "flow", "kind": "msteamsv2", "secret": URL, "settings": {"title": '{{ template "title" . }}'}},
+    {"name": "genie", "kind": "opsgenie", "secret": CANARY, "settings": {"api_url": "https://api.eu.example.com/"}},
+    {"name": "victor", "kind": "victorops", "secret": CANARY, "settings": {"routing_key": "night"}},
+    {"name": "push", "kind": "pushover", "secret": CANARY, "secrets": {"user_key": f"{CANARY}-user"}},
+    {
+        "name": "rocket",
+        "kind": "rocketchat",
+        "secret": CANARY,
+        "secrets": {"token_id": f"{CANARY}-id"},
+        "settings": {"api_url": "https://chat.example.com/", "channel": "#ops"},
+    },
+    {"name": "webex", "kind": "webex", "secret": CANARY, "settings": {"room_id": "r1"}},
+    {
+        "name": "jira",
+        "kind": "jira",
+        "secret": CANARY,
+        "settings": {
+            "api_url": "https://jira.example.com/rest/api/3/",
+            "project": "OPS",
+            "issue_type": "Bug",
+            "http_config": {"basic_auth": {"username": "alerts@example.com"}},
+        },
+    },
+    {**TEAM, "name": "token", "secrets": {"http_config.authorization.credentials": f"{CANARY}-header"}},
+]
 ROUTES: list[dict[str, Any]] = [
     {"receiver": "pager", "matchers": ['severity="critical"'], "continue": True},
     {"receiver": "chat", "matchers": ['owner="data"']},
@@ -62,6 +92,24 @@ ROUTES: list[dict[str, Any]] = [
     ("receivers", "default", "routes", "sentences"),
     [
         pytest.param(ALL, "team", ROUTES, [], id="sound"),
+        pytest.param([*ALL, *OTHERS], "team", ROUTES, [], id="every kind"),
+        pytest.param(
+            [{**OTHERS[5], "secrets": {}}], "push", [], ["secrets.user_key on receiver push: found none"], id="second"
+        ),
+        pytest.param(
+            [{**TEAM, "secrets": {"url": "x", "a b": "y"}}],
+            "team",
+            [],
+            ["secrets on receiver team: found url", "secrets on receiver team: found a b"],
+            id="further secrets",
+        ),
+        pytest.param(
+            [{**OTHERS[8], "settings": {}}],
+            "jira",
+            [],
+            ["api_url", "project", "issue_type", "settings.http_config.basic_auth.username"],
+            id="settings within settings",
+        ),
         pytest.param([], "", [], [], id="nobody"),
         pytest.param([TEAM, TEAM], "team", [], ["it 2 times"], id="name twice"),
         pytest.param([{**TEAM, "kind": "fax"}], "team", [], ["kind on receiver team: found fax"], id="kind"),
@@ -191,9 +239,44 @@ def test_mail_without_login_needs_no_secret() -> None:
     assert "auth_password_file" not in str(_alerting.settings([mail], "m", [], WAITS))
 
 
+def test_kinds_are_those_of_the_role() -> None:
+    spec = yaml.safe_load((ROOT / "roles/monitoring/meta/argument_specs.yml").read_text(encoding="utf-8"))
+    for entry_point in spec["argument_specs"].values():
+        options = entry_point["options"].get("monitoring_receivers", {}).get("options")
+        if options:
+            assert options["kind"]["choices"] == sorted(_alerting.KINDS)
+    assert {receiver["kind"] for receiver in [*ALL, *OTHERS]} == set(_alerting.KINDS)
+
+
+@pytest.mark.parametrize("receiver", [*ALL, *OTHERS], ids=lambda receiver: receiver["name"])
+def test_every_secret_of_a_receiver_is_a_file_that_its_settings_name(receiver: dict[str, Any]) -> None:
+    [made] = [one for one in _alerting.settings([receiver], receiver["name"], [], WAITS)["receivers"] if len(one) > 1]
+    files = {f"/run/secrets/{secret['name']}" for secret in _alerting.secrets([receiver], "", "alertmanager", 1)}
+    text = yaml.safe_dump(made)
+    assert set(re.findall(r"_file: (/run/secrets/\S+)", text)) == files
+    assert len(files) == 1 + len(receiver.get("secrets") or {})
+    assert CANARY not in text
+
+
+def test_settings_beside_a_nested_secret_stay() -> None:
+    [made] = [one for one in _alerting.settings([OTHERS[8]], "jira", [], WAITS)["receivers"] if len(one) > 1]
+    login = made["jira_configs"][0]["http_config"]["basic_auth"]
+    assert login == {"username": "alerts@example.com", "password_file": "/run/secrets/receiver-jira"}
+    assert "password_file" not in OTHERS[8]["settings"]["http_config"]["basic_auth"]
+
+
+def test_templates_are_files_beside_the_settings() -> None:
+    assert "templates" not in _alerting.settings([TEAM], "team", [], WAITS)
+    assert _alerting.settings([TEAM], "team", [], WAITS, templates=True)["templates"] == ["templates/*.tmpl"]
+    assert _alerting.template_problems(["files/a.tmpl", "b.tmpl"]) == []
+    found = _alerting.template_problems(["a.txt", "x/b.tmpl", "y/b.tmpl"])
+    assert ["found another ending" in found[0], "found two of that name" in found[1]] == [True, True]
+
+
 def test_no_secret_stands_in_the_settings() -> None:
-    made = _alerting.settings(ALL, "team", ROUTES, WAITS, deadman=True)
+    made = _alerting.settings([*ALL, *OTHERS], "team", ROUTES, WAITS, deadman=True)
     assert CANARY not in yaml.safe_dump(made)
+    made = _alerting.settings(ALL, "team", ROUTES, WAITS, deadman=True)
     assert list(_alerting.plaintext(made["receivers"])) == []
 
 
@@ -421,12 +504,16 @@ def test_alerts_of_slos_carry_the_labels_by_which_they_hide_or_are_hidden() -> N
             assert labels <= RULES[name]["labels"].keys()
 
 
-@pytest.mark.skipif(too_old(), reason="amtool is not installed, or older than 0.26: it knows no url_file of a webhook")
+@pytest.mark.skipif(
+    too_old(), reason="amtool is not installed, or older than 0.28: it does not know every kind of receiver"
+)
 class TestAmtool:
     @pytest.fixture
     def config(self, tmp_path: Path) -> Path:
-        made = _alerting.settings(ALL, "team", ROUTES, WAITS, deadman=True)
+        made = _alerting.settings([*ALL, *OTHERS], "team", ROUTES, WAITS, deadman=True, templates=True)
         path = tmp_path / "alertmanager.yml"
+        (tmp_path / "templates").mkdir()
+        (tmp_path / "templates" / "ours.tmpl").write_text('{{ define "title" }}{{ .Status }}{{ end }}')
         path.write_text(yaml.safe_dump(made), encoding="utf-8")
         return path
 

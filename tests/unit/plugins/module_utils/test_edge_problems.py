@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ansible_collections.evenkeel.platform.plugins.filter.edge import edge_problems
+from ansible_collections.evenkeel.platform.plugins.filter.edge import edge_certificates, edge_problems
 
 DEFAULTS = yaml.safe_load(
     (Path(__file__).resolve().parents[4] / "roles/edge/defaults/main.yml").read_text(encoding="utf-8")
@@ -71,3 +71,30 @@ def test_rules_of_the_firewall_are_judged_where_there_is_one():
     rules = [{"name": "x", "ports": ["http"]}]
     assert "edge: rule x of edge_internal_ranges: found port 'http'" in edge_problems(DEFAULTS, HOST, rules)[0]
     assert edge_problems({**DEFAULTS, "edge_firewall_enabled": False}, HOST, rules) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "mode", "names", "expected"),
+    [
+        ([FILES], "acme", ["a.test"], [FILES]),
+        ([], "self_signed", ["a.test", "b.test", "a.test"], ["a.test", "b.test"]),
+        ([], "acme", ["a.test"], ["a.test"]),
+        ([], "acme", [], ["edge1"]),
+    ],
+    ids=["given", "names of all apps", "acme by one line", "no app yet"],
+)
+def test_certificate_without_any_setting_is_for_the_names_of_the_apps(
+    given: list, mode: str, names: list[str], expected: list
+) -> None:
+    made = edge_certificates(given, mode, names, "edge1")
+    if given:
+        assert made == expected
+    else:
+        wanted = mode if names else "self_signed"
+        assert made == [{"name": "default", "names": expected, "mode": wanted}]
+
+
+def test_certificate_that_acme_cannot_issue_is_refused_where_it_is_made_of_the_apps() -> None:
+    host = {**HOST, "certificates": edge_certificates([], "acme", ["192.0.2.1"], "edge1")}
+    [found] = edge_problems({**DEFAULTS, "edge_certificate_mode": "acme"}, host)
+    assert "mode acme for 192.0.2.1" in found

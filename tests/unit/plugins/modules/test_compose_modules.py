@@ -115,6 +115,12 @@ if argv[0] == "inspect":
     say(json.dumps(state["containers"]))
 if argv[0] == "logs":
     say(state["logs"])
+if argv[0] == "restart":
+    for each in state["containers"]:
+        if each["Id"] in argv:
+            each["State"].update(state["restarted"])
+    keep()
+    say("")
 if argv[:2] == ["volume", "ls"]:
     say("\\n".join(state["volumes"]))
 if argv[:2] == ["network", "ls"]:
@@ -195,6 +201,7 @@ def docker(tmp_path, monkeypatch):
         "config_warning": "",
         "up_errors": [],
         "failed_containers": [],
+        "restarted": {"Status": "running", "Running": True, "StartedAt": "9"},
         "ups": 0,
         "pull_error": "",
         "images": {"registry.example.com/shop/app:1.0": image(1), "registry.example.com/shop/app:1.1": image(2)},
@@ -1193,3 +1200,49 @@ def test_refused_login_is_a_sentence_without_the_password(run, docker, tmp_path)
     assert "login on registry a.example: found a refused login" in result["msg"]
     assert "wrong-one" not in result["raw"]
     assert not any("wrong-one" in word for call in docker.state()["calls"] for word in call)
+
+
+# -- restarted ---------------------------------------------------------------
+
+
+def test_restart_keeps_the_container_and_asks_the_edges_first(release, docker, edge, tmp_path):
+    good(release())
+    before = docker.state()["containers"][0]["Id"]
+    act: dict[str, Any] = {"app": "other", "token": 7, "run": "run-a", "move": 4, "edges": [edge.about]}
+    options: dict[str, Any] = {"services": ["web"], "guard": act}
+    assert good(release("restarted", _check=True, **options))["actions"] == ["restarted service web"]
+    assert docker.asked("restart") == []
+    result = good(release("restarted", **options))
+    assert (result["changed"], result["actions"]) == (True, ["restarted service web"])
+    assert docker.asked("restart") == [["restart", before]]
+    assert edge.asked > 0
+    act["move"] = 3
+    refused = release("restarted", **options)
+    assert "edge1 is at move 4" in refused["msg"]
+    assert len(docker.asked("restart")) == 1
+
+
+def test_container_that_ends_after_its_restart_is_told_with_its_last_lines(release, docker):
+    good(release())
+    docker.update(restarted={"Status": "exited", "Running": False, "ExitCode": 3}, logs="no database")
+    failed = release("restarted", services=["web"])
+    assert failed["failed"]
+    assert "found web stopped after its restart, need it running and healthy" in failed["msg"]
+    assert failed["evidence"] == ["service web: exited; exit code 3", "  web | no database"]
+
+
+def test_restart_of_a_service_without_a_container_is_refused(release, docker):
+    good(release())
+    failed = release("restarted", services=["web", "worker"])
+    assert "service worker on stack shop: found no container, need one to restart" in failed["msg"]
+    assert docker.asked("restart") == []
+
+
+def test_command_that_somebody_runs_is_none_of_the_services(release, docker):
+    good(release())
+    [web] = docker.state()["containers"]
+    labels = {**web["Config"]["Labels"], "com.docker.compose.oneoff": "True"}
+    state = {"Status": "running", "Running": True, "Health": {"Status": "unhealthy"}, "StartedAt": "9"}
+    docker.update(containers=[web, {**web, "Id": "once", "Config": {"Labels": labels}, "State": state}])
+    good(release("steady"))
+    assert not good(release())["changed"]

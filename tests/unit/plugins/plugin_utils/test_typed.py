@@ -125,3 +125,9 @@ def test_an_inventory_has_hosts_for_the_run(groups: dict[str, list[str]], needed
     found = _typed.group_problems([str(Path.cwd() / "inventories/x")], groups, needed, options)
     assert len(found) == bool(sentence)
     assert all(sentence in one for one in found)
+
+
+def test_words_that_ansible_would_drop_are_named() -> None:
+    [found] = _typed.value_problems({"command": "ls", "_raw_params": "-l /tmp"})
+    assert "found -l /tmp behind a blank, need each value in one word or in JSON" in found
+    assert _typed.value_problems({"command": "ls -l /tmp"}) == []

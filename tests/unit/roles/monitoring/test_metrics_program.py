@@ -113,6 +113,13 @@ def test_state_of_a_container(program, state, running, healthy):
     assert found.get("container_healthy", (None, None))[1] == healthy
 
 
+def test_health_of_a_container_that_runs_a_command_once_is_nobodys(program):
+    labels = {**CONTAINER["Config"]["Labels"], "com.docker.compose.oneoff": "True"}
+    found = of(program, {**CONTAINER, "Config": {"Labels": labels}})
+    assert "container_healthy" not in found
+    assert found["container_running"][1] == 1
+
+
 @pytest.mark.parametrize(
     ("text", "sides", "weight"),
     [
