@@ -43,7 +43,7 @@ def test_what_was_mistyped_is_named_at_once_and_changes_nothing(demo, app):
     before = app.check_output("docker ps --no-trunc --quiet | sort")
     run = demo("logs", service="webb", side="left", host="app-z", since="yesterday")
     assert run.rc != 0
-    for found in ("side: found left", "since: found yesterday", "found webb, need one of clock, mill, web", "app-z"):
+    for found in ("side: found left", "since: found yesterday", "found webb, need one of", "app-z"):
         assert found in run.output, run.raw
     assert app.check_output("docker ps --no-trunc --quiet | sort") == before
 
