@@ -10,7 +10,7 @@ import json
 
 import pytest
 
-MORE = {"web_replicas": 2, "demo_more_files": ["mill.yaml"]}
+MORE = {"demo_count": 2, "demo_more_files": ["mill.yaml"]}
 CANARY = "Canary-0815-demo"
 # Requests one after the other until it is stopped; each that is not answered well leaves a line.
 LOAD = (
