@@ -618,9 +618,28 @@ def release_doctor(apps: list[Data], hostvars: t.Mapping[str, t.Any], run: Data)
         }
         facts = {name: answer for name, answer in answers.items() if "pair" in answer}
         described = next((each for each in apps if each.get("name") == app), None)
-        case = _doctor.Case(app, described, _fleet(hostvars, app, options), facts, lost, _clock.now().wall)
-        found += _doctor.lines(case, _doctor.findings(case))
+        wanted, unread = _described(described, facts, run)
+        fleet = _fleet(hostvars, app, options)
+        case = _doctor.Case(app, described, fleet, facts, lost, _clock.now().wall, wanted)
+        found += _doctor.lines(case, [*_doctor.findings(case), *unread])
     return found
+
+
+def _described(described: Data | None, facts: Data, run: Data) -> tuple[_model.Model | None, list[_doctor.Finding]]:
+    """Return the model of an app in the inventory, or why its Compose file cannot be read."""
+    if described is None:
+        return None, []
+    strict = run["options"].get("policy") == "strict"
+    if not _app_shape.is_compose(described):
+        return _model.of(described, None, strict), []
+    name = str(described["name"])
+    answer = (facts.get(next(iter(run["hosts"]), "")) or {}).get("project") or {}
+    read = _compose_files.projects([described], {name: answer})[name]
+    if read["project"] is not None:
+        return _model.of(described, read["project"], strict), []
+    why = " ".join(read["problems"]) or "no host has read it"
+    command = "ansible-playbook evenkeel.platform.preflight"
+    return None, [_doctor.Finding("inventory", f"its Compose file cannot be used: {why.rstrip('.')}", command)]
 
 
 def _status_of(hostvars: t.Mapping[str, t.Any], host: str, app: str) -> Data:

@@ -45,8 +45,19 @@ class Finding(t.NamedTuple):
 class Case:
     """One app with what its hosts answered."""
 
-    def __init__(self, app: str, described: Data | None, fleet: Data, facts: Data, lost: Data, now: float) -> None:
+    def __init__(
+        self,
+        app: str,
+        described: Data | None,
+        fleet: Data,
+        facts: Data,
+        lost: Data,
+        now: float,
+        wanted: _model.Model | None = None,
+    ) -> None:
+        """*wanted* is the model of what the inventory describes, where it could be read."""
         self.app = app
+        self.wanted = wanted
         self.described = described
         self.fleet = fleet
         self.facts = facts
@@ -151,7 +162,7 @@ def _of_services(case: Case, host: str) -> t.Iterator[Finding]:
                 home = _model.home_of(service, hosts)
                 yield Finding(host, f"{row['name']} is here, its host is {home}", case.again)
             continue
-        if about["kind"] == "scheduled":
+        if about["kind"] in _verbs.ENDING:
             continue
         yield from _of_replicas(case, host, name, about["replicas"], seen)
         wanted = live.digests.get(service["image"], "")
@@ -242,9 +253,9 @@ def _of_records(case: Case) -> t.Iterator[Finding]:
 
 def _of_inventory(case: Case) -> t.Iterator[Finding]:
     """Compare what the inventory describes with the live release."""
-    if case.described is None or not case.live.colour:
+    wanted = case.wanted
+    if wanted is None or not case.live.colour:
         return
-    wanted = _model.of(case.described)
     live = case.live.model
     if str(wanted["release"]) != str(live["release"]):
         row: Data = next(iter(case.records["live_rows"]), {})

@@ -16,6 +16,7 @@ import shlex
 import typing as t
 
 from ansible_collections.evenkeel.platform.plugins.module_utils import (
+    _app_shape,
     _edge_record,
     _entry,
     _model,
@@ -32,6 +33,8 @@ Data = dict[str, t.Any]
 VERBS = ("logs", "exec", "run", "restart", "scale")
 # Those that change containers, and so hold the lease.
 ACTING = ("run", "restart", "scale")
+# Kinds whose containers end by themselves.
+ENDING = ("scheduled", "once")
 SIDES = ("live", "other", "blue", "green")
 _SINCE = re.compile(r"(?:\d+(?:ms|s|m|h))+|\d{4}-\d\d-\d\d(?:T\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:\d\d)?)?")
 # What a restart may take beside its waits: the calls themselves.
@@ -100,15 +103,17 @@ def live(app: str, described: Data | None, fleet: Data, facts: Data) -> Live:
     now = _plan.served(_plan.edges_of(fleet, facts))
     release = now["entry"]["release"]
     kept = _plan.kept_release(facts, fleet, release) if release else None
-    model = kept["content"]["model"] if kept else _model.of(described or {"name": app})
+    # A Compose file is not read for this.
+    plain = described if described and not _app_shape.is_compose(described) else {"name": app}
+    model = kept["content"]["model"] if kept else _model.of(plain)
     digests = kept["content"]["digests"] if kept else {}
     return Live(app, now["entry"]["colour"], release, now["move"], model, digests, kept is not None)
 
 
 def part_of(now: Live, service: str, colour: str) -> str:
-    """Return the part of the app that a service is in: the colour for web, else what runs beside both."""
+    """Return the part of the app that a service is in: the colour, else what runs beside both."""
     kind = additions(now.model["services"][service])["kind"] if service in now.model["services"] else "web"
-    return colour if kind == "web" else "background"
+    return colour if kind in _model.IN_COLOUR else "background"
 
 
 def colour_of(now: Live, side: str) -> str:
@@ -170,19 +175,20 @@ def _service_problems(asked: Data, now: Live) -> list[str]:
     where = f"service {service} of app {now.app}"
     if kind == "scale":
         if about["kind"] != "worker":
-            remedy = "Set replicas in app_deploy_apps and deploy" if about["kind"] == "web" else "Set service"
+            in_colour = about["kind"] in _model.IN_COLOUR
+            remedy = "Set replicas in app_deploy_apps and deploy" if in_colour else "Set service"
             return [_wrong(where, f"kind {about['kind']}", "a worker", remedy)]
         wanted = whole(asked["replicas"]) or 0
         if wanted > about["replicas_max"]:
             need = f"at most {about['replicas_max']}, its replicas_max"
             return [_wrong(f"replicas of {where}", wanted, need, "Raise replicas_max in app_deploy_apps and deploy")]
-    if kind == "run" and about["kind"] != "scheduled" and not asked["command"]:
+    if kind == "run" and about["kind"] not in ENDING and not asked["command"]:
         return [_wrong(f"command for {where}", "none", "one", """Type -e '{"command": "..."}'""")]
-    if kind == "exec" and about["kind"] == "scheduled":
-        remedy = "Start it once with playbooks/run.yml"
-        return [_wrong(where, "a scheduled job, which has no running container", "another kind", remedy)]
-    if kind == "restart" and about["kind"] == "scheduled":
-        return [_wrong(where, "a scheduled job", "what runs all the time", "Start it once with playbooks/run.yml")]
+    remedy, found = "Start it once with playbooks/run.yml", f"kind {about['kind']}"
+    if kind == "exec" and about["kind"] in ENDING:
+        return [_wrong(where, f"{found}, which has no running container", "another kind", remedy)]
+    if kind == "restart" and about["kind"] in ENDING:
+        return [_wrong(where, found, "what runs all the time", remedy)]
     return []
 
 
@@ -214,6 +220,11 @@ def _restart_problems(asked: Data, now: Live, fleet: Data, facts: Data, out: t.C
             servers = (answer["backends"].get(now.colour) or {}).get(name) or []
             if sum(bool(server["healthy"]) for server in servers) < 2:
                 alone.setdefault(name, []).append(edge)
+    for unit in chosen:
+        # The other services of the release reach it by its name on their own host.
+        inside = additions(now.model["services"][unit["service"]])["kind"] == "internal"
+        if inside and sum((one["host"], one["service"]) == (unit["host"], unit["service"]) for one in chosen) < 2:
+            alone.setdefault(unit["service"], []).append(unit["host"])
     if asked["outage"]:
         return []
     for name, edges in alone.items():
@@ -272,7 +283,7 @@ def restarts(asked: Data, now: Live, fleet: Data, facts: Data) -> list[Data]:
     found = []
     for name, service in model["services"].items():
         about = additions(service)
-        if (asked["service"] and name != asked["service"]) or about["kind"] == "scheduled":
+        if (asked["service"] and name != asked["service"]) or about["kind"] in ENDING:
             continue
         part = part_of(now, name, now.colour)
         for host in fleet["hosts"]:
@@ -285,7 +296,7 @@ def restarts(asked: Data, now: Live, fleet: Data, facts: Data) -> list[Data]:
                         "service": name,
                         "stack": f"{now.app}-{part}",
                         "container": row["service"],
-                        "server": f"{host}_{replica.number}" if part != "background" else "",
+                        "server": f"{host}_{replica.number}" if about["kind"] == "web" else "",
                         "targets": [target] if target else [],
                     }
                 )

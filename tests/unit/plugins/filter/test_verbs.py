@@ -228,14 +228,14 @@ def test_everything_that_is_wrong_is_named_at_once() -> None:
         ("exec", {"service": "api"}, "command: found none, need one"),
         ("exec", {"command": "id"}, "service: found none"),
         ("exec", {"service": "api", "command": "echo 'a"}, 'command: found "echo \'a" (No closing quotation)'),
-        ("exec", {"service": "report", "command": "id"}, "found a scheduled job, which has no running container"),
+        ("exec", {"service": "report", "command": "id"}, "found kind scheduled, which has no running container"),
         ("exec", {"service": "api", "command": "id", "timeout": "soon"}, "timeout: found soon"),
         ("run", {"service": "api"}, "command for service api of app shop: found none"),
         ("run", {"service": "bot", "host": "app2", "command": "id"}, "found it at home on app1"),
         ("scale", {"service": "api", "replicas": 2}, "found kind web, need a worker"),
         ("scale", {"service": "worker", "replicas": 4}, "found 4, need at most 3, its replicas_max"),
         ("scale", {"service": "worker"}, "replicas: found none"),
-        ("restart", {"service": "report"}, "found a scheduled job, need what runs all the time"),
+        ("restart", {"service": "report"}, "found kind scheduled, need what runs all the time"),
     ],
 )
 def test_what_does_not_fit_is_refused(kind: str, options: Data, sentence: str) -> None:
@@ -550,3 +550,43 @@ def test_one_app_has_to_be_named_and_what_else_is_wrong_with_it() -> None:
 )
 def test_since_is_what_the_engine_takes(since: str, fits: bool) -> None:
     assert (not _verbs.typed_problems(typed("logs", since=since))) is fits
+
+
+# -- an app of a Compose file ----------------------------------------------------------
+
+
+def composed() -> Data:
+    """Return answers about a release that has an internal service and one that ran once as well."""
+    facts = copy.deepcopy(answers())
+    services = facts["edge1"]["records"]["releases"][0]["content"]["model"]["services"]
+    for name, kind in (("cache", "internal"), ("migrate", "once")):
+        services[name] = copy.deepcopy(services["worker"])
+        services[name]["x-evenkeel"]["kind"] = kind
+    for host in HOSTS:
+        facts[host]["details"]["containers"].append(container("cache.1", "green"))
+    return facts
+
+
+def test_an_internal_service_is_one_of_its_colour() -> None:
+    assert verb("logs", composed(), service="cache", host="app1")["logs"] == {"app1": ["shop.green.cache.1"]}
+    refused = verb("restart", composed(), service="cache")["problems"]
+    assert "app1, app2 for service cache of app shop: found fewer than 2" in refused[0]
+    units = verb("restart", composed(), service="cache", outage=True)["units"]
+    assert [(unit["stack"], unit["container"], unit["server"]) for unit in units] == [("shop-green", "cache.1", "")] * 2
+
+
+def test_what_ran_once_has_no_container_and_misses_none() -> None:
+    assert "found kind once" in verb("exec", composed(), service="migrate", command="id")["problems"][0]
+    assert verb("run", composed(), service="migrate")["problems"] == []
+    assert not [line for line in doctor(composed()) if "migrate" in line and "inventory" not in line]
+
+
+def test_a_compose_file_that_no_host_read_is_a_finding() -> None:
+    app = {
+        "name": "shop",
+        "release": "1.1",
+        "compose": {"services": {"api": {"image": "r/x:1"}}},
+        "domains": ["x.test"],
+    }
+    found = doctor(answers(), [app])
+    assert any("inventory: its Compose file cannot be used: no host has read it" in line for line in found)
