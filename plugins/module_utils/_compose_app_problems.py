@@ -113,7 +113,7 @@ def _of_service(say: Say, name: str, normal: Data, more: Data, item: Data, app_h
             f"{EXTENSION}.kind",
             f"{kind}, which this version cannot run",
             f"one of {', '.join(_compose_app.KINDS)}",
-            "Run it as a stack of compose_stack, and name its address in environment",
+            "Make it a stack of compose_stack, and name its address in environment",
         )
         return
     if kind not in _compose_app.KINDS:
@@ -159,7 +159,7 @@ def _image(say: Say, normal: Data, more: Data) -> bool:
             "image",
             f"{image}, a store that must not run twice",
             "a life of its own",
-            "Run it as a stack of compose_stack and name its address in environment, "
+            "Make it a stack of compose_stack and name its address in environment, "
             f"or set kind in {EXTENSION} if what it holds may be lost",
         )
         return True

@@ -146,7 +146,7 @@ SERVICE: dict[str, Key] = {
         models=("an app has containers alone", "Remove it"),
         network_mode=("the colours need networks of their own", "Remove it, or run it as a stack of compose_stack"),
         profiles=("every service of an app runs in each release", "Remove it, or the service"),
-        provider=("it starts a program of the host", "Run it as a stack of compose_stack"),
+        provider=("it starts a program of the host", "Make it a stack of compose_stack"),
         use_api_socket=("it hands over the engine", "Remove it"),
         volumes_from=("containers of a release come and go", "Name the volumes"),
     ),

@@ -29,6 +29,7 @@ from ansible_collections.evenkeel.platform.plugins.module_utils import (
     _app_choice,
     _app_problems,
     _calendar,
+    _compose_app,
     _compose_app_problems,
     _compose_policy,
     _compose_release,
@@ -90,6 +91,7 @@ OWN_SHAPE = ("app_deploy_apps",)
 # Rules of the linter that the checks of an app ask as well, in the keys of its services.
 APP_RULES = {*_service_problems.LIMIT_RULES.values(), "healthcheck", "image-tag", "root-user", "secrets-in-environment"}
 APP_SECRET = re.compile(r"secret (\S+) of service (\S+) of app (\S+)")
+ITEM_SECRET = re.compile(r"(\S+) of secrets of app (\S+)")
 BROKEN = (AnsibleError, KeyError, TypeError, ValueError, AttributeError)
 
 
@@ -671,10 +673,32 @@ def undefined_secrets(checks: t.Mapping[str, HostChecks]) -> dict[str, str]:
             places.setdefault(missed.variable, set()).add(missed.place)
     found: dict[str, str] = {}
     for variable, needing in places.items():
-        secrets = [APP_SECRET.fullmatch(place) for place in sorted(needing)]
+        secrets = [_readers(checks, place) for place in sorted(needing)]
         if variable and all(secrets):
-            found |= {f"{each[3]}/{each[2]}/{each[1]}": variable for each in secrets if each}
+            found |= dict.fromkeys((key for keys in secrets for key in keys), variable)
     return found
+
+
+def _readers(checks: t.Mapping[str, HostChecks], place: str) -> list[str]:
+    """Return C(<app>/<service>/<secret>) of each service that reads the secret at a place; none for another place.
+
+    One in C(secrets) of an app is of the services of its Compose file, as far as a host has read that.
+    """
+    if each := APP_SECRET.fullmatch(place):
+        return [f"{each[3]}/{each[2]}/{each[1]}"]
+    each = ITEM_SECRET.fullmatch(place)
+    judge = next((one for one in checks.values() if "app_deploy" in one.roles), None) if each else None
+    read = judge.projects.get(each[2]) if each and judge else None
+    if each is None or judge is None or read is None or read["project"] is None:
+        return []
+    apps = items(judge.view("app_deploy").options.get("app_deploy_apps"))
+    app = next((one for one in apps if one.get("name") == each[2]), {})
+    services = read["project"]["normal"].get("services") or {}
+    return [
+        f"{each[2]}/{name}/{each[1]}"
+        for name, more in _compose_app.extensions(app, read["project"]).items()
+        if each[1] in _compose_app.secret_names(services[name], more)
+    ]
 
 
 def app_stack_problems(app: Model, hosts: t.Mapping[str, t.Mapping[str, t.Any]]) -> list[str]:

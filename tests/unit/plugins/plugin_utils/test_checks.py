@@ -7,7 +7,8 @@
 from __future__ import annotations
 
 import copy
-from typing import Any, cast
+from types import SimpleNamespace
+from typing import Any, ClassVar, cast
 
 import pytest
 
@@ -125,10 +126,19 @@ def test_what_the_checks_of_an_app_name_is_not_told_twice():
 
 
 class Needing:
-    """Stands for the checks of a host that lacks variables."""
+    """Stands for the checks of a host that lacks variables, and has read the Compose file of app blog."""
+
+    roles = ("app_deploy",)
+    web: ClassVar[dict[str, Any]] = {"image": "r.test/web:1", "secrets": [{"source": "db"}]}
+    projects: ClassVar[dict[str, Any]] = {
+        "blog": {"project": {"normal": {"services": {"web": web, "mail": {**web, "secrets": []}}}}}
+    }
 
     def __init__(self, *missing):
         self.places = missing
+
+    def view(self, _role):
+        return SimpleNamespace(options={"app_deploy_apps": [{"name": "blog"}]})
 
     def missing(self):
         return [("app_deploy", Missing(variable, "", place, "")) for variable, place in self.places]
@@ -142,6 +152,10 @@ class Needing:
         ([("token", "secret t of service api of app shop"), ("token", "password of redis shop")], {}),
         ([("token", "env of service api of app shop")], {}),
         ([("", "secret t of service api of app shop")], {}),
+        ([("token", "db of secrets of app blog")], {"blog/web/db": "token"}),
+        # No service reads it, or no host has read the file.
+        ([("token", "api_key of secrets of app blog")], {}),
+        ([("token", "db of secrets of app other")], {}),
     ],
 )
 def test_the_variable_behind_a_secret_of_an_app_is_known(missing, found):
