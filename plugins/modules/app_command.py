@@ -142,7 +142,12 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.evenkeel.platform.plugins.module_utils import _app_commands, _compose_release, _jobs
+from ansible_collections.evenkeel.platform.plugins.module_utils import (
+    _app_commands,
+    _compose_release,
+    _jobs,
+    _transient_unit,
+)
 from ansible_collections.evenkeel.platform.plugins.module_utils._compose_store import Stack
 from ansible_collections.evenkeel.platform.plugins.module_utils._failure import Failure, sentence
 from ansible_collections.evenkeel.platform.plugins.module_utils._guard import GUARD_ARGUMENTS, Guard, acting
@@ -161,9 +166,6 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "base_dir": {"type": "path", "default": "/opt/evenkeel/stacks"},
 }
 MODULE = "app_command"
-PROPERTIES = (
-    "--property=Id,LoadState,ActiveState,SubState,Result,ExecMainStatus,InvocationID,ExecMainExitTimestampMonotonic"
-)
 Result = dict[str, t.Any]
 
 
@@ -217,14 +219,8 @@ class Command:
 
     def units(self, *more: str) -> dict[str, dict[str, str]]:
         """Return what systemd reports of the app's one-off containers."""
-        listed = self.call("systemctl", "list-units", "--all", "--plain", "--no-legend", f"evenkeel-{self.app}-run-*")
-        names = _app_commands.units((line.split()[0] for line in listed[1].splitlines() if line.split()), self.app)
-        wanted = sorted({*names, *more})
-        return _jobs.shown(self.call("systemctl", "show", PROPERTIES, *wanted)[1]) if wanted else {}
-
-    def forget(self, unit: str) -> None:
-        self.call("systemctl", "stop", unit)
-        self.call("systemctl", "reset-failed", unit)
+        pattern = f"evenkeel-{self.app}-run-*"
+        return _transient_unit.shown(self.call, pattern, lambda names: _app_commands.units(names, self.app), *more)
 
     def started(self) -> Result:
         """Start a container of its own, as the edges and the pair of the run allow it."""
@@ -243,27 +239,21 @@ class Command:
             return result
         for other, fields in self.units().items():
             if _jobs.migration_state(fields)[0] == "ended" and _app_commands.forgotten(fields, time.monotonic()):
-                self.forget(other)
+                _transient_unit.forget(self.call, other)
         if self.guard:
             self.guard.ask()
-        rc, out, err = self.call(
-            "systemd-run",
-            f"--unit={unit}",
-            f"--description={service} of {self.app}, once",
-            "--quiet",
-            "--service-type=exec",
-            # The unit stays after its end, so that its exit code can be read.
-            "--remain-after-exit",
-            f"--property=RuntimeMaxSec={self.params['timeout_seconds']}",
+        refused = _transient_unit.start(
+            self.call,
+            unit,
+            f"{service} of {self.app}, once",
+            self.params["timeout_seconds"],
+            _app_commands.one_off(stack, release, service, name, self.params["command"]),
             # The container is removed even if the client is killed.
             f"--property=ExecStopPost=-/bin/sh -c '{_app_commands.DOCKER} rm --force {name} >/dev/null 2>&1'",
             "--setenv=COMPOSE_PROGRESS=quiet",
-            "--",
-            *_app_commands.one_off(stack, release, service, name, self.params["command"]),
         )
-        if rc != 0:
-            last = ((err or out).strip().splitlines() or ["an error"])[-1]
-            raise self.refusal("start", f"unit {unit}", last, "it started", "Look at systemd")
+        if refused:
+            raise self.refusal("start", f"unit {unit}", refused, "it started", "Look at systemd")
         return result
 
     def finished(self) -> Result:
@@ -278,12 +268,9 @@ class Command:
         if state == "absent":
             remedy = "See whether the host was restarted, then run it again"
             raise self.refusal("unit", unit, "it gone", "its exit code", remedy)
-        invocation = fields.get("InvocationID") or ""
-        only = [f"_SYSTEMD_INVOCATION_ID={invocation}"] if invocation else [f"--unit={unit}"]
-        number = str(self.params["lines"])
-        text = self.call("journalctl", "--quiet", "--no-pager", "--output=cat", f"--lines={number}", *only)[1]
-        self.forget(unit)
-        return dict(self.result, finished=True, exit_code=rc, lines=self.shown(text.splitlines()))
+        lines = _transient_unit.printed(self.call, unit, fields, self.params["lines"])
+        _transient_unit.forget(self.call, unit)
+        return dict(self.result, finished=True, exit_code=rc, lines=self.shown(lines))
 
 
 def main() -> None:

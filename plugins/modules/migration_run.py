@@ -127,7 +127,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.evenkeel.platform.plugins.module_utils import _compose_release, _jobs
+from ansible_collections.evenkeel.platform.plugins.module_utils import _compose_release, _jobs, _transient_unit
 from ansible_collections.evenkeel.platform.plugins.module_utils._compose_store import Stack
 from ansible_collections.evenkeel.platform.plugins.module_utils._failure import Failure, sentence
 from ansible_collections.evenkeel.platform.plugins.module_utils._guard import GUARD_ARGUMENTS, Guard, acting
@@ -144,7 +144,6 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "lines": {"type": "int", "default": 20},
     "base_dir": {"type": "path", "default": "/opt/evenkeel/stacks"},
 }
-PROPERTIES = "--property=Id,LoadState,ActiveState,SubState,Result,ExecMainStatus,Description,InvocationID"
 Result = dict[str, t.Any]
 
 
@@ -167,10 +166,8 @@ class Migration:
 
     def units(self) -> dict[str, dict[str, str]]:
         """Return what systemd reports of the app's migrations."""
-        listed = self.command("systemctl", "list-units", "--all", "--plain", "--no-legend", f"evenkeel-{self.app}-*")[1]
-        names = _jobs.migrations((line.split()[0] for line in listed.splitlines() if line.split()), self.app)
-        names = sorted({*names, self.unit})
-        return _jobs.shown(self.command("systemctl", "show", PROPERTIES, *names)[1])
+        pattern = f"evenkeel-{self.app}-*"
+        return _transient_unit.shown(self.command, pattern, lambda names: _jobs.migrations(names, self.app), self.unit)
 
     def started(self) -> Result:
         """Start the unit, or attach to the one that does the same."""
@@ -193,8 +190,7 @@ class Migration:
             return dict(self.result, changed=True, actions=[f"started {self.unit}"])
         for name in sorted(name for name, fields in units.items() if _jobs.migration_state(fields)[0] == "ended"):
             # What ended was read by its own run; systemd keeps it until it is stopped.
-            self.command("systemctl", "stop", name)
-            self.command("systemctl", "reset-failed", name)
+            _transient_unit.forget(self.command, name)
         if release is None:
             need, remedy = "a staged release", "Stage it with compose_release"
             where = f"stack {self.stack.name}"
@@ -202,31 +198,13 @@ class Migration:
         if self.guard:
             self.guard.ask()
         folder = self.stack.releases / release
-        rc, stdout, stderr = self.command(
-            "systemd-run",
-            f"--unit={self.unit}",
-            f"--description={what}",
-            "--quiet",
-            "--service-type=exec",
-            # The unit stays after its end, so that its exit code can be read.
-            "--remain-after-exit",
-            f"--property=RuntimeMaxSec={self.module.params['timeout_seconds']}",
-            "docker",
-            "compose",
-            f"--project-name={self.stack.name}",
-            f"--project-directory={self.stack.path}",
-            f"--file={folder / 'compose.yaml'}",
-            "run",
-            "--rm",
-            "--no-deps",
-            "--quiet-pull",
-            "migration",
-        )
-        if rc != 0:
-            found = ((stderr or stdout).strip().splitlines() or ["an error"])[-1]
+        command = ["docker", "compose", f"--project-name={self.stack.name}", f"--project-directory={self.stack.path}"]
+        command += [f"--file={folder / 'compose.yaml'}", "run", "--rm", "--no-deps", "--quiet-pull", "migration"]
+        refused = _transient_unit.start(self.command, self.unit, what, self.module.params["timeout_seconds"], command)
+        if refused:
             where = f"unit {self.unit}"
             raise Failure(
-                sentence("migration_run", "start", where, found, "it started", "Look at systemd"), **self.result
+                sentence("migration_run", "start", where, refused, "it started", "Look at systemd"), **self.result
             )
         return dict(self.result, changed=True, actions=[f"started {self.unit}"])
 
@@ -242,20 +220,15 @@ class Migration:
             need, remedy = "its exit code", "See whether the host was restarted, then deploy again"
             reason = sentence("migration_run", "unit", self.unit, "it gone", need, remedy)
             return dict(self.result, finished=True, rc=255, reason=reason)
-        lines = self.printed(fields.get("InvocationID") or "")
+        # Without secrets.
+        values = list(self.stack.secret_values().values())
+        printed = _transient_unit.printed(self.command, self.unit, fields, self.module.params["lines"])
+        lines = [_compose_release.mask(line, values) for line in printed]
         reason = ""
         if rc:
             found = f"exit code {rc}" + (" after its time was over" if rc == 124 else "")
             reason = sentence("migration_run", "migration", f"app {self.app}", found, "0", "Read its last lines")
         return dict(self.result, finished=True, rc=rc, lines=lines, reason=reason)
-
-    def printed(self, invocation: str) -> list[str]:
-        """Return the last lines of the unit, without secrets."""
-        number = str(self.module.params["lines"])
-        only = [f"_SYSTEMD_INVOCATION_ID={invocation}"] if invocation else [f"--unit={self.unit}"]
-        text = self.command("journalctl", "--quiet", "--no-pager", "--output=cat", f"--lines={number}", *only)[1]
-        values = list(self.stack.secret_values().values())
-        return [_compose_release.mask(line, values) for line in text.splitlines()]
 
     def removed(self) -> Result:
         """Let systemd forget the unit, once it ended."""
@@ -263,8 +236,7 @@ class Migration:
         if state != "ended":
             return dict(self.result, finished=state == "absent")
         if not self.module.check_mode:
-            self.command("systemctl", "stop", self.unit)
-            self.command("systemctl", "reset-failed", self.unit)
+            _transient_unit.forget(self.command, self.unit)
         return dict(self.result, finished=True, rc=rc, changed=True, actions=[f"removed {self.unit}"])
 
 
