@@ -82,6 +82,7 @@ class Losses:
         self.latencies: list[float] = []
         self.uploads = 0
         self.web_sockets: collections.Counter[str] = collections.Counter()
+        self.socket_kinds: collections.Counter[str] = collections.Counter()
         self.generator_late = 0.0
 
     def add(self, outcome: rig.Outcome) -> None:
@@ -96,7 +97,7 @@ class Losses:
         self.uploads += outcome.summary["uploads"]
         sockets = outcome.summary["web_sockets"]
         self.web_sockets.update({key: sockets[key] for key in ("opened", "closed_by_server", "messages", "failed")})
-        self.by_kind.update(sockets["by_kind"])
+        self.socket_kinds.update(sockets["by_kind"])
         self.generator_late = max(self.generator_late, outcome.summary["generator"]["late"]["max"] or 0.0)
 
     def as_json(self) -> dict[str, Any]:
@@ -111,10 +112,15 @@ class Losses:
                 "unacknowledged": self.unacknowledged,
             },
             "uploads": self.uploads,
-            "web_sockets": dict(self.web_sockets),
+            **({"web_sockets": self._sockets()} if self.web_sockets["opened"] or self.web_sockets["failed"] else {}),
             "latency": quantiles(self.latencies),
             "generator_late_seconds": round(self.generator_late, 3),
         }
+
+    def _sockets(self) -> dict[str, Any]:
+        """Each message asks for an answer, so it counts as a request."""
+        kinds = dict(sorted(self.socket_kinds.items()))
+        return {**self.web_sockets, "requests": self.web_sockets["messages"], "by_kind": kinds}
 
 
 def moving(outcome: rig.Outcome, began: float, ended: float) -> dict[str, Any]:

@@ -80,6 +80,10 @@ options:
     type: list
     elements: str
     default: []
+  config_dir:
+    description: Folder of Docker's C(config.json), which holds the logins.
+    type: path
+    default: ~/.docker
 seealso:
   - module: evenkeel.platform.preflight
 """
@@ -142,6 +146,7 @@ ARGUMENT_SPEC = {
     "projects": {"type": "list", "elements": "dict", "default": [], "options": _compose_project.PROJECT_ARGUMENTS},
     "parts": {"type": "list", "elements": "str", "choices": list(_release_facts.PARTS), "default": []},
     "images": {"type": "list", "elements": "str", "default": []},
+    "config_dir": {"type": "path", "default": _registry.CONFIG},
 }
 # A first run logs in later, and an engine that is not there is named otherwise.
 NOT_YET = re.compile(
@@ -197,7 +202,7 @@ def main() -> None:
             "images_missing": images_missing(
                 list(dict.fromkeys(images)),
                 Engine(Commands(module.run_command, None)),
-                Path(_registry.CONFIG).expanduser(),
+                Path(module.params["config_dir"]),
             ),
         },
     )

@@ -331,7 +331,9 @@ def test_what_was_mistyped_is_named_as_it_was_typed(prod: Copy) -> None:
     code, problems, shown = prod.run("playbooks/deploy.yml", *words)
     assert code == 2, shown
     assert len(problems) == 3, shown
-    assert problems[0].startswith("preflight: unknown option relese: found -e relese=, need one of app, edge_out, ")
+    assert problems[0].startswith(
+        "preflight: unknown option relese: found -e relese=, need one of app, command, edge_out, "
+    )
     assert problems[0].endswith("did you mean release? Type -e release=3.1.")
     assert problems[1] == "preflight: option wait: found abc, need a whole number of seconds. Type -e wait=300."
     assert problems[2] == "app_deploy: edge_out: found edge9, need one of edge1, edge2. Set edge_out to an edge."

@@ -503,7 +503,7 @@ def test_doctor_names_the_hosts_that_are_silent() -> None:
     facts = answers()
     del facts["edge2"], facts["app2"]
     found = doctor(facts)
-    assert [line.split(". Run")[0] for line in found[1:]] == ["  edge2: does not answer", "  app2: does not answer"]
+    assert [line.partition(". Run")[0] for line in found[1:]] == ["  edge2: does not answer", "  app2: does not answer"]
 
 
 def test_doctor_prints_no_secret() -> None:
